@@ -1,1 +1,93 @@
-//! Placeholder.
+//! Injected time: one source of monotonic and wall-clock time that is passed in, never reached for.
+//!
+//! **Is:** two newtypes for points in time ([`Monotonic`], [`WallTime`]), a stated rate error
+//! ([`Drift`]), one trait to read them from ([`Clock`]), one trait to wait ([`Timer`]), a clock of
+//! the operating system that keeps counting while the machine sleeps ([`SystemClock`]) and one that
+//! moves only when told to ([`ManualClock`]).
+//!
+//! **Is not:** a time synchroniser (bring NTP or PTP), a calendar, a timer wheel or a scheduler.
+//! Nothing here sleeps, spawns a thread or aborts. Hybrid logical clocks, version vectors, bounded
+//! time and durable generations are planned for this crate and not in it yet.
+//!
+//! ```
+//! use quorate_clocks::{Clock, Drift, ManualClock, Monotonic, WallTime};
+//! use std::time::Duration;
+//!
+//! /// A lease holder that never asks the operating system what time it is.
+//! fn expired(clock: &dyn Clock, granted: Monotonic, ttl: Duration) -> bool {
+//!     clock.monotonic().since(granted) >= clock.drift().shrink(ttl)
+//! }
+//!
+//! let clock = ManualClock::new(WallTime::from_nanos(1_700_000_000_000_000_000));
+//! clock.set_drift(Drift::SLEWED);
+//! let granted = clock.monotonic();
+//! clock.advance(Duration::from_secs(5));
+//! assert!(!expired(&clock, granted, Duration::from_secs(10)));
+//! clock.advance(Duration::from_secs(4));
+//! assert!(expired(&clock, granted, Duration::from_secs(10))); // 10 s less the clock's drift
+//! ```
+//!
+//! # Guarantees
+//!
+//! | property | condition | test |
+//! |---|---|---|
+//! | `SystemClock::monotonic` never goes back, on any thread | Linux's own promise for `CLOCK_BOOTTIME`, std's for `Instant` | `system::never_goes_back_across_threads` |
+//! | it counts the time the machine was suspended | `is_suspend_aware()` is true (64-bit Linux) | `system::says_what_it_is` |
+//! | `shrink(d)` of local time never exceeds `d` of true time, `stretch(d)` is never less | the clock's rate is within `drift()` | `drift::shrink_and_stretch_bound_true_time` |
+//! | arithmetic on points in time saturates, never wraps or panics | always | `time::arithmetic_saturates` |
+//! | a wrapper (`&C`, `Box<C>`, `Arc<C>`) answers like the clock inside, method by method | always | `clock::wrappers_forward_every_method` |
+//!
+//! # Limits
+//!
+//! `Monotonic` lasts 584 years from its origin, `WallTime` to the year 2554; both saturate there.
+//!
+//! # How to drive it
+//!
+//! Nothing needs driving: pass `Arc<dyn Clock>` to whatever needs time, and a [`ManualClock`] in
+//! tests.
+//!
+//! # Failure model
+//!
+//! The wall clock may step either way at any time. The monotonic clock may run fast or slow within
+//! [`Drift`]; on 64-bit Linux it is slewed by NTP, so the default bound is [`Drift::SLEWED`].
+//!
+//! # Features
+//!
+//! - `std` (default): [`SystemClock`] and conversions from and to `std::time::SystemTime`. Without
+//!   it the crate is `no_std + alloc`.
+//!
+//! # Sources
+//!
+//! Joshi, *Patterns of Distributed Systems* (2023), "Lease" and "Generation Clock" (why time is
+//! data); `clock_gettime(2)` (`CLOCK_BOOTTIME`); chrony's documentation of `maxslewrate` (83,333 ppm
+//! by default).
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+mod clock;
+mod drift;
+mod manual;
+#[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
+#[cfg(target_pointer_width = "64")]
+#[expect(unsafe_code, reason = "the one door to clock_gettime; std has no suspend-aware clock")]
+mod sys;
+#[cfg(feature = "std")]
+mod system;
+mod time;
+mod timer;
+
+pub use clock::{Clock, Reading};
+pub use drift::Drift;
+pub use manual::ManualClock;
+#[cfg(feature = "std")]
+pub use system::SystemClock;
+pub use time::{Monotonic, WallTime};
+pub use timer::Timer;
+
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -1,0 +1,8 @@
+//! Integration tests of quorate-clocks, one binary.
+
+mod clock;
+mod drift;
+mod examples;
+mod manual;
+mod system;
+mod time;
