@@ -1,0 +1,311 @@
+//! [`Config`]: timeouts, limits and switches of one replica.
+
+use crate::Limits;
+use core::fmt;
+use core::time::Duration;
+
+/// How a follower learns that the commit index moved when there is nothing else to send.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{CommitNotify, Config};
+/// let config = Config::lan().commit_notify(CommitNotify::Lazy).build().unwrap();
+/// # let _ = config;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CommitNotify {
+    /// A small message without an answer. The default.
+    OneWay,
+    /// With the next append or heartbeat: fewest messages, followers apply later.
+    Lazy,
+    /// An empty append that is acknowledged, as in the reference implementation.
+    Append,
+}
+
+/// The settings of a replica, checked. Made by [`Config::local`], [`lan`](Config::lan),
+/// [`wan`](Config::wan), or [`reference`](Config::reference) and [`ConfigDraft::build`].
+///
+/// # Examples
+/// ```
+/// use quorate_raft::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::lan().election_timeout(Duration::from_secs(2)).build().unwrap();
+/// let bad = Config::lan().election_timeout(Duration::ZERO).inflight_messages_max(0).build();
+/// assert_eq!(bad.unwrap_err().violations().len(), 3); // all of them at once
+/// # let _ = config;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub(crate) election_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) pre_vote: bool,
+    pub(crate) check_quorum: bool,
+    pub(crate) commit_in_votes: bool,
+    pub(crate) commit_notify: CommitNotify,
+    pub(crate) forward_in_core: bool,
+    pub(crate) lease_reads: bool,
+    pub(crate) apply_before_durable: bool,
+    pub(crate) limits: Limits,
+    pub(crate) append_bytes_max: u64,
+    pub(crate) inflight_messages_max: usize,
+    pub(crate) inflight_bytes_max: u64,
+    pub(crate) uncommitted_bytes_max: u64,
+    pub(crate) apply_bytes_max: u64,
+    pub(crate) proposal_queue_max: usize,
+    pub(crate) proposal_queue_bytes_max: usize,
+    pub(crate) reads_pending_max: usize,
+    pub(crate) log_cache_bytes: u64,
+    pub(crate) log_bytes_max: u64,
+    pub(crate) log_trailing_bytes: u64,
+    pub(crate) snapshot_chunk_bytes: u32,
+    pub(crate) propose_deadline: Duration,
+}
+
+impl Config {
+    /// One machine: election timeout 300 ms.
+    #[must_use]
+    pub fn local() -> ConfigDraft {
+        ConfigDraft::with_timeout(Duration::from_millis(300))
+    }
+
+    /// One data centre: election timeout 1 s.
+    #[must_use]
+    pub fn lan() -> ConfigDraft {
+        ConfigDraft::with_timeout(Duration::from_secs(1))
+    }
+
+    /// Across regions: election timeout 3 s, 4 MiB in flight to each peer.
+    #[must_use]
+    pub fn wan() -> ConfigDraft {
+        ConfigDraft::with_timeout(Duration::from_secs(3)).inflight_bytes_max(4 << 20)
+    }
+
+    /// The behaviour of the reference implementation, for its test scripts: no PreVote, no CheckQuorum,
+    /// acknowledged commit notices, proposals forwarded by the core, no byte limits. A tick is 1 ms,
+    /// a heartbeat 1 tick, an election timeout 3. Not for production.
+    #[must_use]
+    pub fn reference() -> ConfigDraft {
+        let mut draft = ConfigDraft::with_timeout(Duration::from_millis(3));
+        let c = &mut draft.config;
+        c.heartbeat_interval = Duration::from_millis(1);
+        c.pre_vote = false;
+        c.check_quorum = false;
+        c.commit_in_votes = false;
+        c.commit_notify = CommitNotify::Append;
+        c.forward_in_core = true;
+        c.limits = Limits::UNLIMITED;
+        c.append_bytes_max = u64::MAX;
+        c.inflight_messages_max = (1 << 31) - 1;
+        c.inflight_bytes_max = u64::MAX;
+        c.uncommitted_bytes_max = u64::MAX;
+        c.apply_bytes_max = u64::MAX;
+        c.log_cache_bytes = u64::MAX;
+        draft.reference = true;
+        draft
+    }
+
+    /// The election timeout T.
+    #[must_use]
+    pub const fn election_timeout_value(&self) -> Duration {
+        self.election_timeout
+    }
+
+    /// What blocks of this group may hold.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// Settings being chosen.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{Config, ConfigDraft};
+///
+/// let draft: ConfigDraft = Config::local().pre_vote(true).log_bytes_max(64 << 20);
+/// assert!(draft.build().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a draft does nothing until it is built"]
+pub struct ConfigDraft {
+    config: Config,
+    reference: bool,
+}
+
+/// One setter per line of the table: name, field, type, documentation.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty;)*) => {
+        impl ConfigDraft {$(
+            $(#[$doc])*
+            pub fn $name(mut self, value: $ty) -> Self {
+                self.config.$name = value;
+                self
+            }
+        )*}
+    };
+}
+
+setters! {
+    /// T, the election timeout: a follower without a leader for T to 2 T campaigns.
+    /// Default 300 ms (local), 1 s (lan), 3 s (wan) · 10 ms–10 min · too small → needless elections ·
+    /// too large → long gaps after a crash. Set [`heartbeat_interval`](Self::heartbeat_interval) too.
+    election_timeout: Duration;
+    /// H, the interval of heartbeats. Default T/10 · 1 ms–T/2 · too small → load · too large → late
+    /// detection, slow reads.
+    heartbeat_interval: Duration;
+    /// Ask before campaigning, so that a rejoining node does not depose a leader. Default on.
+    pre_vote: bool;
+    /// A leader that hears no quorum for T steps down, and followers that hear a leader refuse votes.
+    /// Default on · off → stale leaders.
+    check_quorum: bool;
+    /// Votes tell the commit index, so that it survives a leader that died before spreading it.
+    /// Default on.
+    commit_in_votes: bool;
+    /// How the commit index spreads when there is nothing else to send. Default `OneWay`.
+    commit_notify: CommitNotify;
+    /// Entries may be handed out for application before the local disk has them. Default off · on →
+    /// the application may run ahead of the local disk after a crash.
+    apply_before_durable: bool;
+    /// What one block may hold. Default 1 MiB entries, 512 KiB and 16,384 entries a block.
+    limits: Limits;
+    /// Bytes of one append message. Default 512 KiB · ≥ 4 KiB · too small → many messages · too large →
+    /// latency, memory.
+    append_bytes_max: u64;
+    /// Append messages in flight to a peer. Default 64 · 1–2³¹ · too small → bound by the round trip ·
+    /// too large → memory, drops at the transport.
+    inflight_messages_max: usize;
+    /// Append bytes in flight to a peer. Default 2 MiB (wan 4 MiB) · ≥ `append_bytes_max` · as above.
+    inflight_bytes_max: u64;
+    /// Bytes a leader appends beyond its commit index. Default 64 MiB · ≥ 1 entry · too small → early
+    /// `Busy` · too large → memory.
+    uncommitted_bytes_max: u64;
+    /// Bytes handed out for application and not yet applied. Default 16 MiB · ≥ 1 entry · as above.
+    apply_bytes_max: u64;
+    /// Proposals waiting for the core. Default 8,192 · 1–1 Mi · too small → early `Busy`.
+    proposal_queue_max: usize;
+    /// Bytes of proposals waiting for the core. Default 16 MiB · ≥ 1 entry.
+    proposal_queue_bytes_max: usize;
+    /// Reads waiting for confirmation. Default 65,536 · 1–1 Mi · too small → early `Busy`.
+    reads_pending_max: usize;
+    /// Bytes of the log's end kept in memory. Default 32 MiB · 0–64 GiB · too small → loads from disk
+    /// for lagging peers · too large → memory.
+    log_cache_bytes: u64;
+    /// Bytes of log after which a snapshot is made. Default 256 MiB · > `log_trailing_bytes` · too small
+    /// → frequent snapshots · too large → replay time, disk.
+    log_bytes_max: u64;
+    /// Bytes of log kept behind a snapshot for followers that lag a little. Default 32 MiB.
+    log_trailing_bytes: u64;
+    /// Bytes of one snapshot chunk. Default 256 KiB · 4 KiB–4 MiB · too small → slow catch-up.
+    snapshot_chunk_bytes: u32;
+    /// How long a proposal or read looks for a leader before it gives up. Default 10 T · too small →
+    /// failures during elections.
+    propose_deadline: Duration;
+}
+
+impl ConfigDraft {
+    fn with_timeout(t: Duration) -> Self {
+        let config = Config {
+            election_timeout: t,
+            heartbeat_interval: t / 10,
+            pre_vote: true,
+            check_quorum: true,
+            commit_in_votes: true,
+            commit_notify: CommitNotify::OneWay,
+            forward_in_core: false,
+            lease_reads: false,
+            apply_before_durable: false,
+            limits: Limits::default(),
+            append_bytes_max: 512 << 10,
+            inflight_messages_max: 64,
+            inflight_bytes_max: 2 << 20,
+            uncommitted_bytes_max: 64 << 20,
+            apply_bytes_max: 16 << 20,
+            proposal_queue_max: 8_192,
+            proposal_queue_bytes_max: 16 << 20,
+            reads_pending_max: 65_536,
+            log_cache_bytes: 32 << 20,
+            log_bytes_max: 256 << 20,
+            log_trailing_bytes: 32 << 20,
+            snapshot_chunk_bytes: 256 << 10,
+            propose_deadline: t * 10,
+        };
+        Self { config, reference: false }
+    }
+
+    /// For the test scripts: a follower that believes in its leader's lease does not forget it.
+    #[doc(hidden)]
+    pub fn lease_reads(mut self, on: bool) -> Self {
+        self.config.lease_reads = on;
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every violation, not just the first.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let c = &self.config;
+        let mut v = Vec::new();
+        let mut check = |ok: bool, text: String| {
+            if !ok {
+                v.push(text);
+            }
+        };
+        let (t, h) = (c.election_timeout, c.heartbeat_interval);
+        let (t_min, h_min) = (Duration::from_millis(10), Duration::from_millis(1));
+        check(
+            self.reference || (t_min..=Duration::from_secs(600)).contains(&t),
+            format!("election_timeout {t:?}: expected 10ms to 10min"),
+        );
+        check(h >= h_min && h <= t / 2, format!("heartbeat_interval {h:?}: expected 1ms to {:?}", t / 2));
+        let ranges = [
+            ("append_bytes_max", c.append_bytes_max, 4 << 10, u64::MAX),
+            ("inflight_messages_max", c.inflight_messages_max as u64, 1, 1 << 31),
+            ("inflight_bytes_max", c.inflight_bytes_max, c.append_bytes_max, u64::MAX),
+            ("uncommitted_bytes_max", c.uncommitted_bytes_max, 1 << 10, u64::MAX),
+            ("apply_bytes_max", c.apply_bytes_max, 1 << 10, u64::MAX),
+            ("proposal_queue_max", c.proposal_queue_max as u64, 1, 1 << 20),
+            ("proposal_queue_bytes_max", c.proposal_queue_bytes_max as u64, 1 << 10, u64::MAX),
+            ("reads_pending_max", c.reads_pending_max as u64, 1, 1 << 20),
+            ("log_bytes_max", c.log_bytes_max, c.log_trailing_bytes.saturating_add(1), u64::MAX),
+            ("snapshot_chunk_bytes", u64::from(c.snapshot_chunk_bytes), 4 << 10, 4 << 20),
+        ];
+        for (name, value, min, max) in ranges {
+            check((min..=max).contains(&value), format!("{name} {value}: expected {min} to {max}"));
+        }
+        if v.is_empty() { Ok(self.config) } else { Err(ConfigError { violations: v }) }
+    }
+}
+
+/// Every setting that is out of range.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{Config, ConfigError};
+///
+/// let e: ConfigError = Config::lan().inflight_messages_max(0).build().unwrap_err();
+/// assert_eq!(e.to_string(), "inflight_messages_max 0: expected 1 to 2147483648");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    violations: Vec<String>,
+}
+
+impl ConfigError {
+    /// One line per violation.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.violations.join("; "))
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,282 @@
+//! Elections: roles, campaigns, votes (R1, R2, R4–R7). Ongaro & Ousterhout 2014 §5.2, §5.4; thesis §9.6
+//! (PreVote) and §6.2 (CheckQuorum).
+
+use super::{Raft, Role};
+use crate::error::CampaignError;
+use crate::message::{Ballot, Body};
+use crate::progress::{Progress, ProgressState};
+use crate::quorum::{self, VoteResult};
+use crate::{EntryBody, LogIndex, Proposal, Term};
+use core::time::Duration;
+use quorate_clocks::Monotonic;
+use quorate_transport::NodeId;
+
+/// How a campaign comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Campaign {
+    /// The timeout passed: ask first, if PreVote is on.
+    Usual,
+    /// The pre-vote was won.
+    Approved,
+    /// The leader asked for it: voters grant although they hear from that leader.
+    Forced,
+}
+
+impl Raft {
+    /// Starts an election now, as if the timeout had passed.
+    ///
+    /// # Errors
+    /// [`CampaignError`]: this replica may not be elected now.
+    pub fn campaign(&mut self, now: Monotonic) -> Result<(), CampaignError> {
+        if self.observe(now).is_err() {
+            return Err(CampaignError::NotVoter);
+        }
+        self.start_campaign(Campaign::Usual)
+    }
+
+    /// Forgets who leads, so that a vote may be granted at once. A leader and a follower that serves
+    /// reads by its leader's lease refuse; the return value says whether it forgot.
+    pub fn forget_leader(&mut self) -> bool {
+        let refused = self.role == Role::Leader || self.config.lease_reads;
+        if refused || self.leader.is_none() {
+            return false;
+        }
+        self.leader = None;
+        true
+    }
+
+    /// R1.
+    pub(super) fn reset(&mut self, term: Term) {
+        if self.term != term {
+            self.term = term;
+            self.vote = None;
+        }
+        self.leader = None;
+        self.election_start = self.now;
+        self.heartbeat_start = self.now;
+        self.randomize();
+        self.transferee = None;
+        self.votes.clear();
+        self.uncommitted_bytes = 0;
+        self.verified = LogIndex::ZERO;
+        self.fail_leader_reads();
+        self.rebuild_peers();
+    }
+
+    pub(super) fn rebuild_peers(&mut self) {
+        let last = self.log.last().index;
+        let members = self.membership.members();
+        self.peers = members
+            .into_iter()
+            .map(|id| {
+                let learner = !self.membership.is_voter(id);
+                let mut peer = Progress::new(id, last, learner, &self.config);
+                if id == self.id {
+                    peer.matched = last;
+                }
+                peer
+            })
+            .collect();
+    }
+
+    /// In [T, 2 T), so that candidates rarely collide (paper §5.2).
+    fn randomize(&mut self) {
+        let t = self.config.election_timeout;
+        let nanos = u64::try_from(t.as_nanos()).unwrap_or(u64::MAX);
+        self.randomized = t + Duration::from_nanos(self.rng.below(nanos));
+    }
+
+    pub(super) fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        self.reset(term);
+        self.role = Role::Follower;
+        self.set_leader(leader);
+    }
+
+    pub(super) fn set_leader(&mut self, leader: Option<NodeId>) {
+        if self.leader != leader {
+            self.leader = leader;
+            if let Some(leader) = leader {
+                self.repeat_reads(leader);
+            }
+        }
+    }
+
+    fn become_pre_candidate(&mut self) {
+        self.votes.clear();
+        self.leader = None;
+        self.role = Role::PreCandidate;
+    }
+
+    fn become_candidate(&mut self) {
+        self.reset(self.term.next());
+        self.role = Role::Candidate;
+        self.vote = Some(self.id);
+    }
+
+    fn become_leader(&mut self) {
+        self.reset(self.term);
+        self.role = Role::Leader;
+        self.leader = Some(self.id);
+        self.appended_at = self.now;
+        if let Some(own) = self.peer_index(self.id) {
+            self.peers[own].become_replicate();
+            self.peers[own].active = true;
+        }
+        // Entries of older terms are committed only through one of this term. // H1
+        let mut noop = Proposal::new(&self.config.limits);
+        if noop.push(EntryBody::Noop).is_ok() {
+            self.append_own(noop);
+        }
+        self.broadcast_append();
+    }
+
+    /// R5.
+    pub(super) fn start_campaign(&mut self, campaign: Campaign) -> Result<(), CampaignError> {
+        if self.role == Role::Leader {
+            return Err(CampaignError::AlreadyLeader);
+        }
+        if self.log.pending_snapshot.is_some() {
+            return Err(CampaignError::PendingSnapshot);
+        }
+        if !self.membership.is_voter(self.id) {
+            return Err(CampaignError::NotVoter);
+        }
+        let pre = self.config.pre_vote && campaign == Campaign::Usual;
+        let term = if pre {
+            self.become_pre_candidate();
+            self.term.next()
+        } else {
+            self.become_candidate();
+            self.term
+        };
+        let commit = self.vote_commit();
+        let force = campaign == Campaign::Forced;
+        let ballot = Ballot { last: self.log.last(), commit, force };
+        for voter in self.membership.all_voters() {
+            let body = match (voter == self.id, pre) {
+                // The own vote counts once it is durable, like any other. // H11
+                (true, true) => Body::PreVoteResp { granted: true, commit },
+                (true, false) => Body::VoteResp { granted: true, commit },
+                (false, true) => Body::PreVote(ballot),
+                (false, false) => Body::Vote(ballot),
+            };
+            self.send_in(voter, term, body);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_promotable(&self) -> bool {
+        self.membership.is_voter(self.id) && self.log.pending_snapshot.is_none()
+    }
+
+    /// R4.
+    pub(super) fn handle_vote_request(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        ballot: &Ballot,
+        pre: bool,
+    ) {
+        self.learn_commit(ballot.commit);
+        let free = self.vote == Some(from)
+            || (self.vote.is_none() && self.leader.is_none())
+            || (pre && term > self.term);
+        let granted = free && ballot.last >= self.log.last(); // H10: terms first, then indexes
+        let commit = self.vote_commit();
+        let body = if pre {
+            Body::PreVoteResp { granted, commit }
+        } else {
+            Body::VoteResp { granted, commit }
+        };
+        // A refusal teaches the own term; a grant repeats the asked one. // H13
+        let answered = if granted { term } else { self.term };
+        if granted && !pre {
+            self.vote = Some(from);
+            self.election_start = self.now; // H15
+        }
+        self.send_in(from, answered, body);
+    }
+
+    /// R6: counts the first answer of each voter to the present candidacy.
+    pub(super) fn handle_vote(&mut self, from: NodeId, candidacy: Role, granted: bool) {
+        if self.role != candidacy {
+            return; // H14: an answer to a candidacy that is over
+        }
+        self.votes.entry(from).or_insert(granted);
+        let m = &self.membership;
+        match quorum::vote(&m.voters, &m.outgoing, |id| self.votes.get(&id).copied()) {
+            VoteResult::Won if self.role == Role::PreCandidate => {
+                // A voter just counted is still a voter, and no snapshot is pending in this role.
+                let started = self.start_campaign(Campaign::Approved).is_ok();
+                debug_assert!(started, "a pre-candidate may become a candidate");
+            }
+            VoteResult::Won => self.become_leader(),
+            VoteResult::Lost => self.become_follower(self.term, None),
+            VoteResult::Pending => {}
+        }
+    }
+
+    /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node does.
+    pub(super) fn follow(&mut self, from: NodeId) -> bool {
+        match self.role {
+            Role::Leader => {
+                // Two leaders of one term cannot be: the message is dropped. (Own messages: never.)
+                debug_assert!(false, "a second leader in term {}", self.term);
+                return false;
+            }
+            Role::PreCandidate | Role::Candidate => self.become_follower(self.term, Some(from)),
+            Role::Follower => self.set_leader(Some(from)),
+        }
+        self.election_start = self.now;
+        true
+    }
+
+    /// R6: the leader asks this follower to take over.
+    pub(super) fn handle_timeout_now(&mut self) {
+        if self.role == Role::Follower {
+            // Not a voter, or a snapshot pending: then there is nothing to take over.
+            let _refused = self.start_campaign(Campaign::Forced);
+        }
+    }
+
+    /// R7, non-leaders.
+    pub(super) fn follower_timeouts(&mut self) {
+        if self.is_promotable() && self.now.since(self.election_start) >= self.randomized {
+            self.election_start = self.now;
+            let _refused = self.start_campaign(Campaign::Usual);
+        }
+        self.read_timeouts();
+    }
+
+    /// R7, leaders.
+    pub(super) fn leader_timeouts(&mut self) {
+        if self.now.since(self.election_start) >= self.config.election_timeout {
+            self.election_start = self.now;
+            if self.config.check_quorum && !self.heard_from_quorum() {
+                self.become_follower(self.term, None);
+                return;
+            }
+            for i in self.others() {
+                self.peers[i].active = false;
+            }
+            self.transferee = None;
+        }
+        if self.now.since(self.heartbeat_start) >= self.config.heartbeat_interval {
+            self.broadcast_heartbeat();
+        }
+    }
+
+    fn heard_from_quorum(&self) -> bool {
+        let active = |id: NodeId| {
+            let heard = self.peer_index(id).is_some_and(|i| self.peers[i].active);
+            Some(id == self.id || heard)
+        };
+        let m = &self.membership;
+        quorum::vote(&m.voters, &m.outgoing, active) == VoteResult::Won
+    }
+
+    /// Whether the member is fed by a stream of appends and was heard from lately.
+    pub(super) fn is_following(&self, i: usize) -> bool {
+        self.peers[i].active && self.peers[i].state != ProgressState::Snapshot
+    }
+}

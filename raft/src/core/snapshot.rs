@@ -1,0 +1,96 @@
+//! Snapshots: sending the state instead of a compacted log, and taking one in (R13). Thesis §5.
+
+use super::{Event, Raft};
+use crate::message::{Body, SnapshotMeta};
+use crate::progress::ProgressState;
+use crate::LogIndex;
+use quorate_clocks::Monotonic;
+use quorate_transport::NodeId;
+
+impl Raft {
+    /// R13 at the leader. True if a snapshot was sent.
+    pub(super) fn send_snapshot(&mut self, i: usize) -> bool {
+        if !self.peers[i].active {
+            return false; // a silent member would only waste the transfer
+        }
+        let Some(meta) = self.snapshot.clone() else {
+            self.out.snapshot_wanted = true;
+            return false;
+        };
+        if meta.last.index < self.log.start().index {
+            self.out.snapshot_wanted = true; // older than where the log starts: of no use
+            return false;
+        }
+        self.peers[i].become_snapshot(meta.last.index);
+        let to = self.peers[i].id;
+        self.send(to, Body::Snapshot(meta));
+        true
+    }
+
+    /// R13 at the receiver.
+    pub(super) fn handle_snapshot(&mut self, from: NodeId, meta: SnapshotMeta) {
+        let concerns_me = meta.membership.contains(self.id);
+        if meta.last.index <= self.log.commit || !concerns_me {
+            self.send(from, Body::Accepted { index: self.log.commit }); // H9: never backwards
+            return;
+        }
+        if self.log.contains(meta.last) {
+            // The log has it all: keep what follows. // H9
+            self.commit_to(meta.last.index);
+            self.send(from, Body::Accepted { index: meta.last.index });
+            return;
+        }
+        let index = meta.last.index;
+        self.membership = meta.membership.clone();
+        self.rebuild_peers();
+        self.log.restore(meta);
+        self.out.drop_apply_load();
+        self.out.events.push(Event::SnapshotInstalling { index });
+        self.send(from, Body::Accepted { index });
+    }
+
+    /// A snapshot of the local state exists now; it replaces an older one.
+    pub fn snapshot_created(&mut self, meta: SnapshotMeta) {
+        if self.snapshot.as_ref().is_none_or(|s| s.last.index <= meta.last.index) {
+            self.snapshot = Some(meta);
+        }
+    }
+
+    /// The transfer to `to` ended.
+    pub fn snapshot_sent(&mut self, now: Monotonic, to: NodeId, ok: bool) {
+        if self.observe(now).is_err() {
+            return;
+        }
+        let Some(i) = self.leading_peer(to) else { return };
+        let p = &mut self.peers[i];
+        if p.state != ProgressState::Snapshot {
+            return;
+        }
+        if !ok {
+            p.pending_snapshot = LogIndex::ZERO;
+        }
+        p.become_probe();
+        // Wait for the acknowledgement, or the next heartbeat's answer, before sending more.
+        p.paused = true;
+    }
+
+    /// The store dropped the log up to `to`.
+    pub fn compacted(&mut self, to: LogIndex) {
+        self.log.compact(to.min(self.log.applied));
+    }
+
+    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot: what an
+    /// active follower still reads from the log is kept. // H8
+    #[must_use]
+    pub fn compactable(&self, wanted: LogIndex) -> LogIndex {
+        let needed = self
+            .others()
+            .filter(|i| self.is_following(*i))
+            .map(|i| self.peers[i].matched)
+            .min()
+            .unwrap_or(wanted);
+        let limit = if self.role == super::Role::Leader { needed } else { wanted };
+        let newest = self.snapshot.as_ref().map_or(LogIndex::ZERO, |s| s.last.index);
+        wanted.min(limit).min(newest).min(self.log.applied)
+    }
+}

@@ -1,0 +1,50 @@
+//! Moving leadership on purpose (R15). Thesis §3.10.
+
+use super::{Raft, Role};
+use crate::error::TransferError;
+use crate::message::Body;
+use quorate_clocks::Monotonic;
+use quorate_transport::NodeId;
+
+impl Raft {
+    /// Moves leadership to `to`, or (none) to the active voter whose log is longest. Proposals are
+    /// refused meanwhile; after an election timeout without success leadership stays. Naming this node
+    /// only aborts a transfer under way.
+    ///
+    /// # Errors
+    /// [`TransferError`]: nothing changed.
+    pub fn transfer(
+        &mut self,
+        now: Monotonic,
+        to: Option<NodeId>,
+    ) -> Result<NodeId, TransferError> {
+        if self.observe(now).is_err() || self.role != Role::Leader {
+            return Err(TransferError::NotLeader);
+        }
+        let to = to.or_else(|| self.best_successor()).ok_or(TransferError::NoTarget)?;
+        let i = self.peer_index(to).ok_or(TransferError::Unknown)?;
+        if self.peers[i].learner {
+            return Err(TransferError::Learner);
+        }
+        if self.transferee == Some(to) {
+            return Ok(to);
+        }
+        self.transferee = None;
+        if to == self.id {
+            return Ok(to);
+        }
+        self.election_start = self.now;
+        self.transferee = Some(to);
+        if self.peers[i].matched == self.log.last().index {
+            self.send(to, Body::TimeoutNow);
+        } else {
+            self.send_append(i, true);
+        }
+        Ok(to)
+    }
+
+    fn best_successor(&self) -> Option<NodeId> {
+        let candidates = self.others().filter(|i| self.peers[*i].active && !self.peers[*i].learner);
+        candidates.max_by_key(|i| self.peers[*i].matched).map(|i| self.peers[i].id)
+    }
+}

@@ -1,0 +1,347 @@
+//! [`LogView`]: what a replica knows of its log without reading it: where it starts and ends, the term of
+//! every entry, how far it is committed, handed out, durable and applied, and the newest blocks.
+
+use crate::error::Invariant;
+use crate::{Block, LogId, LogIndex, SnapshotMeta, Term};
+use std::collections::VecDeque;
+
+/// Consecutive entries of one term: from `first` to the entry before the next run.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{LogIndex, Term, TermRun};
+/// let run = TermRun::new(LogIndex::new(1), Term::new(1));
+/// assert_eq!(run.first.value(), 1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TermRun {
+    /// First index of the run.
+    pub first: LogIndex,
+    /// The term of its entries.
+    pub term: Term,
+}
+
+impl TermRun {
+    /// A run of `term` from `first`.
+    #[must_use]
+    pub const fn new(first: LogIndex, term: Term) -> Self {
+        Self { first, term }
+    }
+}
+
+/// The answer to "give me the blocks from here".
+#[derive(Debug)]
+pub(crate) enum Slice {
+    /// In memory.
+    Blocks(Vec<Block>),
+    /// Only in the store: ask for them.
+    Stored,
+    /// Behind the end of the log.
+    Empty,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct LogView {
+    /// Everything up to here is compacted away; the term is kept for the consistency check.
+    start: LogId,
+    runs: Vec<TermRun>,
+    last: LogId,
+    /// The end of the log, contiguous up to `last`.
+    blocks: VecDeque<Block>,
+    cached_bytes: u64,
+    /// Group time of the newest block that left the cache.
+    evicted_time_ms: u64,
+    pub(crate) commit: LogIndex,
+    /// Handed out for application.
+    pub(crate) applying: LogIndex,
+    pub(crate) applied: LogIndex,
+    /// Handed out to the store.
+    pub(crate) handed: LogIndex,
+    /// Known durable on the local disk.
+    pub(crate) durable: LogIndex,
+    /// A snapshot that replaces the log, until the store has it.
+    pub(crate) pending_snapshot: Option<SnapshotMeta>,
+    pub(crate) snapshot_handed: bool,
+}
+
+impl LogView {
+    /// The view of a stored log. `blocks` are the newest ones the store had at hand, ending at `last`.
+    pub(crate) fn new(start: LogId, runs: Vec<TermRun>, last: LogId, blocks: Vec<Block>) -> Self {
+        let cached_bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
+        Self {
+            start,
+            runs,
+            last,
+            blocks: blocks.into(),
+            cached_bytes,
+            evicted_time_ms: 0,
+            commit: start.index,
+            applying: start.index,
+            applied: start.index,
+            handed: last.index,
+            durable: last.index,
+            pending_snapshot: None,
+            snapshot_handed: false,
+        }
+    }
+
+    pub(crate) const fn last(&self) -> LogId {
+        self.last
+    }
+
+    pub(crate) const fn start(&self) -> LogId {
+        self.start
+    }
+
+    pub(crate) const fn first_index(&self) -> LogIndex {
+        self.start.index.next()
+    }
+
+    /// Group time of the last entry.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.blocks.back().map_or(self.evicted_time_ms, Block::time_ms)
+    }
+
+    pub(crate) const fn set_start_time(&mut self, time_ms: u64) {
+        self.evicted_time_ms = time_ms;
+    }
+
+    /// The term of the entry at `index`; of the compaction point too, `None` outside of the log.
+    pub(crate) fn term(&self, index: LogIndex) -> Option<Term> {
+        if index == self.start.index {
+            return Some(self.start.term);
+        }
+        if index < self.start.index || index > self.last.index {
+            return None;
+        }
+        let behind = self.runs.partition_point(|run| run.first <= index);
+        self.runs.get(behind.checked_sub(1)?).map(|run| run.term)
+    }
+
+    pub(crate) fn contains(&self, id: LogId) -> bool {
+        self.term(id.index) == Some(id.term)
+    }
+
+    /// The largest index ≤ `index` whose term is ≤ `term`, with its term; (i, 0) if the search meets the
+    /// compacted part first.
+    pub(crate) fn conflict_hint(&self, index: LogIndex, term: Term) -> LogId {
+        let mut i = index;
+        while i > LogIndex::ZERO {
+            match self.term(i) {
+                None => return LogId::of(Term::ZERO, i),
+                Some(own) if own <= term => return LogId::of(own, i),
+                // The whole run has this term: go on before it.
+                Some(_) => i = self.run_start(i).prev(),
+            }
+        }
+        LogId::ZERO
+    }
+
+    fn run_start(&self, index: LogIndex) -> LogIndex {
+        let behind = self.runs.partition_point(|run| run.first <= index);
+        // Only the compaction point itself lies before all runs.
+        behind.checked_sub(1).and_then(|i| self.runs.get(i)).map_or(index, |run| run.first)
+    }
+
+    /// Adds a block right behind the end.
+    pub(crate) fn append(&mut self, block: Block) {
+        debug_assert_eq!(block.first(), self.last.index.next(), "blocks are contiguous");
+        debug_assert!(block.term() >= self.last.term, "terms never fall along the log");
+        if self.runs.last().is_none_or(|run| run.term != block.term()) {
+            self.runs.push(TermRun::new(block.first(), block.term()));
+        }
+        self.last = block.last();
+        self.cached_bytes += block.as_bytes().len() as u64;
+        self.blocks.push_back(block);
+    }
+
+    /// A follower's append (R10): keeps what agrees, replaces from the first entry that differs, never
+    /// shortens the log for entries that are merely missing from the message. // H4
+    pub(crate) fn merge(&mut self, blocks: Vec<Block>) -> Result<(), Invariant> {
+        for block in blocks {
+            let Some(at) = self.first_mismatch(&block) else {
+                if crate::plant::planted("truncate_on_short_append") {
+                    self.truncate_from(block.last().index.next());
+                }
+                continue;
+            };
+            if at <= self.commit {
+                return Err(Invariant::CommittedConflict { at, commit: self.commit });
+            }
+            self.truncate_from(at);
+            if let Some(rest) = block.suffix(at) {
+                self.append(rest);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first index of `block` that is missing here or has another term.
+    fn first_mismatch(&self, block: &Block) -> Option<LogIndex> {
+        let mut i = block.first();
+        while i <= block.last().index {
+            // Entries at or below the compaction point are committed: they agree.
+            if i > self.start.index && self.term(i) != Some(block.term()) {
+                return Some(i);
+            }
+            i = self.run_end(i).next();
+        }
+        None
+    }
+
+    fn run_end(&self, index: LogIndex) -> LogIndex {
+        if index <= self.start.index {
+            return self.start.index;
+        }
+        let behind = self.runs.partition_point(|run| run.first <= index);
+        self.runs.get(behind).map_or(self.last.index, |next| next.first.prev())
+    }
+
+    fn truncate_from(&mut self, at: LogIndex) {
+        if at > self.last.index {
+            return;
+        }
+        let keep = at.prev();
+        while let Some(block) = self.blocks.back().filter(|b| b.last().index >= at) {
+            self.cached_bytes -= block.as_bytes().len() as u64;
+            let kept = block.prefix(keep);
+            self.blocks.pop_back();
+            if let Some(kept) = kept {
+                self.cached_bytes += kept.as_bytes().len() as u64;
+                self.blocks.push_back(kept);
+                break;
+            }
+        }
+        while self.runs.last().is_some_and(|run| run.first >= at) {
+            self.runs.pop();
+        }
+        let term = self.runs.last().map_or(self.start.term, |run| run.term);
+        self.last = LogId::of(term, keep);
+        // What is replaced is neither handed out nor durable any more, whatever the disk still holds.
+        self.handed = self.handed.min(keep);
+        self.durable = self.durable.min(keep);
+    }
+
+    /// The log becomes the state of `meta` and nothing behind it.
+    pub(crate) fn restore(&mut self, meta: SnapshotMeta) {
+        self.start = meta.last;
+        self.runs.clear();
+        self.blocks.clear();
+        self.cached_bytes = 0;
+        self.evicted_time_ms = meta.time_ms;
+        self.last = meta.last;
+        self.commit = meta.last.index;
+        self.handed = meta.last.index;
+        self.durable = meta.last.index;
+        self.snapshot_handed = false;
+        self.pending_snapshot = Some(meta);
+    }
+
+    /// Forgets everything up to `to`.
+    pub(crate) fn compact(&mut self, to: LogIndex) {
+        let Some(term) = self.term(to).filter(|_| to > self.start.index) else {
+            return;
+        };
+        self.start = LogId::of(term, to);
+        let behind = self.runs.partition_point(|run| run.first <= to);
+        self.runs.drain(..behind.saturating_sub(1));
+        match self.runs.first_mut() {
+            Some(run) if to < self.last.index => run.first = to.next().max(run.first),
+            _ => self.runs.clear(),
+        }
+        // The compaction point may be the last entry of its run.
+        if self.runs.get(1).is_some_and(|next| next.first <= to.next()) {
+            self.runs.remove(0);
+        }
+        while self.blocks.front().is_some_and(|b| b.last().index <= to) {
+            self.evict_front();
+        }
+    }
+
+    /// Lets go of blocks over `max` bytes that the store holds and the machine was given.
+    pub(crate) fn evict(&mut self, max: u64) {
+        let kept_from = self.durable.min(self.applying);
+        while self.cached_bytes > max
+            && self.blocks.front().is_some_and(|b| b.last().index <= kept_from)
+        {
+            self.evict_front();
+        }
+    }
+
+    fn evict_front(&mut self) {
+        if let Some(block) = self.blocks.pop_front() {
+            self.cached_bytes -= block.as_bytes().len() as u64;
+            self.evicted_time_ms = block.time_ms();
+        }
+    }
+
+    /// Blocks that begin exactly at `from`, up to `bytes_max` but at least one.
+    pub(crate) fn slice(&self, from: LogIndex, bytes_max: u64) -> Slice {
+        match self.covering(from, bytes_max) {
+            Slice::Blocks(mut blocks) => {
+                if let Some(cut) = blocks[0].suffix(from) {
+                    blocks[0] = cut;
+                }
+                Slice::Blocks(blocks)
+            }
+            other => other,
+        }
+    }
+
+    /// Blocks of which the first contains `from`, up to `bytes_max` but at least one.
+    pub(crate) fn covering(&self, from: LogIndex, bytes_max: u64) -> Slice {
+        if from > self.last.index {
+            return Slice::Empty;
+        }
+        if self.blocks.front().is_none_or(|front| front.first() > from) {
+            return Slice::Stored;
+        }
+        let begin = self.blocks.partition_point(|b| b.last().index < from);
+        Slice::Blocks(take_bytes(self.blocks.range(begin..), bytes_max))
+    }
+
+    /// Blocks not yet handed to the store.
+    pub(crate) fn unhanded(&self) -> Vec<Block> {
+        let begin = self.blocks.partition_point(|b| b.last().index <= self.handed);
+        self.blocks.range(begin..).cloned().collect()
+    }
+
+    pub(crate) const fn cached_bytes(&self) -> u64 {
+        self.cached_bytes
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Invariant> {
+        let order = |what, low: LogIndex, high: LogIndex| {
+            if low <= high { Ok(()) } else { Err(Invariant::Order { what, low, high }) }
+        };
+        order("start ≤ commit", self.start.index, self.commit)?;
+        order("commit ≤ last", self.commit, self.last.index)?;
+        order("applied ≤ applying", self.applied, self.applying)?;
+        order("applying ≤ commit", self.applying, self.commit)?;
+        order("handed ≤ last", self.handed, self.last.index)?;
+        order("durable ≤ handed", self.durable, self.handed)?;
+        if let Some(back) = self.blocks.back() {
+            order("cache reaches last", self.last.index, back.last().index)?;
+            order("last reaches cache", back.last().index, self.last.index)?;
+        }
+        Ok(())
+    }
+}
+
+/// Clones of the first blocks whose sizes add up to at most `bytes_max`, but at least one.
+pub(crate) fn take_bytes<'a>(
+    blocks: impl Iterator<Item = &'a Block>,
+    bytes_max: u64,
+) -> Vec<Block> {
+    let mut taken = Vec::new();
+    let mut bytes = 0_u64;
+    for block in blocks {
+        bytes = bytes.saturating_add(block.as_bytes().len() as u64);
+        if !taken.is_empty() && bytes > bytes_max {
+            break;
+        }
+        taken.push(block.clone());
+    }
+    taken
+}

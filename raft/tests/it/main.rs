@@ -1,0 +1,3 @@
+//! Integration tests of quorate-raft, one binary.
+
+mod scripts;

@@ -1,0 +1,123 @@
+//! The grammar of the scripts: cases of a directive, input lines and expected output.
+
+#[derive(Debug)]
+pub(super) struct Arg {
+    pub(super) key: String,
+    pub(super) values: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Case {
+    /// Line of the directive in its file, from 1.
+    pub(super) line: usize,
+    pub(super) verb: String,
+    /// In the order written: it matters.
+    pub(super) args: Vec<Arg>,
+    pub(super) expected: String,
+}
+
+impl Case {
+    pub(super) fn arg(&self, key: &str) -> Option<&Arg> {
+        self.args.iter().find(|arg| arg.key == key && !arg.values.is_empty())
+    }
+
+    /// The single value of `key=value`.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        self.arg(key).map(|arg| arg.values[0].as_str())
+    }
+
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        self.value(key).map(|v| v.parse().unwrap())
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        self.value(key) == Some("true")
+    }
+
+    /// The list of `key=(1,2)`, or of `key=1`.
+    pub(super) fn numbers(&self, key: &str) -> Vec<u64> {
+        let values = self.arg(key).map_or(&[][..], |arg| &arg.values);
+        values.iter().filter(|v| !v.is_empty()).map(|v| v.parse().unwrap()).collect()
+    }
+
+    /// Arguments without a value that are numbers: node ids, mostly.
+    pub(super) fn plain(&self) -> Vec<u64> {
+        self.args.iter().filter(|a| a.values.is_empty()).filter_map(|a| a.key.parse().ok()).collect()
+    }
+}
+
+pub(super) fn cases(text: &str) -> Vec<Case> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut cases = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        if lines[at].trim().is_empty() || lines[at].starts_with('#') {
+            at += 1;
+            continue;
+        }
+        let line = at + 1;
+        let (verb, args) = directive(lines[at]);
+        at += 1;
+        while lines.get(at).is_some_and(|l| *l != "----") {
+            at += 1; // input lines: only cases that change the membership have any
+        }
+        let (expected, next) = expected_output(&lines, at + 1);
+        at = next;
+        cases.push(Case { line, verb, args, expected });
+    }
+    cases
+}
+
+/// The output that begins at line `at`, and the line behind it.
+fn expected_output(lines: &[&str], at: usize) -> (String, usize) {
+    // `----` twice: the output may hold empty lines and ends at the next such pair.
+    if lines.get(at) == Some(&"----") {
+        let begin = at + 1;
+        let end = (begin..lines.len())
+            .find(|i| lines[*i] == "----" && lines.get(i + 1) == Some(&"----"))
+            .unwrap_or(lines.len());
+        return (lines[begin..end].join("\n"), end + 2);
+    }
+    let end = (at..lines.len()).find(|i| lines[*i].trim().is_empty()).unwrap_or(lines.len());
+    (lines[at.min(end)..end].join("\n"), end)
+}
+
+fn directive(line: &str) -> (String, Vec<Arg>) {
+    let mut words = split_outside_parentheses(line).into_iter();
+    let verb = words.next().unwrap();
+    (verb, words.map(|word| arg(&word)).collect())
+}
+
+fn split_outside_parentheses(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut depth) = (Vec::new(), String::new(), 0);
+    for c in line.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if c.is_whitespace() && depth == 0 {
+            if !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+        } else if !(c.is_whitespace() && depth > 0) {
+            word.push(c);
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+fn arg(word: &str) -> Arg {
+    let Some((key, value)) = word.split_once('=') else {
+        return Arg { key: word.to_owned(), values: Vec::new() };
+    };
+    let inner = value.strip_prefix('(').and_then(|v| v.strip_suffix(')'));
+    let values = match inner {
+        Some(list) => list.split(',').map(|v| v.trim().to_owned()).collect(),
+        None => vec![value.to_owned()],
+    };
+    Arg { key: key.to_owned(), values }
+}
