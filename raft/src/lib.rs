@@ -13,6 +13,7 @@ mod message;
 mod plant;
 mod progress;
 mod rng;
+pub mod wire;
 
 pub use crate::core::*;
 pub use crate::core::{Boot, Raft, Role};

@@ -128,6 +128,7 @@ impl Raft {
             self.append_own(noop);
         }
         self.broadcast_append();
+        self.adopt_asked_reads();
     }
 
     /// R5.

@@ -202,6 +202,13 @@ impl Raft {
         }
     }
 
+    /// This node leads now: what it had asked of the former leader it answers itself.
+    pub(super) fn adopt_asked_reads(&mut self) {
+        let asked = core::mem::take(&mut self.reads.asked);
+        let ids: Vec<ReadId> = asked.into_keys().collect();
+        self.enqueue_reads(None, &ids);
+    }
+
     pub(super) fn read_timeouts(&mut self) {
         let (now, t) = (self.now, self.config.election_timeout);
         if self.reads.poll_timeout().is_none_or(|at| at > now) {

@@ -1,0 +1,79 @@
+//! Planted bugs: each must be caught by the simulation within its limit of seeds. That is how we know that
+//! the simulation can fail.
+//!
+//! `RUSTFLAGS="--cfg mutant" cargo test --release -p quorate-raft --test it --target-dir target/mutant
+//! mutants -- --nocapture`
+
+use crate::sim::world::World;
+use std::process::{Command, Output};
+
+/// The bug, and within how many seeds it must show.
+const BY_SIMULATION: [(&str, u64); 4] = [
+    ("commit_older_term", 500),
+    ("ack_before_durable", 500),
+    ("truncate_on_short_append", 500),
+    ("read_before_own_commit", 500),
+];
+
+/// The bug, and the test that must fail with it: their interleavings are too rare to wait for.
+const BY_TEST: [(&str, &str); 2] = [
+    ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),
+    ("commit_notice_unverified", "hazards::h46_notice_commits_only_what_was_verified"),
+];
+
+/// Runs one process per bug: the choice is made once in a process.
+#[test]
+#[expect(clippy::print_stdout, reason = "which bug was caught when is what this test is run for")]
+fn mutants() {
+    let mut missed = Vec::new();
+    for (bug, limit) in BY_SIMULATION {
+        let out = child("mutants::hunt", bug, limit);
+        let text = String::from_utf8_lossy(&out.stdout);
+        if let Some(line) = text.lines().find(|line| line.contains("caught")) {
+            println!("{line}");
+        } else {
+            println!("missed {bug} in {limit} seeds");
+            missed.push(bug);
+        }
+    }
+    for (bug, test) in BY_TEST {
+        let out = child(test, bug, 1);
+        let ran = String::from_utf8_lossy(&out.stdout).contains("running 1 test");
+        if ran && !out.status.success() {
+            println!("caught {bug} by {test}");
+        } else {
+            println!("missed {bug} by {test}");
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+fn child(test: &str, bug: &str, seeds: u64) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("QUORATE_MUTANT", bug)
+        .env("QUORATE_SEEDS", seeds.to_string())
+        .env_remove("QUORATE_SEED")
+        .output()
+        .unwrap()
+}
+
+/// The child's part: seeds until one fails. Without a planted bug there is nothing to hunt.
+#[test]
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
+fn hunt() {
+    let Ok(bug) = std::env::var("QUORATE_MUTANT") else { return };
+    std::panic::set_hook(Box::new(|_| {}));
+    for seed in crate::sim::seeds(500) {
+        let outcome = std::panic::catch_unwind(|| World::campaign(seed));
+        let why = match outcome {
+            Ok(Ok(_)) => continue,
+            Ok(Err(why)) => why,
+            Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+        };
+        let why: String = why.chars().take(120).collect();
+        println!("caught {bug} by the simulation after {seed} seeds: {why}");
+        return;
+    }
+}

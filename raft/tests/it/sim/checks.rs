@@ -1,0 +1,188 @@
+//! What must hold in any history of a group, and what must have happened for the checks to mean anything.
+
+use super::disk::{Durable, State};
+use quorate_raft::{Block, LogId, LogIndex, Term};
+use quorate_transport::NodeId;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Counts of everything that a campaign is meant to exercise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters(BTreeMap<&'static str, u64>);
+
+/// A campaign in which one of these never happened proves less than it claims.
+const MUST_FIRE: [&str; 24] = [
+    "message lost",
+    "message duplicated",
+    "message reordered",
+    "message cut by a partition",
+    "partition",
+    "one-way partition",
+    "heal",
+    "crash",
+    "crash of a leader",
+    "unsynced write lost",
+    "restart",
+    "disk stall",
+    "leader elected",
+    "term with no winner",
+    "entry replaced",
+    "entry committed",
+    "entry loaded from disk",
+    "snapshot made",
+    "snapshot installed",
+    "proposal refused",
+    "proposal acknowledged",
+    "read confirmed",
+    "read through a follower",
+    "leadership moved",
+];
+
+impl Counters {
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (what, n) in &other.0 {
+            *self.0.entry(what).or_default() += n;
+        }
+    }
+
+    pub(crate) fn assert_everything_fired(&self) {
+        for what in MUST_FIRE {
+            assert!(self.0.get(what).is_some_and(|n| *n > 0), "never happened: {what}");
+        }
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, n) in &self.0 {
+            writeln!(f, "{n:>9} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The group as an all-seeing observer knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Observer {
+    leaders: BTreeMap<Term, NodeId>,
+    /// Every entry ever appended anywhere: its predecessor's term, its data.
+    entries: BTreeMap<(Term, LogIndex), (Term, Vec<u8>)>,
+    /// What is committed, from index 1 on. Never changes once set.
+    pub(crate) committed: State,
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+}
+
+type Checked = Result<(), String>;
+
+impl Observer {
+    /// Election safety (paper §5.2) and, for a new leader, leader completeness (§5.4). True if it is new.
+    pub(crate) fn on_leader(
+        &mut self,
+        node: NodeId,
+        term: Term,
+        holds: impl Fn(LogId) -> bool,
+    ) -> Result<bool, String> {
+        match self.leaders.insert(term, node) {
+            Some(other) if other != node => {
+                return Err(format!("two leaders in term {term}: {other} and {node}"));
+            }
+            Some(_) => return Ok(false),
+            None => {}
+        }
+        match self.committed.iter().find(|(id, _)| !holds(*id)) {
+            Some((id, _)) => Err(format!("leader {node} of term {term} lacks committed entry {id}")),
+            None => Ok(true),
+        }
+    }
+
+    /// The data of an entry that some node appended.
+    pub(crate) fn data(&self, id: LogId) -> Option<&[u8]> {
+        self.entries.get(&(id.term, id.index)).map(|(_, data)| &data[..])
+    }
+
+    pub(crate) fn has_leader(&self, term: Term) -> bool {
+        self.leaders.contains_key(&term)
+    }
+
+    /// Log matching (paper §5.3), by induction: the same term and index always hold the same data behind
+    /// the same predecessor.
+    pub(crate) fn on_append(&mut self, block: &Block) -> Checked {
+        let mut prev_term = block.prev().term;
+        for entry in block.iter() {
+            let key = (entry.id.term, entry.id.index);
+            let seen = self.entries.entry(key).or_insert_with(|| (prev_term, entry.data.to_vec()));
+            if seen.0 != prev_term || seen.1 != entry.data {
+                return Err(format!("two different entries {}", entry.id));
+            }
+            prev_term = entry.id.term;
+        }
+        Ok(())
+    }
+
+    /// A vote left the node: it must be on its disk, and be its only one in that term.
+    pub(crate) fn on_vote(
+        &mut self,
+        voter: NodeId,
+        term: Term,
+        to: NodeId,
+        disk: &Durable,
+    ) -> Checked {
+        let durable = disk.hard.term > term
+            || (disk.hard.term == term && disk.hard.vote == Some(to));
+        if !durable {
+            return Err(format!("node {voter} voted in term {term} before that was durable"));
+        }
+        match self.votes.insert((voter, term), to) {
+            Some(other) if other != to => {
+                Err(format!("node {voter} voted for {other} and {to} in term {term}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Entries up to `commit` are committed as far as `node` knows: the same everywhere, never changed,
+    /// and when new, durable on a majority of disks.
+    pub(crate) fn on_commit(
+        &mut self,
+        node: NodeId,
+        new: &[(LogId, Vec<u8>)],
+        disks: &[&Durable],
+    ) -> Result<u64, String> {
+        let mut count = 0;
+        for (id, data) in new {
+            let at = usize::try_from(id.index.value() - 1).unwrap();
+            if let Some((known, known_data)) = self.committed.get(at) {
+                if known != id || known_data != data {
+                    return Err(format!("node {node} commits {id} where {known} was committed"));
+                }
+                continue;
+            }
+            if at != self.committed.len() {
+                return Err(format!("node {node} commits {id} before the entries before it"));
+            }
+            let held = disks.iter().filter(|disk| disk.holds(*id)).count();
+            if held <= disks.len() / 2 {
+                return Err(format!(
+                    "node {node} commits {id}, which only {held} of {} disks hold",
+                    disks.len()
+                ));
+            }
+            self.committed.push((*id, data.clone()));
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// State machine safety (paper §5.4.3): applied in order, and only what is committed.
+    pub(crate) fn check_applied(&self, node: NodeId, state: &[(LogId, Vec<u8>)]) -> Checked {
+        let known = self.committed.get(..state.len());
+        if known != Some(state) {
+            return Err(format!("node {node} applied something that is not committed"));
+        }
+        Ok(())
+    }
+}
