@@ -63,6 +63,10 @@ impl Limits {
         self
     }
 
+    pub(crate) const fn entry_max(&self) -> u32 {
+        self.entry_bytes_max
+    }
+
     /// A block of several entries, or one that is a single large entry.
     const fn body_bytes_max(&self) -> u64 {
         let single = self.entry_bytes_max as u64 + ENTRY_HEADER_LEN as u64;

@@ -18,7 +18,7 @@ pub use output::{
     Append, AppendToken, Apply, ApplyToken, Event, HardState, Load, LoadId, Output, ReadDone,
     SoftState,
 };
-pub use status::{PeerStatus, Status};
+pub use status::{PeerStatus, Progression, Status};
 
 use crate::error::{BootError, Invariant, StepError};
 use crate::log_view::{LogView, TermRun};

@@ -137,6 +137,9 @@ pub enum ProposeError {
         /// What is full.
         why: BusyWhy,
     },
+    /// Effect: none, not appended. The leader's disk is full. Retry once there is space.
+    #[error("no space left for the log")]
+    NoSpace,
     /// Effect: none, not appended. A retry cannot help.
     #[error("proposal exceeds the limit of {max} bytes")]
     TooLarge {

@@ -12,7 +12,13 @@ mod membership;
 mod message;
 mod plant;
 mod progress;
+mod machine;
 mod rng;
+mod stats;
+mod store;
+mod sync;
+#[cfg(feature = "tokio")]
+mod driver;
 pub mod wire;
 
 pub use crate::core::*;
@@ -26,3 +32,8 @@ pub use log_view::TermRun;
 pub use membership::Membership;
 pub use message::{Ballot, Body, Envelope, Message, SnapshotMeta};
 pub use progress::ProgressState;
+#[cfg(feature = "tokio")]
+pub use driver::*;
+pub use machine::*;
+pub use stats::Stats;
+pub use store::*;

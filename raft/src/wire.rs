@@ -60,6 +60,10 @@ pub fn encode(message: &Message, store: u64) -> Option<Vec<Bytes>> {
         ..Head::default()
     };
     let tail = fill(&mut head, &message.body)?;
+    if !matches!(message.body, Body::Append { .. }) && !tail.is_empty() {
+        // Blocks have checksums of their own; ids and entries are covered by this one.
+        head.aux = u64::from(crc32fast::hash(&tail[0]));
+    }
     let body_len: usize = tail.iter().map(Bytes::len).sum();
     head.body_len = u32::try_from(body_len).ok()?;
     let mut pieces = Vec::with_capacity(1 + tail.len().min(PIECES_MAX - 1));
@@ -218,6 +222,10 @@ pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<(Message, u64), StepErro
     let tail = bytes.slice(HEADER_LEN..);
     if tail.len() != head.body_len as usize {
         return Err(StepError::Malformed { what: "body length" });
+    }
+    let summed = matches!(head.kind, kind::READ_INDEX | kind::READ_INDEX_RESP | kind::PROPOSE);
+    if summed && head.aux != u64::from(crc32fast::hash(&tail)) {
+        return Err(StepError::Malformed { what: "body checksum" });
     }
     let body = body_of(&head, &tail, limits)?;
     let takes_body =

@@ -38,6 +38,29 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
 }
 
+/// How far a replica is.
+///
+/// # Examples
+/// See [`Raft::progress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progression {
+    /// The term.
+    pub term: crate::Term,
+    /// First index still in the log.
+    pub first: LogIndex,
+    /// The last index.
+    pub last: LogIndex,
+    /// The commit index.
+    pub commit: LogIndex,
+    /// Applied by the machine.
+    pub applied: LogIndex,
+    /// Durable on the local disk.
+    pub durable: LogIndex,
+    /// Bytes of log in memory.
+    pub cached_bytes: u64,
+}
+
 /// What a leader knows of one member.
 ///
 /// # Examples
@@ -91,6 +114,26 @@ impl Raft {
             cached_bytes: self.log.cached_bytes(),
             peers: if leads { self.peers.iter().map(peer_status).collect() } else { Vec::new() },
         }
+    }
+
+    /// The numbers of [`status`](Self::status) without the members: no allocation.
+    #[must_use]
+    pub const fn progress(&self) -> Progression {
+        Progression {
+            term: self.term,
+            first: self.log.first_index(),
+            last: self.log.last().index,
+            commit: self.log.commit,
+            applied: self.log.applied,
+            durable: self.log.durable,
+            cached_bytes: self.log.cached_bytes(),
+        }
+    }
+
+    /// Up to where a leader knows `member` to hold the log durably; none on others.
+    #[must_use]
+    pub fn matched(&self, member: NodeId) -> Option<LogIndex> {
+        self.leading_peer(member).map(|i| self.peers[i].matched)
     }
 
     /// The last index, without making a whole [`Status`].

@@ -1,5 +1,6 @@
 //! Integration tests of quorate-raft, one binary.
 
+mod cluster;
 #[cfg(mutant)]
 mod mutants;
 mod scripts;

@@ -1,0 +1,339 @@
+//! Starting a replica: open its log, bring log and snapshot together, restore the machine, run.
+
+use super::apply::{self, Machine};
+use super::mailbox::Mailbox;
+use super::proposals::Proposals;
+use super::reads::{Freshness, Reads};
+use super::shard::{Inputs, Shard};
+use super::snapshots::{Making, SharedSnapshots, Sizes};
+use super::watch::NodeState;
+use super::{Node, Shared};
+use crate::core::{Boot, Output, Raft};
+use crate::error::{BootError, StoreError};
+use crate::machine::StateMachine;
+use crate::stats::Stats;
+use crate::store::{
+    AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine,
+};
+use crate::{Config, GroupId, LogId, LogIndex, Membership, SnapshotMeta};
+use quorate_clocks::Monotonic;
+use quorate_transport::{BodyCheck, ChannelId, ChannelOptions, Endpoint, NodeId, OpenError};
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, watch};
+
+/// A replica did not start.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::StartError;
+/// assert_eq!(StartError::Missing { what: "log" }.to_string(), "no log was given");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Effect: none. The builder was not told something it needs.
+    #[error("no {what} was given")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+    /// Effect: none. The endpoint's raft channel is taken or closed.
+    #[error("raft channel: {0}")]
+    Channel(#[from] OpenError),
+    /// Effect: none on what was written before. The log cannot be used.
+    #[error("log: {0}")]
+    Store(#[from] StoreError),
+    /// Effect: none. The snapshots cannot be read.
+    #[error("snapshots: {0}")]
+    Snapshots(#[from] io::Error),
+    /// Effect: none. Log and snapshot contradict each other or themselves.
+    #[error("boot: {0}")]
+    Boot(#[from] BootError),
+}
+
+/// What a replica is made of. All but the configuration must be given.
+///
+/// # Examples
+/// See [`Node`].
+#[must_use = "a builder does nothing until it is started"]
+pub struct NodeBuilder {
+    endpoint: Endpoint,
+    group: GroupId,
+    founders: Vec<NodeId>,
+    log: Option<Box<dyn LogStore>>,
+    snapshots: Option<Box<dyn SnapshotStore>>,
+    config: Option<Config>,
+}
+
+impl core::fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut out = f.debug_struct("NodeBuilder");
+        out.field("group", &self.group).field("founders", &self.founders).finish_non_exhaustive()
+    }
+}
+
+impl NodeBuilder {
+    pub(super) fn new(endpoint: &Endpoint) -> Self {
+        Self {
+            endpoint: endpoint.clone(),
+            group: GroupId::new(1),
+            founders: Vec::new(),
+            log: None,
+            snapshots: None,
+            config: None,
+        }
+    }
+
+    /// Which replicated log. Default 1.
+    pub const fn group(mut self, group: GroupId) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// The voters of a new group: the same list on every one of them. A log that exists already knows its
+    /// members, then this is ignored.
+    pub fn founders(mut self, voters: &[NodeId]) -> Self {
+        self.founders = voters.to_vec();
+        self
+    }
+
+    /// Where the log is kept.
+    pub fn log(mut self, log: impl LogStore) -> Self {
+        self.log = Some(Box::new(log));
+        self
+    }
+
+    /// Where snapshots are kept: as durable as the log, which is compacted behind them.
+    pub fn snapshots(mut self, snapshots: impl SnapshotStore) -> Self {
+        self.snapshots = Some(Box::new(snapshots));
+        self
+    }
+
+    /// Timeouts and limits. Default `Config::lan()`.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Opens everything and runs the replica on the endpoint's runtime. Returns when the log is read and
+    /// the machine restored; there may be no leader yet.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs.
+    ///
+    /// # Cancel safety
+    /// There is no point at which it waits: it completes when first polled.
+    #[expect(clippy::unused_async, reason = "opening will wait for founders to exchange disk ids")]
+    pub async fn start<M: StateMachine>(self, machine: M) -> Result<Node<M>, StartError> {
+        let config = match self.config {
+            Some(config) => config,
+            None => Config::lan().build().map_err(|_| StartError::Missing { what: "config" })?,
+        };
+        let mut store = self.log.ok_or(StartError::Missing { what: "log" })?;
+        let snapshots = self.snapshots.ok_or(StartError::Missing { what: "snapshot store" })?;
+        let identity = self.endpoint.identity();
+        let owner = Owner::new(identity.cluster, identity.node);
+        let log = store.open(self.group, owner)?;
+        let opened = Opened { id: identity.node, group: self.group, founders: self.founders };
+        let (boot, machine) = opened.reconcile(&mut *store, &*snapshots, log, machine)?;
+        let options = ChannelOptions::new().body_check(BodyCheck::Payload);
+        let channel = self.endpoint.channel(ChannelId::RAFT, options)?;
+        let parts = Parts {
+            endpoint: self.endpoint,
+            config,
+            store,
+            snapshots: Arc::new(Mutex::new(snapshots)),
+            machine,
+        };
+        parts.run(boot, channel.split())
+    }
+}
+
+/// What is known before the log and the snapshot are brought together.
+struct Opened {
+    id: NodeId,
+    group: GroupId,
+    founders: Vec<NodeId>,
+}
+
+impl Opened {
+    /// Restores the machine and says where the core starts.
+    fn reconcile<M: StateMachine>(
+        &self,
+        store: &mut dyn LogStore,
+        snapshots: &dyn SnapshotStore,
+        mut log: OpenLog,
+        mut machine: M,
+    ) -> Result<(Started, Machine<M>), StartError> {
+        let latest = snapshots.latest()?;
+        let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
+        if latest.as_ref().map_or(LogIndex::ZERO, |m| m.last.index) < start.index {
+            let what = format!("the log starts behind {start}, which no snapshot holds");
+            return Err(StoreError::Damaged { what: what.into() }.into());
+        }
+        let mut at = LogId::of(crate::Term::ZERO, machine.applied());
+        if let Some(meta) = &latest
+            && machine.applied() < meta.last.index
+        {
+            let file = snapshots.open(meta)?;
+            machine.restore(&mut read_machine(&*file)?)?;
+            at = meta.last;
+        }
+        if let Some(meta) = &latest
+            && !holds(&log, meta.last)
+        {
+            // The snapshot was taken in and the process ended before the log was reset to it.
+            install(store, self.group, &log, meta)?;
+            log.mark = Some(meta.clone());
+            log.runs.clear();
+            log.blocks.clear();
+            log.last = meta.last;
+        }
+        let time_ms = latest.as_ref().map_or(0, |m| m.time_ms);
+        let boot = self.boot(log, latest, at.index);
+        Ok((boot, Machine::new(machine, at, time_ms)))
+    }
+
+    fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, applied: LogIndex) -> Started {
+        let members = log.mark.as_ref().map(|m| m.membership.clone());
+        let membership = members.unwrap_or_else(|| Membership::of_voters(&self.founders));
+        let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
+        let store_id = log.store;
+        let mut boot = Boot::fresh(self.id, self.group, membership);
+        boot.hard = log.hard;
+        // What a snapshot holds is committed.
+        boot.hard.commit = boot.hard.commit.max(applied.min(log.last.index));
+        boot.start = start;
+        boot.runs = log.runs;
+        boot.last = log.last;
+        boot.blocks = log.blocks;
+        boot.applied = applied;
+        boot.snapshot = latest;
+        Started { boot, store_id }
+    }
+}
+
+/// Where the core starts, and on which disk.
+struct Started {
+    boot: Boot,
+    store_id: crate::StoreId,
+}
+
+/// Whether the log has this entry, or starts at it.
+fn holds(log: &OpenLog, id: LogId) -> bool {
+    let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
+    if id.index <= start.index {
+        return true;
+    }
+    if id.index > log.last.index {
+        return false;
+    }
+    let behind = log.runs.partition_point(|run| run.first <= id.index);
+    behind.checked_sub(1).and_then(|i| log.runs.get(i)).is_some_and(|run| run.term == id.term)
+}
+
+/// Resets the log to a snapshot and waits until that is durable.
+fn install(
+    store: &mut dyn LogStore,
+    group: GroupId,
+    log: &OpenLog,
+    meta: &SnapshotMeta,
+) -> Result<(), StoreError> {
+    let (tx, rx) = std::sync::mpsc::channel();
+    let done = Completion::new(move |result| drop(tx.send(result)));
+    let mut hard = log.hard;
+    hard.commit = hard.commit.max(meta.last.index);
+    hard.term = hard.term.max(meta.last.term);
+    if hard.term > log.hard.term {
+        hard.vote = None;
+    }
+    store.append(group, AppendRequest::new(Some(hard), &[], Some(meta), true), done);
+    rx.recv().unwrap_or(Err(StoreError::Closed))
+}
+
+/// Everything the running node is made of.
+struct Parts<M> {
+    endpoint: Endpoint,
+    config: Config,
+    store: Box<dyn LogStore>,
+    snapshots: SharedSnapshots,
+    machine: Machine<M>,
+}
+
+impl<M: StateMachine> Parts<M> {
+    fn run(
+        self,
+        started: Started,
+        (sender, receiver): (
+            quorate_transport::ChannelSender,
+            quorate_transport::ChannelReceiver,
+        ),
+    ) -> Result<Node<M>, StartError> {
+        let Started { boot, store_id } = started;
+        let runtime = Arc::clone(self.endpoint.runtime());
+        let group = boot.group;
+        let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
+        let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
+        let (batches, batches_rx) = mpsc::unbounded_channel();
+        let (state, state_rx) = watch::channel(NodeState::default());
+        let stats = Arc::new(Mutex::new(Stats::default()));
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let mailbox = Mailbox::default();
+        let since_snapshot = self.store.bytes(group);
+        let mut sizes = Sizes::default();
+        sizes.appended(raft.last().index, since_snapshot);
+        let shard = Shard {
+            raft,
+            group,
+            store_id,
+            config: self.config.clone(),
+            timer: runtime.timer(),
+            sender,
+            receiver,
+            store: self.store,
+            snapshots: self.snapshots,
+            machine: self.machine.clone(),
+            batches,
+            commands,
+            mailbox: mailbox.clone(),
+            state,
+            stats: Arc::clone(&stats),
+            counts: Stats::default(),
+            queued_bytes: Arc::clone(&queued_bytes),
+            proposals: Proposals::default(),
+            reads: Reads::default(),
+            read_id_base: runtime.seed(),
+            questions: Vec::new(),
+            unsynced: VecDeque::new(),
+            synced: 0,
+            restoring: false,
+            making: Making::default(),
+            sizes,
+            since_snapshot,
+            sending: BTreeSet::new(),
+            receiving: None,
+            stopped: None,
+            closing: None,
+            sweep_at: Monotonic::ZERO,
+            inputs: Inputs::default(),
+            out: Output::default(),
+            runtime: Arc::clone(&runtime),
+        };
+        runtime.spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
+        runtime.spawn("raft", Box::pin(shard.run()));
+        let shared = Shared {
+            endpoint: self.endpoint,
+            config: self.config,
+            machine: self.machine,
+            commands: commands_tx,
+            queued_bytes,
+            state: state_rx,
+            stats,
+            fresh: Freshness::default(),
+        };
+        Ok(Node { shared: Arc::new(shared) })
+    }
+}

@@ -1,0 +1,260 @@
+//! What replicas ask of each other by call: forwarded proposals, snapshot pieces, questions about
+//! replication. Layout: FORMAT.md.
+
+use crate::{GroupId, LogId, LogIndex, StoreId, Term};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+const VERSION: u8 = 1;
+const HEAD_LEN: usize = 16;
+const CHUNK_LEN: usize = 80;
+
+mod kind {
+    pub(super) const FORWARD: u8 = 1;
+    pub(super) const CHUNK: u8 = 2;
+    pub(super) const REPLICATED: u8 = 3;
+}
+
+/// Why a call was rejected: the code of the transport's `Reject::Application`. Definite.
+pub(super) mod refusal {
+    /// Ask the leader.
+    pub(in crate::driver) const NOT_LEADER: u16 = 1;
+    /// Too much is under way.
+    pub(in crate::driver) const BUSY: u16 = 2;
+    /// An entry is too large.
+    pub(in crate::driver) const TOO_LARGE: u16 = 3;
+    /// Another group, version, or not a call.
+    pub(in crate::driver) const MALFORMED: u16 = 4;
+    /// No space on the leader's disk.
+    pub(in crate::driver) const NO_SPACE: u16 = 5;
+}
+
+/// One piece of a snapshot file.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    pub(super) leader_term: Term,
+    pub(super) last: LogId,
+    pub(super) maker: StoreId,
+    pub(super) offset: u64,
+    pub(super) total: u64,
+    /// CRC-32 of the file up to the end of this piece.
+    pub(super) running_crc: u32,
+    pub(super) is_last: bool,
+    pub(super) bytes: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Call {
+    /// Append these entries.
+    Forward { entries: Bytes },
+    Chunk(Chunk),
+    /// How many voters hold the log up to here? Answer once it is this many.
+    Replicated { at: LogIndex, voters: u32 },
+}
+
+/// Version, kind, CRC over everything, group; then what the kind adds.
+fn head(kind: u8, group: GroupId, room: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(HEAD_LEN + room);
+    out.put_u8(VERSION);
+    out.put_u8(kind);
+    out.put_u16_le(0);
+    out.put_u32_le(0);
+    out.put_u64_le(group.value());
+    out
+}
+
+fn seal(mut out: BytesMut) -> Bytes {
+    let crc = crc32fast::hash(&out);
+    out[4..8].copy_from_slice(&crc.to_le_bytes());
+    out.freeze()
+}
+
+pub(super) fn encode(group: GroupId, call: &Call) -> Bytes {
+    match call {
+        Call::Forward { entries } => {
+            let mut out = head(kind::FORWARD, group, entries.len());
+            out.put_slice(entries);
+            seal(out)
+        }
+        Call::Replicated { at, voters } => {
+            let mut out = head(kind::REPLICATED, group, 12);
+            out.put_u64_le(at.value());
+            out.put_u32_le(*voters);
+            seal(out)
+        }
+        Call::Chunk(c) => {
+            let mut out = head(kind::CHUNK, group, CHUNK_LEN + c.bytes.len());
+            for word in [c.leader_term.value(), c.last.term.value(), c.last.index.value()] {
+                out.put_u64_le(word);
+            }
+            out.put_u128_le(c.maker.value());
+            out.put_u64_le(c.offset);
+            out.put_u64_le(c.total);
+            out.put_u32_le(c.running_crc);
+            out.put_u32_le(u32::from(c.is_last));
+            out.put_slice(&c.bytes);
+            seal(out)
+        }
+    }
+}
+
+/// `None`: not a call of this version and group, or altered.
+pub(super) fn decode(group: GroupId, bytes: &Bytes) -> Option<Call> {
+    let (kind, mut rest) = open(bytes)?;
+    if rest.get_u64_le() != group.value() {
+        return None;
+    }
+    match kind {
+        kind::FORWARD => Some(Call::Forward { entries: rest }),
+        kind::REPLICATED if rest.len() == 12 => {
+            let at = LogIndex::new(rest.get_u64_le());
+            Some(Call::Replicated { at, voters: rest.get_u32_le() })
+        }
+        kind::CHUNK if rest.len() >= CHUNK_LEN - HEAD_LEN => Some(Call::Chunk(Chunk {
+            leader_term: Term::new(rest.get_u64_le()),
+            last: LogId::new(rest.get_u64_le(), rest.get_u64_le()),
+            maker: StoreId::new(rest.get_u128_le()),
+            offset: rest.get_u64_le(),
+            total: rest.get_u64_le(),
+            running_crc: rest.get_u32_le(),
+            is_last: rest.get_u32_le() & 1 != 0,
+            bytes: rest,
+        })),
+        _ => None,
+    }
+}
+
+/// Kind, and what follows the CRC.
+fn open(bytes: &Bytes) -> Option<(u8, Bytes)> {
+    if bytes.len() < HEAD_LEN || bytes[0] != VERSION {
+        return None;
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..4]);
+    hasher.update(&[0; 4]);
+    hasher.update(&bytes[8..]);
+    let crc = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    (hasher.finalize() == crc).then(|| (bytes[1], bytes.slice(8..)))
+}
+
+/// Where forwarded entries stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) term: Term,
+    pub(super) first: LogIndex,
+}
+
+pub(super) fn encode_placed(placed: Placed) -> Bytes {
+    let mut out = head(kind::FORWARD, GroupId::new(placed.term.value()), 8);
+    out.put_u64_le(placed.first.value());
+    seal(out)
+}
+
+pub(super) fn decode_placed(bytes: &Bytes) -> Option<Placed> {
+    let (kind, mut rest) = open(bytes)?;
+    (kind == kind::FORWARD && rest.len() == 16).then(|| Placed {
+        term: Term::new(rest.get_u64_le()),
+        first: LogIndex::new(rest.get_u64_le()),
+    })
+}
+
+/// The receiver's answer to a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChunkAnswer {
+    /// Go on at this offset.
+    Continue(u64),
+    /// The whole file is there and verified.
+    Done,
+    /// What was sent does not add up: begin anew.
+    Restart,
+    /// Not wanted.
+    Refused,
+}
+
+pub(super) fn encode_chunk_answer(answer: ChunkAnswer) -> Bytes {
+    let (status, offset) = match answer {
+        ChunkAnswer::Continue(offset) => (0, offset),
+        ChunkAnswer::Done => (1, 0),
+        ChunkAnswer::Restart => (2, 0),
+        ChunkAnswer::Refused => (3, 0),
+    };
+    let mut out = head(kind::CHUNK, GroupId::new(status), 8);
+    out.put_u64_le(offset);
+    seal(out)
+}
+
+pub(super) fn decode_chunk_answer(bytes: &Bytes) -> Option<ChunkAnswer> {
+    let (kind, mut rest) = open(bytes)?;
+    if kind != kind::CHUNK || rest.len() != 16 {
+        return None;
+    }
+    match (rest.get_u64_le(), rest.get_u64_le()) {
+        (0, offset) => Some(ChunkAnswer::Continue(offset)),
+        (1, _) => Some(ChunkAnswer::Done),
+        (2, _) => Some(ChunkAnswer::Restart),
+        (3, _) => Some(ChunkAnswer::Refused),
+        _ => None,
+    }
+}
+
+pub(super) fn encode_count(count: u32) -> Bytes {
+    seal(head(kind::REPLICATED, GroupId::new(u64::from(count)), 0))
+}
+
+pub(super) fn decode_count(bytes: &Bytes) -> Option<u32> {
+    let (kind, mut rest) = open(bytes)?;
+    (kind == kind::REPLICATED && rest.len() == 8).then(|| rest.get_u64_le()).and_then(|n| n.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls() -> Vec<Call> {
+        let chunk = Chunk {
+            leader_term: Term::new(3),
+            last: LogId::new(2, 9),
+            maker: StoreId::new(5),
+            offset: 64,
+            total: 80,
+            running_crc: 7,
+            is_last: true,
+            bytes: Bytes::from_static(b"piece"),
+        };
+        vec![
+            Call::Forward { entries: Bytes::from_static(b"entries") },
+            Call::Chunk(chunk),
+            Call::Replicated { at: LogIndex::new(4), voters: 2 },
+        ]
+    }
+
+    #[test]
+    fn calls_round_trip_and_any_flipped_bit_is_refused() {
+        let group = GroupId::new(1);
+        for call in calls() {
+            let bytes = encode(group, &call);
+            let again = decode(group, &bytes).map(|call| encode(group, &call));
+            assert_eq!(again, Some(bytes.clone()));
+            assert!(decode(GroupId::new(2), &bytes).is_none(), "another group's call");
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(decode(group, &flipped.into()).is_none(), "bit {bit}");
+            }
+            for len in 0..bytes.len() {
+                assert!(decode(group, &bytes.slice(..len)).is_none(), "cut to {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_round_trip() {
+        let placed = Placed { term: Term::new(3), first: LogIndex::new(8) };
+        assert_eq!(decode_placed(&encode_placed(placed)), Some(placed));
+        assert_eq!(decode_count(&encode_count(3)), Some(3));
+        for answer in
+            [ChunkAnswer::Continue(9), ChunkAnswer::Done, ChunkAnswer::Restart, ChunkAnswer::Refused]
+        {
+            assert_eq!(decode_chunk_answer(&encode_chunk_answer(answer)), Some(answer));
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! [`Mailbox`]: where threads and tasks report to the task that owns the core.
+
+use super::proposals::Pending;
+use crate::core::{ApplyToken, LoadId};
+use crate::error::StoreError;
+use crate::sync::lock;
+use crate::{Block, LogId, SnapshotMeta, Term};
+use bytes::Bytes;
+use core::task::{Context, Poll, Waker};
+use quorate_transport::{CallError, NodeId};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+/// Something that was started by the owner of the core has ended.
+pub(super) enum Report {
+    Stored(Result<(), StoreError>),
+    Loaded(LoadId, Result<Vec<Block>, StoreError>),
+    /// One reply per data entry, none for others.
+    Applied { token: ApplyToken, entries: Vec<(LogId, Option<Bytes>)> },
+    /// The machine misbehaved: the replica must stop.
+    MachineFailed(Arc<str>),
+    Restored(SnapshotMeta),
+    Forwarded { batch: Vec<Pending>, result: Result<Bytes, CallError> },
+    SnapshotMade(Result<SnapshotMeta, Arc<str>>),
+    SnapshotSent { to: NodeId, ok: bool },
+    SnapshotReceived { from: NodeId, term: Term, meta: SnapshotMeta },
+}
+
+/// A queue from many to one. Its length is bounded by what the owner has started and what has a limit of
+/// its own: appends, loads, applies, forwards, snapshots.
+#[derive(Clone, Default)]
+pub(super) struct Mailbox {
+    shared: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    reports: VecDeque<Report>,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    pub(super) fn push(&self, report: Report) {
+        let mut queue = lock(&self.shared);
+        queue.reports.push_back(report);
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Moves everything into `out`; pending if there is nothing.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
+        let mut queue = lock(&self.shared);
+        if queue.reports.is_empty() {
+            queue.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        out.extend(queue.reports.drain(..));
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Reads that wait: for confirmation by the leader, then for application here. All reads of a turn share
+//! one question to the core.
+
+use super::shard::Shard;
+use crate::core::{ReadDone, Role};
+use crate::error::ReadError;
+use crate::machine::StateMachine;
+use crate::sync::lock;
+use crate::{LogIndex, ReadId};
+use quorate_clocks::Monotonic;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use tokio::sync::oneshot;
+
+/// Someone who wants to know which index to wait for.
+pub(super) struct ReadWaiter {
+    answer: oneshot::Sender<Result<LogIndex, ReadError>>,
+    deadline: Monotonic,
+}
+
+impl ReadWaiter {
+    pub(super) const fn new(
+        answer: oneshot::Sender<Result<LogIndex, ReadError>>,
+        deadline: Monotonic,
+    ) -> Self {
+        Self { answer, deadline }
+    }
+
+    fn finish(self, result: Result<LogIndex, ReadError>) {
+        // A reader that went away does not want to know.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// When a read of this node was last confirmed, and up to where: what bounded staleness is served from.
+/// A read that began at `begun` saw everything acknowledged before, so a state at or behind its index is
+/// no older than that moment. (No unconfirmed leader is believed. // H47)
+#[derive(Default)]
+pub(super) struct Freshness {
+    newest: Mutex<(Monotonic, LogIndex)>,
+}
+
+impl Freshness {
+    pub(super) fn confirmed(&self, begun: Monotonic, index: LogIndex) {
+        let mut newest = lock(&self.newest);
+        if begun > newest.0 {
+            *newest = (begun, index);
+        }
+    }
+
+    pub(super) fn covers(&self, since: Monotonic, applied: LogIndex) -> bool {
+        let (begun, index) = *lock(&self.newest);
+        begun > Monotonic::ZERO && begun >= since && applied >= index
+    }
+}
+
+/// The reads of a node, by what they wait for.
+#[derive(Default)]
+pub(super) struct Reads {
+    /// For a leader to ask.
+    parked: Vec<ReadWaiter>,
+    /// For the core's answer.
+    asked: BTreeMap<ReadId, Vec<ReadWaiter>>,
+    /// For application.
+    confirmed: BTreeMap<LogIndex, Vec<ReadWaiter>>,
+    last_id: u64,
+}
+
+impl Reads {
+    pub(super) fn len(&self) -> usize {
+        let asked: usize = self.asked.values().map(Vec::len).sum();
+        let confirmed: usize = self.confirmed.values().map(Vec::len).sum();
+        self.parked.len() + asked + confirmed
+    }
+
+    pub(super) fn fail_all(&mut self) {
+        let parked = core::mem::take(&mut self.parked);
+        let asked = core::mem::take(&mut self.asked).into_values().flatten();
+        let confirmed = core::mem::take(&mut self.confirmed).into_values().flatten();
+        parked.into_iter().chain(asked).chain(confirmed).for_each(|w| {
+            w.finish(Err(ReadError::Stopped));
+        });
+    }
+
+    pub(super) fn expire(&mut self, now: Monotonic) {
+        for waiter in self.parked.extract_if(.., |w| w.deadline <= now) {
+            waiter.finish(Err(ReadError::NoLeader));
+        }
+        for waiters in self.asked.values_mut().chain(self.confirmed.values_mut()) {
+            for waiter in waiters.extract_if(.., |w| w.deadline <= now) {
+                waiter.finish(Err(ReadError::NoLeader));
+            }
+        }
+    }
+}
+
+impl<M: StateMachine> Shard<M> {
+    pub(super) fn take_read(&mut self, waiter: ReadWaiter) {
+        if self.reads.len() >= self.config.reads_pending_max {
+            waiter.finish(Err(ReadError::Busy));
+        } else {
+            self.reads.parked.push(waiter);
+        }
+    }
+
+    /// Asks the core for everyone who is parked, if there is a leader to confirm it.
+    pub(super) fn flush_reads(&mut self, now: Monotonic) {
+        let knows_leader = self.raft.role() == Role::Leader || self.raft.leader().is_some();
+        if self.reads.parked.is_empty() || !knows_leader {
+            return;
+        }
+        self.reads.last_id += 1;
+        let id = ReadId::new(self.read_id_base.wrapping_add(self.reads.last_id));
+        let waiters = core::mem::take(&mut self.reads.parked);
+        match self.raft.read(now, id) {
+            Ok(()) => drop(self.reads.asked.insert(id, waiters)),
+            Err(ReadError::NoLeader) => self.reads.parked = waiters,
+            Err(refusal) => waiters.into_iter().for_each(|w| w.finish(Err(refusal.clone()))),
+        }
+    }
+
+    pub(super) fn read_done(&mut self, done: &ReadDone) {
+        let Some(mut waiters) = self.reads.asked.remove(&done.id) else { return };
+        match &done.result {
+            Ok(index) => self.reads.confirmed.entry(*index).or_default().append(&mut waiters),
+            // Asked again once a leader is known, until their deadlines.
+            Err(error) if error.is_retryable() => self.reads.parked.append(&mut waiters),
+            Err(error) => waiters.into_iter().for_each(|w| w.finish(Err(error.clone()))),
+        }
+    }
+
+    /// Serves whoever waited for no more than what is applied now.
+    pub(super) fn release_reads(&mut self) {
+        let applied = self.machine.applied();
+        while let Some(entry) = self.reads.confirmed.first_entry() {
+            if *entry.key() > applied {
+                break;
+            }
+            let (index, waiters) = entry.remove_entry();
+            self.counts.reads += waiters.len() as u64;
+            waiters.into_iter().for_each(|w| w.finish(Ok(index)));
+        }
+    }
+}

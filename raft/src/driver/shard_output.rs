@@ -1,0 +1,156 @@
+//! Carrying out what the core wants: send, write, apply, load; and what follows when it is done.
+
+use super::mailbox::Report;
+use super::shard::Shard;
+use crate::core::{Append, AppendToken, Event, Output, Role};
+use crate::machine::StateMachine;
+use crate::message::{Body, Envelope};
+use crate::store::{AppendRequest, Completion};
+use crate::{SnapshotMeta, wire};
+use quorate_clocks::Monotonic;
+use quorate_transport::{Body as Payload, Lane};
+
+/// What a write releases when it is durable.
+pub(super) struct Unsynced {
+    gated: Vec<Envelope>,
+    token: Option<AppendToken>,
+    install: Option<SnapshotMeta>,
+}
+
+impl<M: StateMachine> Shard<M> {
+    /// Drains the core until it wants nothing more.
+    pub(super) fn carry_out(&mut self, now: Monotonic) {
+        while self.raft.has_output() && self.stopped.is_none() {
+            let mut out = core::mem::take(&mut self.out);
+            self.raft.drain(&mut out);
+            self.carry_out_one(now, &mut out);
+            self.out = out;
+        }
+    }
+
+    fn carry_out_one(&mut self, now: Monotonic, out: &mut Output) {
+        if let Some(soft) = out.soft {
+            self.counts.elections_won += u64::from(soft.role == Role::Leader);
+            self.proposals.retry_at = Monotonic::ZERO;
+            tracing::debug!(node = %self.raft.id(), role = ?soft.role, leader = ?soft.leader, "role");
+        }
+        // On the wire before the local write is queued: the leader's disk works beside the followers'.
+        for envelope in out.send.drain(..) {
+            self.transmit(envelope);
+        }
+        if let Some(append) = out.append.take() {
+            self.write(append);
+        }
+        if let Some(apply) = out.apply.take() {
+            // Bounded by `apply_bytes_max`: the core hands out no more before it is applied.
+            if self.batches.send(apply).is_err() {
+                self.stop("the apply task ended");
+            }
+        }
+        for done in out.reads.drain(..) {
+            self.read_done(&done);
+        }
+        for load in out.load.drain(..) {
+            self.counts.loads += 1;
+            let (mailbox, id) = (self.mailbox.clone(), load.id);
+            let done = Completion::new(move |result| mailbox.push(Report::Loaded(id, result)));
+            self.store.load(self.group, load.from, load.bytes_max, done);
+        }
+        if out.snapshot_wanted {
+            self.make_snapshot();
+        }
+        for event in out.events.drain(..) {
+            if let Event::Stopped(invariant) = event {
+                self.stop(&invariant.to_string());
+            }
+        }
+        self.flush_proposals(now);
+    }
+
+    fn transmit(&mut self, envelope: Envelope) {
+        let Envelope { to, message } = envelope;
+        if let Body::Snapshot(meta) = message.body {
+            self.send_snapshot(to, message.term, meta);
+            return;
+        }
+        let Some(pieces) = wire::encode(&message, self.store_id.fold()) else { return };
+        match self.sender.send(to, lane(&message.body), Payload::parts(pieces)) {
+            Ok(()) => self.counts.messages_out += 1,
+            Err(_) => {
+                self.counts.messages_unsent += 1;
+                self.raft.unreachable(to);
+            }
+        }
+    }
+
+    fn write(&mut self, append: Append) {
+        for block in &append.blocks {
+            let bytes = block.as_bytes().len() as u64;
+            self.since_snapshot += bytes;
+            self.sizes.appended(block.last().index, bytes);
+        }
+        let mailbox = self.mailbox.clone();
+        let done = Completion::new(move |result| mailbox.push(Report::Stored(result)));
+        let request = AppendRequest::new(
+            append.hard,
+            &append.blocks,
+            append.install.as_ref(),
+            append.sync || append.install.is_some(),
+        );
+        self.store.append(self.group, request, done);
+        let Append { gated, token, install, .. } = append;
+        self.unsynced.push_back(Unsynced { gated, token, install });
+    }
+
+    /// The oldest write is durable.
+    pub(super) fn stored(&mut self, now: Monotonic) {
+        self.synced += 1;
+        self.release(now);
+    }
+
+    /// Releases what durable writes held back, in order; a restore in between holds up the rest.
+    fn release(&mut self, now: Monotonic) {
+        while self.synced > 0 && !self.restoring {
+            let Some(first) = self.unsynced.front_mut() else { return };
+            if let Some(meta) = first.install.take() {
+                self.begin_restore(meta);
+                return;
+            }
+            self.synced -= 1;
+            let Some(done) = self.unsynced.pop_front() else { return };
+            for envelope in done.gated {
+                if envelope.to == self.raft.id() {
+                    // Its own vote or acknowledgement; refused only by a replica that has stopped.
+                    let _ = self.raft.handle_message(now, envelope.to, envelope.message);
+                } else {
+                    self.transmit(envelope);
+                }
+            }
+            if let Some(token) = done.token {
+                self.raft.appended(now, token);
+            }
+        }
+    }
+
+    /// The machine is at the snapshot.
+    pub(super) fn restored(&mut self, now: Monotonic, meta: &SnapshotMeta) {
+        self.restoring = false;
+        self.since_snapshot = 0;
+        self.forget_up_to(meta.last.index);
+        self.release(now);
+    }
+}
+
+/// Votes and heartbeats must not stand behind entries. (6)
+const fn lane(body: &Body) -> Lane {
+    match body {
+        Body::PreVote(_)
+        | Body::Vote(_)
+        | Body::PreVoteResp { .. }
+        | Body::VoteResp { .. }
+        | Body::Heartbeat { .. }
+        | Body::HeartbeatResp { .. }
+        | Body::TimeoutNow => Lane::Control,
+        _ => Lane::Data,
+    }
+}

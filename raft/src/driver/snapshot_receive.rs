@@ -1,0 +1,150 @@
+//! Taking a snapshot in: a thread writes the pieces in order and verifies the whole; only then does the
+//! core hear of it. (5.8)
+
+use super::calls::{self, Chunk, ChunkAnswer, refusal};
+use super::mailbox::{Mailbox, Report};
+use super::shard::Shard;
+use crate::machine::StateMachine;
+use crate::store::{SnapshotReceiver, read_machine};
+use crate::sync::lock;
+use crate::{LogId, Membership, SnapshotMeta, StoreId};
+use bytes::Bytes;
+use quorate_transport::{NodeId, Responder};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Pieces waiting for the disk.
+const PIECES_MAX: usize = 4;
+
+type Piece = (Chunk, NodeId, Responder);
+
+/// The snapshot that is arriving.
+pub(super) struct Receiving {
+    last: LogId,
+    maker: StoreId,
+    pieces: SyncSender<Piece>,
+}
+
+impl<M: StateMachine> Shard<M> {
+    pub(super) fn serve_chunk(&mut self, from: NodeId, chunk: Chunk, reply: Responder) {
+        let answer = |reply: Responder, answer| {
+            // A sender that went away will ask again.
+            let _ = reply.reply(calls::encode_chunk_answer(answer));
+        };
+        if chunk.leader_term < self.raft.progress().term || self.stopped.is_some() {
+            answer(reply, ChunkAnswer::Refused);
+            return;
+        }
+        if chunk.last.index <= self.raft.commit() {
+            answer(reply, ChunkAnswer::Done); // already here
+            return;
+        }
+        let same = |r: &Receiving| r.last == chunk.last && r.maker == chunk.maker;
+        if !self.receiving.as_ref().is_some_and(same)
+            && let Err(error) = self.begin_receiving(&chunk)
+        {
+            tracing::warn!(node = %self.raft.id(), peer = %from, %error, "cannot take a snapshot in");
+            answer(reply, ChunkAnswer::Refused);
+            return;
+        }
+        let Some(receiving) = &self.receiving else { return };
+        if let Err(full_or_ended) = receiving.pieces.try_send((chunk, from, reply)) {
+            use std::sync::mpsc::TrySendError::{Disconnected, Full};
+            match full_or_ended {
+                Full((_, _, reply)) => reply.reject(refusal::BUSY, Bytes::new()),
+                Disconnected((_, _, reply)) => {
+                    // The thread ended with an error: the next piece begins anew.
+                    self.receiving = None;
+                    answer(reply, ChunkAnswer::Restart);
+                }
+            }
+        }
+    }
+
+    fn begin_receiving(&mut self, chunk: &Chunk) -> io::Result<()> {
+        let mut id = SnapshotMeta::new(chunk.last, Membership::default());
+        id.maker = chunk.maker;
+        let receiver = lock(&self.snapshots).receive(&id)?;
+        let (pieces, arriving) = sync_channel(PIECES_MAX);
+        let mailbox = self.mailbox.clone();
+        std::thread::Builder::new()
+            .name("raft-snapshot-receive".to_owned())
+            .spawn(move || receive(receiver, &arriving, &mailbox))?;
+        self.receiving = Some(Receiving { last: chunk.last, maker: chunk.maker, pieces });
+        Ok(())
+    }
+
+    /// The log is reset to the snapshot and durable: now the machine becomes its state.
+    pub(super) fn begin_restore(&mut self, meta: SnapshotMeta) {
+        self.restoring = true;
+        let (machine, mailbox) = (self.machine.clone(), self.mailbox.clone());
+        let snapshots = Arc::clone(&self.snapshots);
+        let spawned = std::thread::Builder::new().name("raft-restore".to_owned()).spawn({
+            let mailbox = mailbox.clone();
+            move || {
+                let opened = lock(&snapshots).open(&meta);
+                let restored = opened.and_then(|file| {
+                    let mut state = read_machine(&*file)?;
+                    machine.restore(&meta, &mut state)
+                });
+                mailbox.push(match restored {
+                    Ok(()) => Report::Restored(meta),
+                    Err(e) => Report::MachineFailed(format!("snapshot not restored: {e}").into()),
+                });
+            }
+        });
+        if let Err(error) = spawned {
+            mailbox.push(Report::MachineFailed(error.to_string().into()));
+        }
+    }
+}
+
+/// Writes pieces until the last, or until the sender gave up: what arrived is kept for resuming.
+fn receive(
+    mut receiver: Box<dyn SnapshotReceiver>,
+    arriving: &Receiver<Piece>,
+    mailbox: &Mailbox,
+) {
+    while let Ok((chunk, from, reply)) = arriving.recv() {
+        let answer = take_piece(&mut *receiver, &chunk);
+        let complete = matches!(answer, Ok(ChunkAnswer::Done));
+        if complete {
+            let finished = receiver.finish();
+            let answer = match finished {
+                Ok(meta) => {
+                    let term = chunk.leader_term;
+                    mailbox.push(Report::SnapshotReceived { from, term, meta });
+                    ChunkAnswer::Done
+                }
+                Err(error) => {
+                    tracing::warn!(peer = %from, %error, "snapshot refused");
+                    ChunkAnswer::Restart
+                }
+            };
+            let _ = reply.reply(calls::encode_chunk_answer(answer));
+            return;
+        }
+        let answer = answer.unwrap_or(ChunkAnswer::Refused);
+        let _ = reply.reply(calls::encode_chunk_answer(answer));
+    }
+}
+
+/// Writes a piece if it is the one that is wanted. `Done`: it was the last.
+fn take_piece(receiver: &mut dyn SnapshotReceiver, chunk: &Chunk) -> io::Result<ChunkAnswer> {
+    let wanted = receiver.offset();
+    if wanted > chunk.total {
+        receiver.restart()?;
+        return Ok(ChunkAnswer::Restart);
+    }
+    if chunk.offset != wanted {
+        return Ok(ChunkAnswer::Continue(wanted));
+    }
+    receiver.write(&chunk.bytes)?;
+    if receiver.crc() != chunk.running_crc {
+        receiver.restart()?;
+        return Ok(ChunkAnswer::Restart);
+    }
+    let done = chunk.is_last && receiver.offset() == chunk.total;
+    Ok(if done { ChunkAnswer::Done } else { ChunkAnswer::Continue(receiver.offset()) })
+}

@@ -1,0 +1,145 @@
+//! Sending a snapshot to a member that needs one: its file, piece by piece, by calls on the Bulk lane. The
+//! receiver says which offset it wants next, so a broken transfer goes on where it was. (5.8)
+
+use super::calls::{self, Call, Chunk, ChunkAnswer};
+use super::mailbox::Report;
+use super::shard::Shard;
+use crate::machine::StateMachine;
+use crate::store::SnapshotFile;
+use crate::sync::lock;
+use crate::{GroupId, SnapshotMeta, Term};
+use bytes::BytesMut;
+use core::time::Duration;
+use quorate_transport::{CallOptions, ChannelSender, Lane, NodeId};
+use std::io;
+
+/// Times that a receiver may ask to begin anew before the transfer is given up.
+const RESTARTS_MAX: u32 = 3;
+
+struct Transfer {
+    group: GroupId,
+    sender: ChannelSender,
+    to: NodeId,
+    leader_term: Term,
+    meta: SnapshotMeta,
+    file: Box<dyn SnapshotFile>,
+    chunk_bytes: usize,
+    patience: Duration,
+}
+
+impl<M: StateMachine> Shard<M> {
+    /// Starts a transfer unless one to that member is under way.
+    pub(super) fn send_snapshot(&mut self, to: NodeId, leader_term: Term, meta: SnapshotMeta) {
+        if !self.sending.insert(to) {
+            return;
+        }
+        let opened = lock(&self.snapshots).open(&meta);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::warn!(node = %self.raft.id(), peer = %to, %error, "snapshot unreadable");
+                self.mailbox.push(Report::SnapshotSent { to, ok: false });
+                return;
+            }
+        };
+        let transfer = Transfer {
+            group: self.group,
+            sender: self.sender.clone(),
+            to,
+            leader_term,
+            meta,
+            file,
+            chunk_bytes: self.config.snapshot_chunk_bytes as usize,
+            patience: self.config.propose_deadline,
+        };
+        let mailbox = self.mailbox.clone();
+        self.runtime.spawn(
+            "raft-snapshot-send",
+            Box::pin(async move {
+                let ok = transfer.run().await.unwrap_or(false);
+                mailbox.push(Report::SnapshotSent { to, ok });
+            }),
+        );
+    }
+}
+
+impl Transfer {
+    /// True if the receiver has it all.
+    async fn run(&self) -> io::Result<bool> {
+        let mut crc = RunningCrc::default();
+        let (mut offset, mut restarts) = (0, 0);
+        loop {
+            let chunk = self.chunk(offset, &mut crc)?;
+            let body = calls::encode(self.group, &Call::Chunk(chunk));
+            let options = CallOptions::within(self.patience).lane(Lane::Bulk);
+            let Ok(answer) = self.sender.call(self.to, body, options).await else {
+                return Ok(false);
+            };
+            match calls::decode_chunk_answer(&answer) {
+                Some(ChunkAnswer::Continue(next)) if next <= self.file.bytes() => offset = next,
+                Some(ChunkAnswer::Restart) if restarts < RESTARTS_MAX => {
+                    restarts += 1;
+                    offset = 0;
+                }
+                Some(ChunkAnswer::Done) => return Ok(true),
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    fn chunk(&self, offset: u64, crc: &mut RunningCrc) -> io::Result<Chunk> {
+        let total = self.file.bytes();
+        let want = usize::try_from(total - offset).unwrap_or(usize::MAX).min(self.chunk_bytes);
+        let mut bytes = BytesMut::zeroed(want);
+        let mut read = 0;
+        while read < want {
+            match self.file.read_at(&mut bytes[read..], offset + read as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => read += n,
+            }
+        }
+        let running_crc = crc.up_to(&*self.file, offset, &bytes)?;
+        let is_last = offset + want as u64 == total;
+        Ok(Chunk {
+            leader_term: self.leader_term,
+            last: self.meta.last,
+            maker: self.meta.maker,
+            offset,
+            total,
+            running_crc,
+            is_last,
+            bytes: bytes.freeze(),
+        })
+    }
+}
+
+/// The CRC of a file's beginning, extended piece by piece; read again if the receiver jumps.
+#[derive(Default)]
+struct RunningCrc {
+    hasher: crc32fast::Hasher,
+    offset: u64,
+}
+
+impl RunningCrc {
+    /// The CRC up to the end of `piece`, which stands at `offset`.
+    fn up_to(&mut self, file: &dyn SnapshotFile, offset: u64, piece: &[u8]) -> io::Result<u32> {
+        if offset < self.offset {
+            *self = Self::default();
+        }
+        let mut buf = vec![0_u8; 64 << 10];
+        while self.offset < offset {
+            let left = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
+            let want = left.min(buf.len());
+            match file.read_at(&mut buf[..want], self.offset)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => {
+                    self.hasher.update(&buf[..n]);
+                    self.offset += n as u64;
+                }
+            }
+        }
+        self.hasher.update(piece);
+        self.offset += piece.len() as u64;
+        Ok(self.hasher.clone().finalize())
+    }
+}

@@ -1,0 +1,167 @@
+//! [`StateMachine`]: what the application replicates.
+
+use crate::core::Apply;
+use crate::{Entry, EntryKind, LogIndex};
+use bytes::Bytes;
+use std::{fmt, io};
+
+/// The application's state, changed only by the log.
+///
+/// # How to drive it
+/// The driver calls it; implement it deterministically: the same entries in the same order must give the
+/// same state and the same replies on every replica. No clock (an entry carries the group's time), no
+/// randomness, no iteration over a hash map.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{Batch, Replies, SnapshotSource, StateMachine};
+/// use std::io::{self, Read, Write};
+///
+/// #[derive(Default)]
+/// struct Counter(u64);
+///
+/// impl StateMachine for Counter {
+///     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
+///         for entry in batch {
+///             self.0 += entry.data.len() as u64;
+///             out.push(self.0.to_le_bytes().to_vec());
+///         }
+///     }
+///     fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
+///         let frozen = self.0.to_le_bytes();
+///         Ok(Box::new(move |w: &mut dyn Write| w.write_all(&frozen)))
+///     }
+///     fn restore(&mut self, r: &mut dyn Read) -> io::Result<()> {
+///         let mut bytes = [0; 8];
+///         r.read_exact(&mut bytes)?;
+///         self.0 = u64::from_le_bytes(bytes);
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait StateMachine: Send + Sync + 'static {
+    /// Applies entries in order and pushes exactly one reply per entry.
+    ///
+    /// # Panics
+    /// A panic stops this replica (not the process); so does a wrong number of replies.
+    fn apply(&mut self, batch: Batch<'_>, out: &mut Replies);
+
+    /// A frozen view of the present state, to be written out while entries go on being applied. Must be
+    /// cheap: it runs between two batches.
+    ///
+    /// # Errors
+    /// The snapshot is abandoned and counted; the former one is kept.
+    fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>>;
+
+    /// Replaces the state by what a [`SnapshotSource`] of this type wrote.
+    ///
+    /// # Errors
+    /// This replica stops.
+    fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()>;
+
+    /// For machines that keep their state on disk themselves: the last entry it holds. Entries up to it
+    /// are not applied again after a restart. Default: none, the log or a snapshot rebuilds the state.
+    fn applied(&self) -> LogIndex {
+        LogIndex::ZERO
+    }
+}
+
+/// A frozen state that can be written out. Closures are.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::SnapshotSource;
+/// use std::io::Write;
+///
+/// let source: Box<dyn SnapshotSource> = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// let mut out = Vec::new();
+/// source.write_to(&mut out).unwrap();
+/// assert_eq!(out, b"state");
+/// ```
+pub trait SnapshotSource: Send + 'static {
+    /// Writes the whole state.
+    ///
+    /// # Errors
+    /// Those of `w`, and the application's own.
+    fn write_to(self: Box<Self>, w: &mut dyn io::Write) -> io::Result<()>;
+}
+
+impl<F> SnapshotSource for F
+where
+    F: FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + 'static,
+{
+    fn write_to(self: Box<Self>, w: &mut dyn io::Write) -> io::Result<()> {
+        (*self)(w)
+    }
+}
+
+/// Entries to apply: data of the application only, in order.
+///
+/// # Examples
+/// See [`StateMachine`].
+pub struct Batch<'a> {
+    entries: Box<dyn Iterator<Item = Entry<'a>> + 'a>,
+    left: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(apply: &'a Apply) -> Self {
+        let is_data = |e: &Entry<'_>| e.kind == EntryKind::Normal;
+        let left = apply.entries().filter(is_data).count();
+        Self { entries: Box::new(apply.entries().filter(is_data)), left }
+    }
+}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let entry = self.entries.next()?;
+        self.left -= 1;
+        Some(entry)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl ExactSizeIterator for Batch<'_> {}
+
+/// Where a machine puts its replies, one per entry, in order.
+///
+/// # Examples
+/// See [`StateMachine`].
+#[derive(Debug, Default)]
+pub struct Replies {
+    replies: Vec<Bytes>,
+}
+
+impl Replies {
+    /// The reply to the next entry; empty if there is nothing to say.
+    pub fn push(&mut self, reply: impl Into<Bytes>) {
+        self.replies.push(reply.into());
+    }
+
+    /// Replies so far.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Whether there is none yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Bytes> {
+        core::mem::take(&mut self.replies)
+    }
+}

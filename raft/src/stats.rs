@@ -1,0 +1,73 @@
+//! Counters and gauges of a node.
+
+use crate::core::Role;
+use crate::{LogIndex, Term};
+use quorate_transport::NodeId;
+
+/// A snapshot of what a node did and where it stands. Counters count from its start.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::Stats;
+/// assert_eq!(Stats::default().proposals_applied, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What it does.
+    pub role: Role,
+    /// Who leads.
+    pub leader: Option<NodeId>,
+    /// The term.
+    pub term: Term,
+    /// First index in the log.
+    pub first: LogIndex,
+    /// Last index in the log.
+    pub last: LogIndex,
+    /// The commit index.
+    pub commit: LogIndex,
+    /// Applied to the machine.
+    pub applied: LogIndex,
+    /// Durable on the local disk.
+    pub durable: LogIndex,
+    /// Bytes of log in memory.
+    pub cached_bytes: u64,
+    /// Writes handed to the store and not durable yet.
+    pub appends_pending: u64,
+    /// Times this node became leader.
+    pub elections_won: u64,
+    /// Blocks proposed as a leader.
+    pub blocks_proposed: u64,
+    /// Entries proposed as a leader.
+    pub entries_proposed: u64,
+    /// Proposals of this node's callers that were applied.
+    pub proposals_applied: u64,
+    /// Proposals of this node's callers that were refused.
+    pub proposals_rejected: u64,
+    /// Proposals of this node's callers whose outcome is unknown.
+    pub proposals_unknown: u64,
+    /// Batches forwarded to a leader.
+    pub forwards: u64,
+    /// Reads confirmed.
+    pub reads: u64,
+    /// Reads that failed.
+    pub reads_failed: u64,
+    /// Messages sent.
+    pub messages_out: u64,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages that the transport did not take.
+    pub messages_unsent: u64,
+    /// Messages and calls that were refused: malformed, another group, not a member.
+    pub messages_refused: u64,
+    /// Loads of blocks from the store.
+    pub loads: u64,
+    /// Snapshots made.
+    pub snapshots_made: u64,
+    /// Snapshots that could not be made.
+    pub snapshots_failed: u64,
+    /// Snapshots sent in full.
+    pub snapshots_sent: u64,
+    /// Snapshots taken in.
+    pub snapshots_received: u64,
+}
