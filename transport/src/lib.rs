@@ -1,1 +1,52 @@
-//! Placeholder.
+//! One bounded transport for every distributed component of a process.
+
+mod address;
+mod body;
+mod call;
+mod channel;
+mod config;
+mod decode;
+mod endpoint;
+mod frame;
+mod handshake;
+mod ids;
+mod inbox;
+mod memory;
+mod mutant;
+mod mux;
+mod responder;
+mod runtime;
+mod stats;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
+mod transport;
+
+pub use address::{Address, AddressError};
+pub use body::Body;
+pub use call::{CallError, CallOptions, Cause, MaybeExecuted, Reject, Reply};
+pub use channel::{BodyCheck, Channel, ChannelOptions, ChannelReceiver, ChannelSender, Inbound};
+pub use config::{ConfigError, EndpointConfig, EndpointConfigBuilder};
+pub use decode::Decoder;
+pub use endpoint::{DialError, Endpoint, OpenError, PeerWatch, ShutdownError};
+pub use frame::{Frame, FrameError, Kind};
+pub use handshake::{Hello, HelloAck, HelloStatus};
+pub use ids::{
+    ChannelId, ClusterId, Identity, Incarnation, Lane, NodeId, ParseIdError, Peer, Role, SessionId,
+};
+pub use memory::{Memory, MemoryNetwork};
+pub use mux::{
+    CallId, InboundCall, LaneHealth, MuxEffect, MuxOutput, MuxStats, PeerHealth, PeerMux, PeerState,
+};
+pub use quorate_clocks::{Clock, Monotonic, Timer};
+pub(crate) use responder::REJECT_DETAIL_MAX;
+pub use responder::Responder;
+pub use runtime::{Elapsed, Runtime, Task, sleep, timeout};
+pub use stats::{ChannelStats, EndpointStats, TransportStats};
+#[cfg(feature = "tokio")]
+pub use tokio_runtime::TokioRuntime;
+pub use transport::{
+    DialId, DownReason, LaneStatus, Limits, LinkEvent, SendError, Sink, StartError, Transport,
+};
+
+/// Waiters of `poll_ready` per lane.
+pub(crate) const WAITERS_MAX: usize = 1_024;

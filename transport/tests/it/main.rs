@@ -1,0 +1,5 @@
+//! Integration tests of quorate-transport, one binary.
+
+mod calls;
+mod golden;
+mod support;
