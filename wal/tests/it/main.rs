@@ -1,0 +1,7 @@
+//! The one integration binary.
+
+mod rig;
+
+mod basics;
+mod crash;
+mod vfs;
