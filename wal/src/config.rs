@@ -68,7 +68,6 @@ pub struct Config {
 
 impl Config {
     /// For a server with a disk of its own: segments of 64 MiB.
-    #[must_use]
     pub const fn server() -> ConfigBuilder {
         ConfigBuilder {
             segment_bytes: 64 * MIB,
@@ -88,7 +87,6 @@ impl Config {
     }
 
     /// For a small or shared disk: segments of 4 MiB.
-    #[must_use]
     pub const fn embedded() -> ConfigBuilder {
         let mut builder = Self::server();
         builder.segment_bytes = 4 * MIB;
@@ -228,7 +226,7 @@ impl ConfigBuilder {
         };
         let segment = self.segment_bytes;
         rule((16 * KIB..=1024 * MIB).contains(&segment), "segment_bytes: 16 KiB to 1 GiB");
-        rule(segment % 4096 == 0, "segment_bytes: a multiple of 4096");
+        rule(segment.is_multiple_of(4096), "segment_bytes: a multiple of 4096");
         rule(
             (512..=64 * KIB).contains(&self.frame_bytes) && self.frame_bytes <= segment / 4,
             "frame_bytes: 512 B to 64 KiB, at most segment_bytes / 4",

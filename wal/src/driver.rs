@@ -9,6 +9,9 @@ use crate::error::Failure;
 use crate::sync::Lock;
 use crate::waiters::DurablePlace;
 
+/// The body of a thread.
+type Run = fn(&Core);
+
 /// The running threads.
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -25,7 +28,7 @@ impl Threads {
     /// Starts both threads.
     pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<Self> {
         let mut threads = Self { handles: Vec::new() };
-        let runs: [(&str, fn(&Core)); 2] = [("qwal-commit", commits), ("qwal-maint", maintains)];
+        let runs: [(&str, Run); 2] = [("qwal-commit", commits), ("qwal-maint", maintains)];
         for (name, run) in runs {
             let shared = Arc::clone(core);
             let builder = std::thread::Builder::new().name(name.to_owned());

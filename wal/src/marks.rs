@@ -74,7 +74,7 @@ pub(crate) fn fresh(values: &Manifest) -> ([u8; MANIFEST_BYTES], Manifest) {
     for _ in 0..2 {
         newest.slot_seq += 1;
         let slot = newest.encode();
-        let from = if newest.slot_seq % 2 == 0 { 0 } else { SLOT_STRIDE };
+        let from = if newest.slot_seq.is_multiple_of(2) { 0 } else { SLOT_STRIDE };
         file[from..from + slot.len()].copy_from_slice(&slot);
     }
     (file, newest)

@@ -2,7 +2,7 @@
 //! and never meet a full disk (§5.6).
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::core::{Core, wake};
@@ -78,7 +78,7 @@ pub(crate) fn prepare(
     Ok(Prepared { segment, file })
 }
 
-fn fill(vfs: &dyn Vfs, tmp: &PathBuf, header: SegmentHeader) -> io::Result<Arc<dyn VfsFile>> {
+fn fill(vfs: &dyn Vfs, tmp: &Path, header: SegmentHeader) -> io::Result<Arc<dyn VfsFile>> {
     // A leftover of an earlier try may be short or half filled: never reused (H34).
     match vfs.remove(tmp) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -113,8 +113,10 @@ fn fill(vfs: &dyn Vfs, tmp: &PathBuf, header: SegmentHeader) -> io::Result<Arc<d
 /// A salt that no other life of any segment has.
 pub(crate) fn salt(vfs: &dyn Vfs) -> io::Result<u64> {
     let bits = vfs.entropy()?;
-    let folded = (bits >> 64) as u64 ^ (bits & u128::from(u64::MAX)) as u64;
-    Ok(folded.max(1))
+    let mut low = [0; 8];
+    low.copy_from_slice(&bits.to_le_bytes()[..8]);
+    // 0 is no salt.
+    Ok(u64::from_le_bytes(low).max(1))
 }
 
 impl Core {

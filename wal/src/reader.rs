@@ -201,11 +201,12 @@ impl Reader {
         let frame = window.frame(&self.core, *offset, Some(*lsn))?;
         let mut number = frame.header.first_lsn;
         for record in frame.records().flatten() {
-            if let Stored::Data { bytes } = record {
-                if number >= self.next && number <= bound {
-                    let bytes = frame.payload.slice_ref(bytes);
-                    self.ready.push_back(Record { lsn: Lsn::new(number), bytes });
-                }
+            if let Stored::Data { bytes } = record
+                && number >= self.next
+                && number <= bound
+            {
+                let bytes = frame.payload.slice_ref(bytes);
+                self.ready.push_back(Record { lsn: Lsn::new(number), bytes });
             }
             number += u64::from(record.has_lsn());
         }

@@ -120,7 +120,7 @@ pub(crate) fn recover(
         report.damage.drain(..).partition(|d| covered(d, &replay.accepted));
     report.accepted = accepted.iter().map(|d| d.lost).collect();
     report.damage = damage;
-    check_policy(config, &mut report)?;
+    check_policy(config, &report)?;
     clear_leftovers(vfs, dir, &listing, oldest)?;
     report.anchored_bytes = anchor(vfs, dir, &verdict)?;
     let Replay { table, index, .. } = replay;
@@ -359,7 +359,7 @@ fn covered(damage: &Damage, accepted: &[Hole]) -> bool {
     })
 }
 
-fn check_policy(config: &Config, report: &mut RecoveryReport) -> Result<(), OpenError> {
+fn check_policy(config: &Config, report: &RecoveryReport) -> Result<(), OpenError> {
     if !report.damage.is_empty() {
         if config.recovery == Recovery::Strict {
             return Err(OpenError::Corruption(Box::new(report.clone())));

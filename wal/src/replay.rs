@@ -125,6 +125,9 @@ impl Sink for Replay<'_> {
     }
 
     fn hole(&mut self, lost: LsnSpan) {
+        if self.table.first_lsn == 0 {
+            self.table.first_lsn = lost.from.as_u64();
+        }
         if !lost.is_empty() {
             self.table.holes.push(lost);
         }

@@ -81,6 +81,7 @@ impl Staged {
     }
 
     /// Lets go: the batch is committed with the next group.
+    #[must_use = "drop the handle if the number does not matter"]
     pub fn detach(self) -> Lsn {
         self.lsn
     }

@@ -198,8 +198,8 @@ impl StreamLog {
                 frame = Some((spot.seq, spot.offset, window.frame(&core, spot.offset, None)?));
             }
             let Some((_, _, frame)) = &frame else { break };
-            let bytes =
-                entry_bytes(frame, spot.lsn).ok_or(ReadError::NotARecord(Lsn::new(spot.lsn)))?;
+            let bytes = entry_bytes(frame, spot.lsn)
+                .ok_or_else(|| ReadError::NotARecord(Lsn::new(spot.lsn)))?;
             next = live.end;
             let BlockRef { first, count, tag, .. } = block;
             out.push(Block { lsn: Lsn::new(spot.lsn), first, count, live, tag, bytes });
@@ -234,23 +234,34 @@ impl StreamLog {
             let live = block.live(s.low);
             bytes += u64::from(block.len);
             let late = block.spot.lsn > written;
-            if live.start > index || late || (bytes > bytes_max && !picked.is_empty()) {
-                if !picked.is_empty() {
-                    break;
-                }
-                if late {
-                    return Err(ReadError::NotYet { bound: block.first });
-                }
-                let from = staging.table.holes.first().map_or(block.spot.lsn, |h| h.from.as_u64());
-                let to = Some(Lsn::new(block.spot.lsn - 1));
-                return Err(ReadError::Lost { lsns: LsnSpan::new(Lsn::new(from), to) });
+            if late && picked.is_empty() {
+                return Err(ReadError::NotYet { bound: block.first });
+            }
+            let full = bytes > bytes_max && !picked.is_empty();
+            if late || full || live.start > index {
+                break;
             }
             let Some(segment) = segments.get(block.spot.seq) else { break };
             index = live.end;
             picked.push_back((*block, live, segment));
         }
+        if picked.is_empty() {
+            return Err(gap(&staging.table.holes, &s.blocks, range.start));
+        }
         Ok(picked)
     }
+}
+
+/// The index lies between two blocks: what stood there was lost.
+fn gap(holes: &[LsnSpan], blocks: &VecDeque<BlockRef>, index: u64) -> ReadError {
+    let after = blocks.partition_point(|b| b.first <= index);
+    let next = blocks.get(after).map(|b| b.spot.lsn);
+    let before = after.checked_sub(1).and_then(|i| blocks.get(i)).map_or(0, |b| b.spot.lsn);
+    let hit = |h: &&LsnSpan| {
+        h.to.is_none_or(|to| to.as_u64() > before) && next.is_none_or(|n| h.from.as_u64() < n)
+    };
+    let unknown = LsnSpan::new(Lsn::new(before + 1), next.map(|n| Lsn::new(n - 1)));
+    ReadError::Lost { lsns: holes.iter().find(hit).copied().unwrap_or(unknown) }
 }
 
 /// The bytes of the block numbered `lsn`, in the frame that holds it.

@@ -56,10 +56,10 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let threads = self.threads.lock().take();
-        if threads.is_some() {
-            if let Err(doubt) = close::close(&self.core, threads) {
-                tracing::warn!(%doubt, "write-ahead log dropped with records in doubt");
-            }
+        if threads.is_some()
+            && let Err(doubt) = close::close(&self.core, threads)
+        {
+            tracing::warn!(%doubt, "write-ahead log dropped with records in doubt");
         }
     }
 }
@@ -495,10 +495,10 @@ impl Future for Shutdown {
 
 impl Drop for Shutdown {
     fn drop(&mut self) {
-        if !self.begun {
-            if let Err(doubt) = close::close(&self.core, self.threads.take()) {
-                tracing::warn!(%doubt, "write-ahead log dropped with records in doubt");
-            }
+        if !self.begun
+            && let Err(doubt) = close::close(&self.core, self.threads.take())
+        {
+            tracing::warn!(%doubt, "write-ahead log dropped with records in doubt");
         }
     }
 }

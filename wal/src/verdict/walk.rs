@@ -170,10 +170,10 @@ impl Judge<'_> {
         }
         let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
         if marked.is_some_and(|m| m.durable_off > stop.at) {
-            return proof.or(Some(Evidence::Manifest));
+            return Some(proof.unwrap_or(Evidence::Manifest));
         }
         let told = self.input.expect_durable;
-        proof.or((told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) }))
+        proof.or_else(|| (told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) }))
     }
 
     /// Whether a clean shutdown ended exactly here: then nothing behind needs a look.

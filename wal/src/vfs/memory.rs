@@ -323,10 +323,9 @@ impl Disk {
 
     fn set_len(&mut self, inode: u64, len: u64) -> io::Result<()> {
         let now = self.inodes.get(&inode).map_or(0, |i| i.cache.len() as u64);
-        if let (Some(quota), false) = (self.faults.quota, self.faults.quota_at_sync) {
-            if len > now && self.used() + (len - now) > quota {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+        let quota = self.faults.quota.filter(|_| !self.faults.quota_at_sync);
+        if quota.is_some_and(|quota| len > now && self.used() + (len - now) > quota) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let unit = Unit::Len(index(len));
         if let Some(inode) = self.inodes.get_mut(&inode) {

@@ -4,4 +4,5 @@ mod rig;
 
 mod basics;
 mod crash;
+mod damage;
 mod vfs;
