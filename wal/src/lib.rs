@@ -1,1 +1,46 @@
-//! Placeholder.
+//! A segmented write-ahead log for one process.
+
+mod assemble;
+mod batch;
+mod close;
+mod commit;
+mod config;
+mod core;
+mod create;
+mod driver;
+mod error;
+mod format;
+mod lsn;
+mod marks;
+mod plan;
+mod plant;
+mod prepare;
+mod reader;
+mod reclaim;
+mod recover;
+mod replay;
+mod report;
+mod scan;
+mod segments;
+mod staged;
+mod staging;
+mod stats;
+mod stream;
+mod sync;
+mod table;
+mod verdict;
+pub mod vfs;
+mod waiters;
+mod wal;
+mod width;
+
+pub use batch::Batch;
+pub use config::{Config, ConfigBuilder, ConfigError, Recovery, TailPolicy};
+pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
+pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
+pub use reader::{Reader, Record};
+pub use report::{Damage, DamageKind, Evidence, Health, RecoveryReport, Replayed, Tail};
+pub use staged::{Permit, Reserve, Staged};
+pub use stats::Stats;
+pub use stream::{Block, BlockInfo, StreamLog};
+pub use wal::{Lagging, Shutdown, Wal};

@@ -1,0 +1,136 @@
+//! The end of a life of the log, and the acceptance of damage at its beginning.
+
+use std::sync::Arc;
+
+use crate::batch::{Batch, Op};
+use crate::core::Core;
+use crate::create;
+use crate::driver::Threads;
+use crate::error::{InDoubt, WriteError};
+use crate::format::record::Hole;
+use crate::lsn::{Ack, Lsn, LsnSpan};
+use crate::marks::{Marks, set_place};
+use crate::report::{Damage, RecoveryReport};
+use crate::staging::{Gate, Given};
+use crate::vfs::OpenMode;
+use crate::waiters::Goal;
+
+/// Syncs, ends the threads, leaves the clean mark, gives the lock back.
+pub(crate) fn close(core: &Arc<Core>, threads: Option<Threads>) -> Result<(), InDoubt> {
+    let (ticket, newest) = {
+        let mut staging = core.staging.lock();
+        let was_open = matches!(staging.gate, Gate::Open);
+        if was_open {
+            staging.gate = Gate::Closed;
+            staging.want_sync();
+        }
+        (was_open.then_some(staging.ticket), staging.next_lsn - 1)
+    };
+    let synced = match ticket {
+        Some(ticket) => core.wait(Goal::Durable(ticket)),
+        None => core.progress.lock().failed.clone().map_or(Ok(()), Err),
+    };
+    core.stop_threads();
+    if let Some(threads) = threads {
+        threads.join();
+    }
+    let outcome = synced.and_then(|()| if ticket.is_some() { mark_clean(core) } else { Ok(()) });
+    drop(core.lock.lock().take());
+    outcome.map_err(|cause| {
+        let from = core.progress.lock().durable_lsn + 1;
+        let lsns = LsnSpan::new(Lsn::new(from), Some(Lsn::new(newest)));
+        InDoubt { lsns, cause }
+    })
+}
+
+/// Says in MANIFEST that the log ends here; only where the next life goes on at this very place.
+fn mark_clean(core: &Core) -> Result<(), Arc<crate::Failure>> {
+    let place = {
+        let io = core.io.lock();
+        let whole = io.file.is_some() && io.d == io.w;
+        let place = core.progress.lock().place;
+        (whole && place.off == io.w && place.seq == io.seq).then_some(place)
+    };
+    let low = core.staging.lock().table.main_low;
+    let Some(place) = place else { return Ok(()) };
+    let mut marks = core.marks.lock();
+    let now = *marks.now();
+    let same = now.clean && now.durable_seq == place.seq && now.durable_off == place.off;
+    if same && now.main_low >= low {
+        return Ok(());
+    }
+    let marked = marks.write(|m| {
+        set_place(m, place);
+        m.clean = true;
+        m.main_low = m.main_low.max(low);
+    });
+    marked.map_err(Arc::new)
+}
+
+/// Stages a Hole for every damage; the log takes writes from here on.
+pub(crate) fn accept(core: &Core, report: &RecoveryReport) -> Result<Given, WriteError> {
+    let op = "accept_damage";
+    {
+        let mut staging = core.staging.lock();
+        match staging.gate {
+            Gate::Damaged => staging.gate = Gate::Open,
+            Gate::Open => {
+                return Err(WriteError::Invalid { op, why: "the log was opened without damage" });
+            }
+            _ => staging.check_gate()?,
+        }
+        if report.durable.as_u64() + 1 != staging.next_lsn {
+            staging.gate = Gate::Damaged;
+            return Err(WriteError::Invalid { op, why: "the report is of another open" });
+        }
+    }
+    let outcome = stage_holes(core, report);
+    if outcome.is_err() {
+        let mut staging = core.staging.lock();
+        if matches!(staging.gate, Gate::Open) {
+            staging.gate = Gate::Damaged;
+        }
+    }
+    outcome
+}
+
+fn stage_holes(core: &Core, report: &RecoveryReport) -> Result<Given, WriteError> {
+    restore_manifest(core)?;
+    if let Err(failure) = core.prepare_ahead() {
+        let failure = Arc::new(failure);
+        core.poison(&failure);
+        return Err(WriteError::Poisoned(failure));
+    }
+    let newest = report.durable.as_u64();
+    let mut batch = Batch::new();
+    for damage in &report.damage {
+        batch.push(Op::Hole(hole_of(damage, newest)));
+    }
+    core.stage(&batch.ops, &batch.data, batch.bytes(), Ack::Durable)
+}
+
+/// A hole has an end: numbers given out from here on are not in it.
+fn hole_of(damage: &Damage, newest: u64) -> Hole {
+    Hole {
+        segment: damage.segment,
+        from_off: damage.offset,
+        to_off: 0,
+        from_lsn: damage.lost.from.as_u64(),
+        to_lsn: damage.lost.to.map_or(newest, Lsn::as_u64),
+    }
+}
+
+/// A lost MANIFEST is written anew, now that its loss is accepted.
+fn restore_manifest(core: &Core) -> Result<(), WriteError> {
+    let mut marks = core.marks.lock();
+    if marks.exists() {
+        return Ok(());
+    }
+    let path = core.dir.join("MANIFEST");
+    let refused = |_| WriteError::NoSpace { needed: 8192 };
+    let now = create::manifest(core.vfs.as_ref(), &core.dir, marks.now()).map_err(refused)?;
+    let file = core.vfs.open(&path, OpenMode::Write);
+    let file = file.map_err(|_| WriteError::NoSpace { needed: 8192 })?;
+    *marks = Marks::new(Some(file), path, now);
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! The shared state of an open log, and the hand-over of leadership among those who wait.
+//!
+//! Lock order: `io` → `staging` → `segments` → `progress`; `marks` is taken alone or before
+//! `segments`. Wakers are called with no lock held.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::batch::Op;
+use crate::commit::Io;
+use crate::config::Config;
+use crate::error::{FailedOp, Failure, WriteError};
+use crate::lsn::{Ack, Marks as Positions};
+use crate::marks::Marks;
+use crate::plant::planted;
+use crate::segments::SegmentSet;
+use crate::staging::{Gate, Given, Staging};
+use crate::stats::{Counters, Stats, add};
+use crate::sync::{Lock, Signal};
+use crate::vfs::{Vfs, VfsLock};
+use crate::waiters::{Goal, Progress};
+
+/// Work for the maintenance thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chores {
+    pub(crate) prepare: bool,
+    pub(crate) reclaim: bool,
+    pub(crate) mark_now: bool,
+    pub(crate) mark_idle: bool,
+    pub(crate) flush: bool,
+    pub(crate) stop: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) uuid: u128,
+    pub(crate) staging: Lock<Staging>,
+    pub(crate) progress: Lock<Progress>,
+    /// Blocking callers wait here.
+    pub(crate) done: Signal,
+    /// The commit thread waits here.
+    pub(crate) work: Signal,
+    pub(crate) io: Lock<Io>,
+    pub(crate) segments: Lock<SegmentSet>,
+    pub(crate) marks: Lock<Marks>,
+    pub(crate) chores: Lock<Chores>,
+    /// The maintenance thread waits here.
+    pub(crate) chores_due: Signal,
+    pub(crate) counters: Counters,
+    pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
+}
+
+impl Core {
+    /// Stages a batch; never blocks on I/O.
+    pub(crate) fn stage(
+        &self,
+        ops: &[Op],
+        data: &[u8],
+        worst: usize,
+        ack: Ack,
+    ) -> Result<Given, WriteError> {
+        let mut staging = self.staging.lock();
+        let given = staging.stage(ops, data, worst, ack);
+        self.after_stage(&mut staging, &given, ack);
+        given
+    }
+
+    /// What a staging causes elsewhere; also counts it.
+    pub(crate) fn after_stage(
+        &self,
+        staging: &mut Staging,
+        given: &Result<Given, WriteError>,
+        ack: Ack,
+    ) {
+        let freed = std::mem::take(&mut staging.table.freed);
+        match given {
+            Ok(given) => {
+                add(&self.counters.batches, 1);
+                let (rolled, flush) = (given.rolled, ack == Ack::Staged);
+                if rolled {
+                    add(&self.counters.rolls, 1);
+                }
+                if rolled || freed || flush {
+                    self.chore(|c| {
+                        c.prepare |= rolled;
+                        c.reclaim |= freed;
+                        c.flush |= flush;
+                    });
+                }
+            }
+            Err(WriteError::Busy { .. }) => {
+                add(&self.counters.busy, 1);
+                self.chore(|c| c.prepare = true);
+            }
+            Err(WriteError::NoSpace { .. }) => {
+                add(&self.counters.no_space, 1);
+                self.chore(|c| c.reclaim = true);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Asks the maintenance thread for something.
+    pub(crate) fn chore(&self, ask: impl FnOnce(&mut Chores)) {
+        ask(&mut self.chores.lock());
+        self.chores_due.notify_one();
+    }
+
+    /// Waits until `goal` is reached, leading commits meanwhile if nobody else does.
+    pub(crate) fn wait(&self, goal: Goal) -> Result<(), Arc<Failure>> {
+        let mut progress = self.progress.lock();
+        loop {
+            if progress.reached(goal) {
+                return Ok(());
+            }
+            if let Some(failure) = self.stopped(&progress) {
+                return Err(failure);
+            }
+            let leads = !progress.leading && !matches!(goal, Goal::Lsn(_));
+            if leads {
+                progress.leading = true;
+                drop(progress);
+                self.lead();
+                progress = self.progress.lock();
+                continue;
+            }
+            if matches!(goal, Goal::Lsn(_)) && !progress.leading {
+                progress.asked = true;
+                self.work.notify_one();
+            }
+            progress.parked += 1;
+            progress = self.done.wait(progress);
+            progress.parked -= 1;
+        }
+    }
+
+    /// Why nothing more will happen, if so.
+    pub(crate) fn stopped(&self, progress: &Progress) -> Option<Arc<Failure>> {
+        if let Some(failure) = &progress.failed {
+            return Some(Arc::clone(failure));
+        }
+        progress.closed.then(|| {
+            let error = std::io::Error::other("the log was shut down");
+            Arc::new(Failure::new(FailedOp::Closed, self.dir.clone(), 0, error))
+        })
+    }
+
+    /// Commits one group. The caller has set `leading`; it is given up here in every case.
+    pub(crate) fn lead(&self) {
+        self.gather();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group()));
+        let failure = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(Arc::new(failure)),
+            Err(_) => {
+                let error = std::io::Error::other("the commit path panicked");
+                Some(Arc::new(Failure::new(FailedOp::CommitPanic, self.dir.clone(), 0, error)))
+            }
+        };
+        if let Some(failure) = failure {
+            self.poison(&failure);
+        }
+        let mut progress = self.progress.lock();
+        progress.leading = false;
+        let before = progress.parked as u64;
+        let (ready, has_room) = if progress.failed.is_some() && !planted("waiter_forgotten") {
+            (progress.take_all(), Vec::new())
+        } else {
+            (progress.take_ready(), progress.take_room())
+        };
+        progress.released = ready.len() as u64 + before;
+        let hand_over = progress.has_waiters();
+        progress.asked |= hand_over;
+        drop(progress);
+        if before > 0 {
+            self.done.notify_all();
+        }
+        if hand_over {
+            self.work.notify_one();
+        }
+        wake(ready);
+        wake(has_room);
+    }
+
+    /// Those whom the last group released are about to stage again. Giving way to them while
+    /// their number grows makes one group of what would else be two alternating ones; a lone
+    /// writer finds its batch already here and loses nothing.
+    fn gather(&self) {
+        let expected = self.progress.lock().released;
+        let mut before = self.staging.lock().waiting();
+        let mut idle = 0;
+        while before < expected && idle < 4 {
+            std::thread::yield_now();
+            let now = self.staging.lock().waiting();
+            idle = if now > before { 0 } else { idle + 1 };
+            before = now;
+        }
+    }
+
+    /// Stops the log: the first failure is kept, nothing is written from here on (G7).
+    pub(crate) fn poison(&self, failure: &Arc<Failure>) {
+        let mut staging = self.staging.lock();
+        if matches!(staging.gate, Gate::Poisoned(_)) {
+            return;
+        }
+        tracing::error!(error = %failure, "write-ahead log stopped");
+        staging.gate = Gate::Poisoned(Arc::clone(failure));
+        drop(staging);
+        let mut progress = self.progress.lock();
+        progress.failed = Some(Arc::clone(failure));
+        let all = if planted("waiter_forgotten") { Vec::new() } else { progress.take_all() };
+        drop(progress);
+        self.done.notify_all();
+        wake(all);
+    }
+
+    /// Leads if nobody else does; for threads that want something done, not for waiting.
+    pub(crate) fn lead_if_free(&self) -> bool {
+        let mut progress = self.progress.lock();
+        if progress.leading || progress.failed.is_some() {
+            return false;
+        }
+        progress.leading = true;
+        drop(progress);
+        self.lead();
+        true
+    }
+
+    /// Asks the commit thread to lead.
+    pub(crate) fn ask(&self) {
+        let mut progress = self.progress.lock();
+        progress.asked = true;
+        drop(progress);
+        self.work.notify_one();
+    }
+
+    pub(crate) fn positions(&self) -> Positions {
+        let staging = self.staging.lock();
+        let progress = self.progress.lock();
+        let lsn = crate::Lsn::new;
+        let marks = Positions {
+            low: lsn(staging.table.main_low),
+            high: lsn(staging.table.high),
+            durable: lsn(progress.durable_lsn),
+            written: lsn(progress.written_lsn),
+            staged: lsn(staging.next_lsn - 1),
+        };
+        debug_assert!(marks.durable <= marks.written && marks.written <= marks.staged);
+        marks
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counters.snapshot();
+        {
+            let staging = self.staging.lock();
+            stats.staged_bytes = staging.staged() as u64;
+            stats.streams = staging.table.streams.len() as u64;
+            stats.blocks = staging.table.streams.values().map(|s| s.blocks.len() as u64).sum();
+        }
+        {
+            let segments = self.segments.lock();
+            stats.segments = segments.len() as u64;
+            stats.segments_prepared = segments.prepared() as u64;
+            stats.segments_pinned = segments.pinned() as u64;
+        }
+        stats.waiters = self.progress.lock().waiters() as u64;
+        stats.marks = self.marks.lock().writes;
+        stats
+    }
+}
+
+/// Calls wakers; no lock is held here.
+pub(crate) fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}

@@ -1,0 +1,27 @@
+//! CRC-32/ISO-HDLC, and its binding of a frame header to one place in one life of one file.
+
+use crate::plant::planted;
+
+/// Where a frame stands; a header is valid nowhere else (H5, H42).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) salt: u64,
+    pub(crate) seq: u64,
+    pub(crate) offset: u32,
+}
+
+/// The checksum of a payload or of a header page.
+pub(crate) fn of(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+/// The checksum of a frame header: over salt, segment number and offset, then bytes 4..40.
+pub(crate) fn bound(place: Place, header: &[u8]) -> u32 {
+    let mut input = [0; 60];
+    let salt = if planted("salt_left_out") { 0 } else { place.salt };
+    input[..8].copy_from_slice(&salt.to_le_bytes());
+    input[8..16].copy_from_slice(&place.seq.to_le_bytes());
+    input[16..24].copy_from_slice(&u64::from(place.offset).to_le_bytes());
+    input[24..].copy_from_slice(&header[4..40]);
+    crc32fast::hash(&input)
+}

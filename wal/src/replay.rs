@@ -1,0 +1,135 @@
+//! Rebuilding the table and the index from verified frames, in order.
+
+use bytes::Bytes;
+
+use crate::format::Unsupported;
+use crate::format::frame::FrameKind;
+use crate::format::record::{Entries, Hole, Record};
+use crate::lsn::{Lsn, LsnSpan};
+use crate::report::Replayed;
+use crate::scan::Frame;
+use crate::table::{BlockRef, Spot, Table};
+use crate::verdict::Sink;
+use crate::width::off;
+
+/// A function that is shown every operation.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(Replayed<'_>);
+
+/// The sink of a real open.
+pub(crate) struct Replay<'a> {
+    pub(crate) table: Table,
+    /// Frames for the sparse index: segment, first number, offset, whether to index always.
+    pub(crate) index: Vec<(u64, u64, u32, bool)>,
+    /// Damage that was accepted earlier.
+    pub(crate) accepted: Vec<Hole>,
+    visit: Option<Visit<'a>>,
+    last: (u64, u32),
+}
+
+impl std::fmt::Debug for Replay<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(main_low: u64, visit: Option<Visit<'a>>) -> Self {
+        let mut table = Table::new();
+        table.main_low = table.main_low.max(main_low);
+        Self { table, index: Vec::new(), accepted: Vec::new(), visit, last: (0, 0) }
+    }
+
+    fn show(&mut self, op: Replayed<'_>) {
+        if let Some(visit) = &mut self.visit {
+            visit(op);
+        }
+    }
+
+    fn record(&mut self, record: Record<'_>, spot: Spot) -> Result<(), Unsupported> {
+        let lsn = Lsn::new(spot.lsn);
+        match record {
+            Record::Data { bytes } => {
+                self.table.put_main(spot.lsn, spot.seq);
+                if spot.lsn >= self.table.main_low {
+                    self.show(Replayed::Record { lsn, bytes });
+                }
+            }
+            Record::Entries(entries) => self.block(&entries, spot)?,
+            Record::Meta { carried: true, .. } => return Err(carried()),
+            Record::Meta { stream, back, slot, bytes, .. } => {
+                self.table.judge_back(stream, spot.lsn, back, None);
+                self.table.put_meta(stream, spot, slot, Bytes::copy_from_slice(bytes));
+                self.show(Replayed::Meta { lsn, stream, slot, bytes });
+            }
+            Record::Drop { stream, .. } => {
+                self.table.drop_stream(stream);
+                self.show(Replayed::Dropped { lsn, stream });
+            }
+            Record::TruncateSuffix { from } => {
+                self.table.cut_main(from, spot.lsn);
+                self.show(Replayed::Cut { lsn, from: Lsn::new(from) });
+            }
+            Record::Hole(hole) => {
+                self.table.accept_hole(hole.from_lsn);
+                self.accepted.push(hole);
+            }
+            Record::KeepStream { stream, low } => {
+                self.table.keep_from(stream, low, spot.seq);
+                self.show(Replayed::KeepFrom { stream, low });
+            }
+            Record::KeepMain { low } => self.table.keep_main(low),
+            Record::High { lsn } => self.table.high = self.table.high.max(lsn),
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, entries: &Entries<'_>, spot: Spot) -> Result<(), Unsupported> {
+        let Entries { replace, stream, back, first, count, tag, bytes, .. } = *entries;
+        if entries.carried {
+            return Err(carried());
+        }
+        self.table.judge_back(stream, spot.lsn, back, Some(first));
+        let block = BlockRef { first, tag, spot, count, kept: count, len: off(bytes.len()) };
+        self.table.put_block(stream, block, replace);
+        let lsn = Lsn::new(spot.lsn);
+        self.show(Replayed::Block { lsn, stream, replace, first, count, tag, bytes });
+        Ok(())
+    }
+}
+
+/// Carrying is written by later versions only; to misread it would lose entries.
+const fn carried() -> Unsupported {
+    Unsupported { what: "carried record", found: 2 }
+}
+
+impl Sink for Replay<'_> {
+    fn frame(&mut self, seq: u64, frame: &Frame<'_>, restart: bool) -> Result<(), Unsupported> {
+        let mut lsn = frame.header.first_lsn;
+        if self.table.first_lsn == 0 {
+            self.table.first_lsn = lsn;
+        }
+        if frame.header.kind == FrameKind::Data {
+            let far = self.last.0 != seq || frame.offset >= self.last.1 + 4096;
+            if far || restart {
+                self.index.push((seq, lsn, frame.offset, restart));
+                self.last = (seq, frame.offset);
+            }
+        }
+        // The scan has checked that every record can be read.
+        for record in frame.records().flatten() {
+            let spot = Spot { lsn, seq, offset: frame.offset };
+            self.record(record, spot)?;
+            lsn += u64::from(record.has_lsn());
+        }
+        Ok(())
+    }
+
+    fn hole(&mut self, lost: LsnSpan) {
+        if self.table.first_lsn == 0 {
+            self.table.first_lsn = lost.from.as_u64();
+        }
+        if !lost.is_empty() {
+            self.table.holes.push(lost);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The segments of an open log: which there are, what they hold, who reads them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::vfs::{OpenMode, Vfs, VfsFile};
+
+/// Files kept open for reading.
+const OPEN_MAX: usize = 64;
+/// Distance of two entries of the sparse index.
+const INDEX_STEP: u32 = 4096;
+
+/// A segment file; holding it pins the file (G11, H51).
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) seq: u64,
+    pub(crate) salt: u64,
+    pub(crate) path: PathBuf,
+}
+
+/// What a segment is to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Ready to be written.
+    Prepared,
+    /// Part of the log.
+    Member,
+    /// Left over from a torn tail, or of another size: deleted in its turn, never read.
+    Discarded,
+}
+
+#[derive(Debug)]
+struct Entry {
+    segment: Arc<Segment>,
+    role: Role,
+    first_lsn: u64,
+    /// End of what is written.
+    end: u32,
+    index: Vec<(u64, u32)>,
+    writer: Option<Arc<dyn VfsFile>>,
+}
+
+/// Where to begin reading.
+#[derive(Clone, Debug)]
+pub(crate) struct Hit {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) offset: u32,
+    pub(crate) end: u32,
+    pub(crate) lsn: u64,
+}
+
+/// All segments by number.
+#[derive(Debug, Default)]
+pub(crate) struct SegmentSet {
+    entries: BTreeMap<u64, Entry>,
+    open: VecDeque<(u64, Arc<dyn VfsFile>)>,
+    /// The next number; numbers are never used again (H16, H41).
+    pub(crate) next_seq: u64,
+}
+
+impl SegmentSet {
+    pub(crate) fn insert(&mut self, segment: Segment, role: Role, first_lsn: u64, end: u32) {
+        self.next_seq = self.next_seq.max(segment.seq + 1);
+        let seq = segment.seq;
+        let segment = Arc::new(segment);
+        let entry = Entry { segment, role, first_lsn, end, index: Vec::new(), writer: None };
+        self.entries.insert(seq, entry);
+    }
+
+    pub(crate) fn set_writer(&mut self, seq: u64, file: Arc<dyn VfsFile>) {
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.writer = Some(file);
+        }
+    }
+
+    /// A prepared segment becomes the one that is written.
+    pub(crate) fn begin(&mut self, seq: u64, lsn: u64) -> Option<(Arc<Segment>, Arc<dyn VfsFile>)> {
+        let entry = self.entries.get_mut(&seq)?;
+        entry.role = Role::Member;
+        entry.first_lsn = lsn;
+        Some((Arc::clone(&entry.segment), entry.writer.take()?))
+    }
+
+    /// A frame stands at `offset`; indexed if far enough from the one before, or `always`.
+    pub(crate) fn note_frame(&mut self, seq: u64, lsn: u64, offset: u32, always: bool) {
+        let Some(entry) = self.entries.get_mut(&seq) else { return };
+        let far = entry.index.last().is_none_or(|&(_, last)| offset >= last + INDEX_STEP);
+        if far || always {
+            entry.index.push((lsn, offset));
+        }
+    }
+
+    pub(crate) fn set_end(&mut self, seq: u64, end: u32) {
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.end = end;
+        }
+    }
+
+    /// Where to begin reading for record `lsn`.
+    pub(crate) fn find(&self, lsn: u64) -> Option<Hit> {
+        let members = self.entries.values().rev().filter(|e| e.role == Role::Member);
+        let entry = members.into_iter().find(|e| e.first_lsn <= lsn)?;
+        let i = entry.index.partition_point(|&(first, _)| first <= lsn);
+        let &(lsn, offset) = entry.index.get(i.checked_sub(1)?)?;
+        let segment = Arc::clone(&entry.segment);
+        Some(Hit { segment, offset, end: entry.end, lsn })
+    }
+
+    pub(crate) fn get(&self, seq: u64) -> Option<Arc<Segment>> {
+        self.entries.get(&seq).map(|e| Arc::clone(&e.segment))
+    }
+
+    /// The lowest number in the files. Numbers from the low mark up to here were not records of
+    /// the plain log, or their segment would still be there.
+    pub(crate) fn first_lsn(&self) -> u64 {
+        let first = self.entries.values().find(|e| e.role == Role::Member);
+        first.map_or(1, |e| e.first_lsn)
+    }
+
+    /// An open file for reading.
+    pub(crate) fn reader(
+        &mut self,
+        vfs: &dyn Vfs,
+        segment: &Segment,
+    ) -> io::Result<Arc<dyn VfsFile>> {
+        if let Some((_, file)) = self.open.iter().find(|(seq, _)| *seq == segment.seq) {
+            return Ok(Arc::clone(file));
+        }
+        let file = vfs.open(&segment.path, OpenMode::Read)?;
+        if self.open.len() >= OPEN_MAX {
+            self.open.pop_front();
+        }
+        self.open.push_back((segment.seq, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// The oldest segment, its role, and whether a reader holds it.
+    pub(crate) fn oldest(&self) -> Option<(u64, Role, bool)> {
+        let (&seq, entry) = self.entries.first_key_value()?;
+        Some((seq, entry.role, Arc::strong_count(&entry.segment) > 1))
+    }
+
+    /// Takes the oldest segment out of the log, unless a reader has pinned it meanwhile; nobody
+    /// can find it from here on.
+    pub(crate) fn remove_oldest(&mut self) -> Option<Arc<Segment>> {
+        if self.oldest()?.2 {
+            return None;
+        }
+        let (seq, entry) = self.entries.pop_first()?;
+        self.open.retain(|(open, _)| *open != seq);
+        Some(entry.segment)
+    }
+
+    /// Numbers of the segments that hold records, oldest first.
+    pub(crate) fn members(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.iter().filter(|(_, e)| e.role == Role::Member).map(|(&seq, _)| seq)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn prepared(&self) -> usize {
+        self.entries.values().filter(|e| e.role == Role::Prepared).count()
+    }
+
+    pub(crate) fn pinned(&self) -> usize {
+        self.entries.values().filter(|e| Arc::strong_count(&e.segment) > 1).count()
+    }
+}

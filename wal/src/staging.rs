@@ -1,0 +1,459 @@
+//! The staging buffer: records are encoded and placed here, under one short lock; checksums and
+//! I/O come later, outside it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::batch::{COUNT_MAX, EntriesOp, INDEX_MAX, META_MAX, OPS_MAX, Op};
+use crate::config::Config;
+use crate::error::{Failure, WriteError};
+use crate::format::frame::{FRAME_HEADER, FrameKind, LINK_FRAME};
+use crate::format::record::{Entries, Record};
+use crate::format::segment::HEADER_BYTES;
+use crate::lsn::{Ack, LsnSpan, StreamId};
+use crate::plan::{Plan, Room};
+use crate::table::{BlockRef, Spot, Table};
+use crate::width::{off, pad8, wide};
+
+/// The most streams in one log.
+const STREAMS_MAX: usize = 1 << 20;
+/// The most live blocks in one stream.
+const BLOCKS_MAX: usize = 1 << 20;
+
+/// A frame in the buffer; its header is filled in at commit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) kind: FrameKind,
+    /// Of the header, in the buffer.
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    pub(crate) records: u16,
+    pub(crate) first_lsn: u64,
+    pub(crate) lsns: u32,
+}
+
+/// Frames that go into one segment with one write; 40 bytes for End follow the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) seq: u64,
+    /// In the file.
+    pub(crate) offset: u32,
+    /// In the buffer.
+    pub(crate) start: usize,
+    /// Index of the first frame.
+    pub(crate) frames: usize,
+    pub(crate) is_roll: bool,
+}
+
+/// Everything staged at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) buf: Vec<u8>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) ticket: u64,
+    pub(crate) last_lsn: u64,
+    pub(crate) sync: bool,
+    pub(crate) main_low: u64,
+    pub(crate) batches: u64,
+}
+
+impl Group {
+    pub(crate) fn clear(&mut self) {
+        self.buf.clear();
+        self.slots.clear();
+        self.parts.clear();
+    }
+}
+
+/// Whether writes are taken.
+#[derive(Clone, Debug)]
+pub(crate) enum Gate {
+    Open,
+    Damaged,
+    Poisoned(Arc<Failure>),
+    Closed,
+}
+
+/// What staging gave a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) ticket: u64,
+    pub(crate) lsns: LsnSpan,
+    pub(crate) lsn: u64,
+    pub(crate) rolled: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Staging {
+    group: Group,
+    open: bool,
+    pub(crate) plan: Plan,
+    pub(crate) table: Table,
+    pub(crate) gate: Gate,
+    pub(crate) next_lsn: u64,
+    pub(crate) ticket: u64,
+    /// Bytes taken by the leader and not yet written.
+    pub(crate) inflight: usize,
+    /// Bytes set aside for permits.
+    promised: usize,
+    /// Preparation failed for lack of space.
+    pub(crate) no_space: bool,
+    /// A number somebody waits to be durable.
+    pub(crate) wanted_lsn: u64,
+    frame_bytes: usize,
+    batch_max: usize,
+    staged_max: usize,
+}
+
+impl Staging {
+    pub(crate) fn new(config: &Config, plan: Plan, table: Table, next_lsn: u64) -> Self {
+        Self {
+            group: Group::default(),
+            open: false,
+            plan,
+            table,
+            gate: Gate::Open,
+            next_lsn,
+            ticket: 0,
+            inflight: 0,
+            promised: 0,
+            no_space: false,
+            wanted_lsn: 0,
+            frame_bytes: config.frame_bytes,
+            batch_max: config.batch_bytes_max,
+            staged_max: config.staged_bytes_max,
+        }
+    }
+
+    /// Sets room aside for a batch of `worst` bytes.
+    pub(crate) fn promise(&mut self, worst: usize) -> Result<(), WriteError> {
+        self.check_gate()?;
+        self.check_size(worst)?;
+        if !self.plan.promise(worst) {
+            return Err(self.no_room(worst));
+        }
+        self.promised += worst;
+        Ok(())
+    }
+
+    /// Gives room that was set aside back.
+    pub(crate) fn redeem(&mut self, worst: usize) {
+        self.plan.redeem(worst);
+        self.promised = self.promised.saturating_sub(worst);
+    }
+
+    /// Bytes staged and not written.
+    pub(crate) fn staged(&self) -> usize {
+        self.group.buf.len() + self.inflight
+    }
+
+    pub(crate) fn check_gate(&self) -> Result<(), WriteError> {
+        match &self.gate {
+            Gate::Open => Ok(()),
+            Gate::Damaged => Err(WriteError::Damaged),
+            Gate::Poisoned(failure) => Err(WriteError::Poisoned(Arc::clone(failure))),
+            Gate::Closed => Err(WriteError::Closed),
+        }
+    }
+
+    /// Whether a batch of this size can ever be taken, and can be now.
+    pub(crate) fn check_size(&self, worst: usize) -> Result<(), WriteError> {
+        if worst > self.batch_max {
+            return Err(WriteError::TooLarge { bytes: wide(worst), max: wide(self.batch_max) });
+        }
+        if self.staged() + self.promised + worst > self.staged_max {
+            return Err(self.busy());
+        }
+        Ok(())
+    }
+
+    fn busy(&self) -> WriteError {
+        WriteError::Busy { staged: wide(self.staged()), max: wide(self.staged_max) }
+    }
+
+    /// The answer when the plan has no room.
+    pub(crate) fn no_room(&self, worst: usize) -> WriteError {
+        if self.no_space { WriteError::NoSpace { needed: wide(worst) } } else { self.busy() }
+    }
+
+    /// Encodes and places a batch; all of it or nothing. Uses no number if it is refused (G8).
+    pub(crate) fn stage(
+        &mut self,
+        ops: &[Op],
+        data: &[u8],
+        worst: usize,
+        ack: Ack,
+    ) -> Result<Given, WriteError> {
+        self.check_gate()?;
+        check_ops(ops)?;
+        self.check_size(worst)?;
+        self.check_limits(ops)?;
+        self.table.check(ops)?;
+        let rolled = self.make_room(ops, worst)?;
+        let first = self.next_lsn;
+        for op in ops {
+            self.encode(op, data);
+        }
+        self.close_plan();
+        self.ticket += 1;
+        self.group.batches += 1;
+        self.group.sync |= ack == Ack::Durable;
+        #[cfg(debug_assertions)]
+        if ops.len() > 1 && self.table.streams.len() < 16 {
+            self.table.check_invariants();
+        }
+        let lsn = self.next_lsn - 1;
+        let lsns = LsnSpan::new(crate::Lsn::new(first), Some(crate::Lsn::new(lsn)));
+        Ok(Given { ticket: self.ticket, lsns, lsn, rolled })
+    }
+
+    fn check_limits(&self, ops: &[Op]) -> Result<(), WriteError> {
+        let invalid = |why| Err(WriteError::Invalid { op: "stage", why });
+        if self.table.streams.len() + ops.len() > STREAMS_MAX {
+            let new = |op: &Op| stream_of(op).is_some_and(|s| !self.table.streams.contains_key(&s));
+            if ops.iter().filter(|op| new(op)).count() + self.table.streams.len() > STREAMS_MAX {
+                return invalid("more than 1,048,576 streams");
+            }
+        }
+        for op in ops {
+            if let Op::Entries(entries) = op {
+                let stream = self.table.streams.get(&entries.stream);
+                if stream.is_some_and(|s| s.blocks.len() + ops.len() > BLOCKS_MAX) {
+                    return invalid("more than 1,048,576 blocks in a stream");
+                }
+            }
+        }
+        if self.next_lsn + wide(ops.len()) >= 1 << 63 {
+            return invalid("record numbers are used up");
+        }
+        Ok(())
+    }
+
+    /// Makes the last frame of the buffer one that takes `worst` more bytes.
+    fn make_room(&mut self, ops: &[Op], worst: usize) -> Result<bool, WriteError> {
+        let frees = ops.iter().all(Op::frees);
+        if self.open && self.grows(ops.len(), worst, frees) {
+            return Ok(false);
+        }
+        let frame = FRAME_HEADER + pad8(worst);
+        let Some(room) = self.plan.room(frame, frees) else { return Err(self.no_room(worst)) };
+        self.close();
+        let rolled = matches!(room, Room::Roll(_));
+        if rolled {
+            self.roll();
+        }
+        if self.group.parts.is_empty() {
+            self.begin_part(false);
+        }
+        self.push_slot(FrameKind::Data, 0);
+        self.open = true;
+        Ok(rolled)
+    }
+
+    fn grows(&self, ops: usize, worst: usize, frees: bool) -> bool {
+        let Some(last) = self.group.slots.last() else { return false };
+        let bytes = last.len + worst;
+        let (Some(part), records) = (self.group.parts.last(), usize::from(last.records)) else {
+            return false;
+        };
+        let start = part.offset + off(last.start - part.start);
+        bytes <= self.frame_bytes
+            && records + ops <= OPS_MAX
+            && self.plan.may_grow(start, FRAME_HEADER + pad8(bytes), frees)
+    }
+
+    fn roll(&mut self) {
+        if !self.group.parts.is_empty() {
+            self.push_end();
+        }
+        self.plan.roll();
+        self.begin_part(true);
+        self.push_slot(FrameKind::Link, LINK_FRAME - FRAME_HEADER);
+        self.table.freed = true;
+    }
+
+    fn begin_part(&mut self, is_roll: bool) {
+        let offset = if is_roll { HEADER_BYTES } else { self.plan.offset };
+        let (start, frames) = (self.group.buf.len(), self.group.slots.len());
+        self.group.parts.push(Part { seq: self.plan.seq, offset, start, frames, is_roll });
+    }
+
+    fn push_slot(&mut self, kind: FrameKind, len: usize) {
+        let start = self.group.buf.len();
+        let first_lsn = self.next_lsn;
+        self.group.slots.push(Slot { kind, start, len, records: 0, first_lsn, lsns: 0 });
+        self.group.buf.resize(start + FRAME_HEADER + len, 0);
+    }
+
+    fn push_end(&mut self) {
+        let len = self.group.buf.len();
+        self.group.buf.resize(len + FRAME_HEADER, 0);
+    }
+
+    /// Pads the open frame; it takes no more.
+    fn close(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let len = pad8(self.group.buf.len());
+            self.group.buf.resize(len, 0);
+        }
+    }
+
+    fn frame_start(&self) -> Option<(usize, u32)> {
+        let (slot, part) = (self.group.slots.last()?, self.group.parts.last()?);
+        Some((slot.start, part.offset + off(slot.start - part.start)))
+    }
+
+    /// Tells the plan how long the open frame has become.
+    fn close_plan(&mut self) {
+        let Some((start, offset)) = self.frame_start() else { return };
+        let len = self.group.buf.len() - start;
+        if let Some(slot) = self.group.slots.last_mut() {
+            slot.len = len - FRAME_HEADER;
+        }
+        self.plan.offset = offset + off(pad8(len));
+    }
+
+    fn encode(&mut self, op: &Op, data: &[u8]) {
+        let offset = self.frame_start().map_or(0, |(_, offset)| offset);
+        let lsn = self.next_lsn;
+        let spot = Spot { lsn, seq: self.plan.seq, offset };
+        let table = &mut self.table;
+        let record = match *op {
+            Op::Record { at, len } => {
+                table.put_main(lsn, spot.seq);
+                Record::Data { bytes: &data[at..at + len] }
+            }
+            Op::Entries(op) => encode_entries(table, op, data, spot),
+            Op::Meta { stream, slot, at, len } => {
+                let (bytes, back) = (&data[at..at + len], table.back(stream, lsn));
+                let slot = slot.as_u8();
+                table.put_meta(stream, spot, slot, Bytes::copy_from_slice(bytes));
+                Record::Meta { carried: false, stream, back, slot, bytes }
+            }
+            Op::Keep { stream, low } => {
+                table.keep_from(stream, low, spot.seq);
+                Record::KeepStream { stream, low }
+            }
+            Op::Drop { stream } => {
+                let back = table.back(stream, lsn);
+                table.drop_stream(stream);
+                Record::Drop { stream, back }
+            }
+            Op::TruncateSuffix { from } => {
+                table.cut_main(from, lsn);
+                Record::TruncateSuffix { from }
+            }
+            Op::KeepMain { low } => {
+                table.keep_main(low);
+                Record::KeepMain { low }
+            }
+            Op::High { lsn } => {
+                table.high = table.high.max(lsn);
+                Record::High { lsn }
+            }
+            Op::Hole(hole) => {
+                table.accept_hole(hole.from_lsn);
+                Record::Hole(hole)
+            }
+        };
+        let counts = record.has_lsn();
+        record.encode(&mut self.group.buf);
+        if let Some(slot) = self.group.slots.last_mut() {
+            slot.records += 1;
+            slot.lsns += u32::from(counts);
+        }
+        self.next_lsn += u64::from(counts);
+    }
+
+    /// Everything staged, closed; `spare` becomes the new, empty buffer.
+    pub(crate) fn take(&mut self, spare: &mut Group) {
+        self.close();
+        if !self.group.parts.is_empty() {
+            self.push_end();
+        }
+        spare.clear();
+        self.group.ticket = self.ticket;
+        self.group.last_lsn = self.next_lsn - 1;
+        self.group.main_low = self.table.main_low;
+        std::mem::swap(&mut self.group, spare);
+        spare.sync |= self.wanted_lsn > 0;
+        if self.wanted_lsn < self.next_lsn {
+            self.wanted_lsn = 0;
+        }
+        self.group.sync = false;
+        self.group.batches = 0;
+        self.inflight = spare.buf.len();
+    }
+
+    /// What is given for all that was staged so far.
+    pub(crate) fn newest(&self) -> Given {
+        let lsn = self.next_lsn - 1;
+        let lsns = LsnSpan::new(crate::Lsn::new(self.next_lsn), Some(crate::Lsn::new(lsn)));
+        Given { ticket: self.ticket, lsns, lsn, rolled: false }
+    }
+
+    /// The next group syncs.
+    pub(crate) const fn want_sync(&mut self) {
+        self.group.sync = true;
+    }
+
+    /// Batches that wait for the next group.
+    pub(crate) const fn waiting(&self) -> u64 {
+        self.group.batches
+    }
+}
+
+fn encode_entries<'d>(table: &mut Table, op: EntriesOp, data: &'d [u8], spot: Spot) -> Record<'d> {
+    let EntriesOp { stream, replace, first, count, tag, at, len } = op;
+    let back = table.back(stream, spot.lsn);
+    let block = BlockRef { first, tag, spot, count, kept: count, len: off(len) };
+    table.put_block(stream, block, replace);
+    let bytes = &data[at..at + len];
+    Record::Entries(Entries { replace, carried: false, stream, back, first, count, tag, bytes })
+}
+
+const fn stream_of(op: &Op) -> Option<StreamId> {
+    match *op {
+        Op::Entries(EntriesOp { stream, .. })
+        | Op::Meta { stream, .. }
+        | Op::Keep { stream, .. }
+        | Op::Drop { stream } => Some(stream),
+        _ => None,
+    }
+}
+
+/// The rules that need no state (§12).
+fn check_ops(ops: &[Op]) -> Result<(), WriteError> {
+    let invalid = |op, why| Err(WriteError::Invalid { op, why });
+    if ops.is_empty() {
+        return invalid("stage", "the batch is empty");
+    }
+    if ops.len() > OPS_MAX {
+        return invalid("stage", "more than 65,535 operations in a batch");
+    }
+    for op in ops {
+        if stream_of(op) == Some(StreamId::MAIN) {
+            return invalid("stream", "the plain log has no blocks or metadata");
+        }
+        match *op {
+            Op::Entries(EntriesOp { first, count, .. }) => {
+                if count == 0 || count > COUNT_MAX {
+                    return invalid("block", "count is not within 1..=2^24");
+                }
+                if first >= INDEX_MAX - u64::from(count) {
+                    return invalid("block", "index is not below 2^63");
+                }
+            }
+            Op::Meta { len, .. } if len > META_MAX => {
+                return invalid("meta", "over 4 KiB");
+            }
+            Op::Keep { low, .. } if low >= INDEX_MAX => {
+                return invalid("keep_from", "index is not below 2^63");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

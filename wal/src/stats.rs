@@ -1,0 +1,127 @@
+//! Counters, and a plain snapshot of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A snapshot of counters and gauges.
+///
+/// # Examples
+/// ```
+/// # use std::{path::Path, sync::Arc};
+/// # use quorate_wal::{Config, Wal, vfs::MemVfs};
+/// let config = Config::embedded().build()?;
+/// let (wal, _) = Wal::open_on(Arc::new(MemVfs::new()), Path::new("log"), config, None)?;
+/// wal.append_blocking(b"x")?;
+/// let stats = wal.stats();
+/// assert_eq!((stats.batches, stats.groups, stats.syncs), (1, 1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Batches staged, a single append being one.
+    pub batches: u64,
+    /// Bytes of all frames written, headers and padding included.
+    pub bytes_written: u64,
+    /// Groups written.
+    pub groups: u64,
+    /// Frames written.
+    pub frames: u64,
+    /// Syncs of segments.
+    pub syncs: u64,
+    /// Groups by size: index `i` counts groups of 2^i to 2^(i+1)−1 batches, the last all above.
+    pub group_batches: [u64; 12],
+    /// Bytes staged now.
+    pub staged_bytes: u64,
+    /// Writes refused with `Busy`.
+    pub busy: u64,
+    /// Writes refused with `NoSpace`.
+    pub no_space: u64,
+    /// Segments now.
+    pub segments: u64,
+    /// Segments prepared and not used now.
+    pub segments_prepared: u64,
+    /// Segments that readers hold now.
+    pub segments_pinned: u64,
+    /// Moves to another segment.
+    pub rolls: u64,
+    /// Segments prepared.
+    pub prepared: u64,
+    /// Segments deleted.
+    pub unlinked: u64,
+    /// Preparations that failed for lack of space.
+    pub prepare_failures: u64,
+    /// Writes of MANIFEST.
+    pub marks: u64,
+    /// Streams now.
+    pub streams: u64,
+    /// Live blocks now.
+    pub blocks: u64,
+    /// Frames read back from files.
+    pub frames_read: u64,
+    /// Reads that failed their checksum.
+    pub verify_failures: u64,
+    /// Futures registered now.
+    pub waiters: u64,
+}
+
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) batches: AtomicU64,
+    pub(crate) bytes_written: AtomicU64,
+    pub(crate) groups: AtomicU64,
+    pub(crate) frames: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) group_batches: [AtomicU64; 12],
+    pub(crate) busy: AtomicU64,
+    pub(crate) no_space: AtomicU64,
+    pub(crate) rolls: AtomicU64,
+    pub(crate) prepared: AtomicU64,
+    pub(crate) unlinked: AtomicU64,
+    pub(crate) prepare_failures: AtomicU64,
+    pub(crate) frames_read: AtomicU64,
+    pub(crate) verify_failures: AtomicU64,
+}
+
+/// Adds to a counter; nothing is ordered by it.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Counters {
+    /// Counts a group of so many batches.
+    pub(crate) fn group(&self, batches: u64) {
+        add(&self.groups, 1);
+        let class = batches.max(1).ilog2().min(11);
+        add(&self.group_batches[class as usize], 1);
+    }
+
+    /// The counters; gauges are filled in by the caller.
+    pub(crate) fn snapshot(&self) -> Stats {
+        let mut group_batches = [0; 12];
+        for (to, from) in group_batches.iter_mut().zip(&self.group_batches) {
+            *to = read(from);
+        }
+        Stats {
+            batches: read(&self.batches),
+            bytes_written: read(&self.bytes_written),
+            groups: read(&self.groups),
+            frames: read(&self.frames),
+            syncs: read(&self.syncs),
+            group_batches,
+            busy: read(&self.busy),
+            no_space: read(&self.no_space),
+            rolls: read(&self.rolls),
+            prepared: read(&self.prepared),
+            unlinked: read(&self.unlinked),
+            prepare_failures: read(&self.prepare_failures),
+            frames_read: read(&self.frames_read),
+            verify_failures: read(&self.verify_failures),
+            ..Stats::default()
+        }
+    }
+}

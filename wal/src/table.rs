@@ -1,0 +1,345 @@
+//! The state of streams and of the plain log's marks, the same live and at replay.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::batch::{EntriesOp, Op};
+use crate::error::WriteError;
+use crate::lsn::{Lsn, LsnSpan, StreamId};
+use crate::report::Health;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) lsn: u64,
+    pub(crate) seq: u64,
+    /// Of the frame.
+    pub(crate) offset: u32,
+}
+
+/// A block, without its bytes: 56 B.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockRef {
+    pub(crate) first: u64,
+    pub(crate) tag: u64,
+    pub(crate) spot: Spot,
+    pub(crate) count: u32,
+    /// Entries that no replacement cut off, from `first`.
+    pub(crate) kept: u32,
+    pub(crate) len: u32,
+}
+
+impl BlockRef {
+    pub(crate) const fn end(&self) -> u64 {
+        self.first + self.kept as u64
+    }
+
+    /// Entries at or above `low` that were not replaced.
+    pub(crate) fn live(&self, low: u64) -> Range<u64> {
+        self.first.max(low)..self.end()
+    }
+}
+
+/// A metadata cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) slot: u8,
+    seq: u64,
+    pub(crate) bytes: Bytes,
+}
+
+/// One stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stream {
+    pub(crate) low: u64,
+    pub(crate) next: u64,
+    /// Whether `low` and `next` mean anything yet.
+    bounded: bool,
+    pub(crate) blocks: VecDeque<BlockRef>,
+    pub(crate) cells: Vec<Cell>,
+    /// Number of the newest record; 0: only hints so far.
+    last_lsn: u64,
+    /// Segment of the newest `keep_from`.
+    hint_seq: Option<u64>,
+    gap: Option<Range<u64>>,
+    uncertain: Option<u64>,
+}
+
+/// All streams, and which segments they need.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) streams: BTreeMap<StreamId, Stream>,
+    /// Live things of streams in each segment: blocks, cells, newest hints (H47).
+    needs: BTreeMap<u64, u64>,
+    /// The newest record of the plain log in each segment.
+    main_last: BTreeMap<u64, u64>,
+    pub(crate) main_low: u64,
+    pub(crate) high: u64,
+    /// Records `from..at` of the plain log were taken back by the truncation numbered `at`.
+    pub(crate) cuts: Vec<(u64, u64)>,
+    /// Numbers lost to damage.
+    pub(crate) holes: Vec<LsnSpan>,
+    /// Lowest number that recovery found, for judging `back`.
+    pub(crate) first_lsn: u64,
+    /// Something stopped being needed since the last look.
+    pub(crate) freed: bool,
+}
+
+/// What the checks of a batch see: the bounds as they will be after earlier operations of it.
+type Overlay = BTreeMap<StreamId, (u64, u64, bool)>;
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self { main_low: 1, ..Self::default() }
+    }
+
+    /// Whether the batch's stream operations follow the rules, all of them (G3, G8).
+    pub(crate) fn check(&self, ops: &[Op]) -> Result<(), WriteError> {
+        let single = ops.len() == 1;
+        let mut overlay = Overlay::new();
+        for op in ops {
+            let (stream, after) = match *op {
+                Op::Entries(entries) => (entries.stream, self.check_entries(&overlay, &entries)?),
+                Op::Keep { stream, low } => {
+                    let (old, next, bounded) = self.seen(&overlay, stream);
+                    let low = if bounded { low.max(old) } else { low };
+                    (stream, (low, next.max(low), true))
+                }
+                Op::Drop { stream } => (stream, (0, 0, false)),
+                _ => continue,
+            };
+            if !single {
+                overlay.insert(stream, after);
+            }
+        }
+        Ok(())
+    }
+
+    fn seen(&self, overlay: &Overlay, stream: StreamId) -> (u64, u64, bool) {
+        if let Some(&seen) = overlay.get(&stream) {
+            return seen;
+        }
+        self.streams.get(&stream).map_or((0, 0, false), |s| (s.low, s.next, s.bounded))
+    }
+
+    fn check_entries(
+        &self,
+        overlay: &Overlay,
+        entries: &EntriesOp,
+    ) -> Result<(u64, u64, bool), WriteError> {
+        let EntriesOp { stream, first, replace, .. } = *entries;
+        let end = first + u64::from(entries.count);
+        let (low, next, bounded) = self.seen(overlay, stream);
+        if !bounded {
+            return Ok((first, end, true));
+        }
+        if first < low {
+            return Err(WriteError::Compacted { stream, low, found: first });
+        }
+        if first > next || (!replace && first != next) {
+            return Err(WriteError::Gap { stream, expected: next, found: first });
+        }
+        Ok((low, end, true))
+    }
+
+    /// Distance from `lsn` back to the stream's record before; 0: there is none.
+    pub(crate) fn back(&self, stream: StreamId, lsn: u64) -> u64 {
+        match self.streams.get(&stream) {
+            Some(s) if s.last_lsn > 0 => lsn - s.last_lsn,
+            _ => 0,
+        }
+    }
+
+    /// A block, appended or replacing.
+    pub(crate) fn put_block(&mut self, stream: StreamId, block: BlockRef, replace: bool) {
+        let s = self.streams.entry(stream).or_default();
+        s.last_lsn = block.spot.lsn;
+        if !s.bounded {
+            (s.low, s.next, s.bounded) = (block.first, block.first, true);
+        }
+        // At replay the low mark may have been guessed from a block whose predecessors are gone;
+        // a block below it proves the guess too high. Live it is never below.
+        s.low = s.low.min(block.first);
+        if replace || block.first < s.next {
+            Self::cut(s, block.first, &mut self.needs, &mut self.freed);
+        }
+        s.next = block.first + u64::from(block.count);
+        s.blocks.push_back(block);
+        *self.needs.entry(block.spot.seq).or_default() += 1;
+    }
+
+    /// Discards entries at `from` and above; a block cut inside keeps its bytes (H49).
+    fn cut(s: &mut Stream, from: u64, needs: &mut BTreeMap<u64, u64>, freed: &mut bool) {
+        while let Some(last) = s.blocks.back_mut() {
+            if last.first < from {
+                let kept = (from - last.first).min(u64::from(last.kept));
+                last.kept = u32::try_from(kept).unwrap_or(last.kept);
+                return;
+            }
+            release(needs, last.spot.seq, freed);
+            s.blocks.pop_back();
+        }
+    }
+
+    /// A metadata cell.
+    pub(crate) fn put_meta(&mut self, stream: StreamId, spot: Spot, slot: u8, bytes: Bytes) {
+        let s = self.streams.entry(stream).or_default();
+        s.last_lsn = spot.lsn;
+        if let Some(i) = s.cells.iter().position(|c| c.slot == slot) {
+            let old = s.cells.swap_remove(i);
+            release(&mut self.needs, old.seq, &mut self.freed);
+        }
+        s.cells.push(Cell { slot, seq: spot.seq, bytes });
+        *self.needs.entry(spot.seq).or_default() += 1;
+    }
+
+    /// The low mark of a stream rises; it never falls.
+    pub(crate) fn keep_from(&mut self, stream: StreamId, low: u64, seq: u64) {
+        let s = self.streams.entry(stream).or_default();
+        s.low = if s.bounded { s.low.max(low) } else { low };
+        s.bounded = true;
+        while s.blocks.front().is_some_and(|b| b.end() <= s.low) {
+            if let Some(dead) = s.blocks.pop_front() {
+                release(&mut self.needs, dead.spot.seq, &mut self.freed);
+            }
+        }
+        s.next = s.next.max(s.low);
+        if let Some(old) = s.hint_seq.replace(seq) {
+            release(&mut self.needs, old, &mut self.freed);
+        }
+        *self.needs.entry(seq).or_default() += 1;
+    }
+
+    /// Forgets a stream.
+    pub(crate) fn drop_stream(&mut self, stream: StreamId) {
+        let Some(s) = self.streams.remove(&stream) else { return };
+        let seqs = s.blocks.iter().map(|b| b.spot.seq).chain(s.cells.iter().map(|c| c.seq));
+        for seq in seqs.chain(s.hint_seq) {
+            release(&mut self.needs, seq, &mut self.freed);
+        }
+    }
+
+    /// A record of the plain log was placed in `seq`.
+    pub(crate) fn put_main(&mut self, lsn: u64, seq: u64) {
+        self.main_last.insert(seq, lsn);
+    }
+
+    /// Takes records from `from` on back; `at` is the number of the truncation.
+    pub(crate) fn cut_main(&mut self, from: u64, at: u64) {
+        self.cuts.retain(|&(old, _)| old < from);
+        self.cuts.push((from, at));
+    }
+
+    pub(crate) fn keep_main(&mut self, low: u64) {
+        if low > self.main_low {
+            self.main_low = low;
+            self.cuts.retain(|&(_, at)| at > low);
+            self.freed = true;
+        }
+    }
+
+    /// Whether `truncate_suffix` took this record back.
+    pub(crate) fn is_cut(&self, lsn: u64) -> bool {
+        self.cuts.iter().any(|&(from, at)| (from..at).contains(&lsn))
+    }
+
+    /// Whether anything live stands in the segment (G11).
+    pub(crate) fn needs(&self, seq: u64) -> bool {
+        self.needs.contains_key(&seq)
+            || self.main_last.get(&seq).is_some_and(|&last| last >= self.main_low)
+    }
+
+    /// How many live things of streams stand in the segment.
+    pub(crate) fn holders(&self, seq: u64) -> Vec<(StreamId, u64)> {
+        let mut found = Vec::new();
+        for (&id, s) in &self.streams {
+            let bytes: u64 =
+                s.blocks.iter().filter(|b| b.spot.seq == seq).map(|b| u64::from(b.len)).sum();
+            let cells: u64 =
+                s.cells.iter().filter(|c| c.seq == seq).map(|c| c.bytes.len() as u64).sum();
+            let here = s.blocks.iter().any(|b| b.spot.seq == seq)
+                || s.cells.iter().any(|c| c.seq == seq)
+                || s.hint_seq == Some(seq);
+            if here {
+                found.push((id, bytes + cells));
+            }
+        }
+        found
+    }
+
+    pub(crate) fn forget_segment(&mut self, seq: u64) {
+        self.main_last.remove(&seq);
+    }
+
+    pub(crate) fn health(&self, stream: StreamId) -> Health {
+        let since = |after: u64| self.holes.iter().map(|h| h.from.as_u64()).find(|&a| a > after);
+        let since_lsn = match self.streams.get(&stream) {
+            Some(Stream { gap: Some(gap), .. }) => return Health::Gap { missing: gap.clone() },
+            Some(s) if s.uncertain.is_some() => s.uncertain,
+            Some(s) => since(s.last_lsn),
+            None => since(0),
+        };
+        since_lsn.map_or(Health::Intact, |a| Health::Uncertain { since: Lsn::new(a) })
+    }
+
+    /// Before a replayed record of a stream: does its way back lead through a hole? (§5.8)
+    pub(crate) fn judge_back(&mut self, stream: StreamId, lsn: u64, back: u64, first: Option<u64>) {
+        let known = self.streams.get(&stream).map_or(0, |s| s.last_lsn);
+        if back == 0 {
+            // The stream's first record: what is older belongs to a former stream of this name.
+            if known > 0 {
+                self.drop_stream(stream);
+            }
+            return;
+        }
+        let prev = lsn.saturating_sub(back);
+        if prev == known || prev < self.first_lsn {
+            return;
+        }
+        let s = self.streams.entry(stream).or_default();
+        let from = if s.bounded { s.next } else { first.unwrap_or(0) };
+        let to = first.map_or(from, |first| first.max(from));
+        let start = s.gap.as_ref().map_or(from, |gap| gap.start.min(from));
+        s.gap = Some(start..to);
+    }
+
+    /// Damage was accepted at this point of the log: what follows was written without knowledge
+    /// of what was lost, so it proves nothing about streams that ended before.
+    pub(crate) fn accept_hole(&mut self, from: u64) {
+        for s in self.streams.values_mut() {
+            if s.last_lsn < from && s.gap.is_none() {
+                s.uncertain = Some(s.uncertain.map_or(from, |a| a.min(from)));
+            }
+        }
+    }
+
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn check_invariants(&self) {
+        for s in self.streams.values() {
+            debug_assert!(s.low <= s.next, "low {} above next {}", s.low, s.next);
+            let ends = s.blocks.iter().zip(s.blocks.iter().skip(1));
+            for (a, b) in ends {
+                debug_assert!(a.end() <= b.first, "blocks overlap");
+            }
+            debug_assert!(s.blocks.back().is_none_or(|b| b.end() == s.next), "next is the end");
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn bounds(&self) -> Range<u64> {
+        self.low..self.next
+    }
+}
+
+fn release(needs: &mut BTreeMap<u64, u64>, seq: u64, freed: &mut bool) {
+    if let Some(count) = needs.get_mut(&seq) {
+        *count -= 1;
+        if *count == 0 {
+            needs.remove(&seq);
+            *freed = true;
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Recovery as a decision about bytes (R4 to R9): which frames are the log, what is torn, what is
+//! damaged. No I/O of its own: images come through a function, its errors abort and are never a
+//! verdict (H6); nothing here reads a clock or draws lots (H8).
+
+use std::io;
+
+use crate::format::Unsupported;
+use crate::format::frame::{FrameKind, Link};
+use crate::format::manifest::Manifest;
+use crate::format::segment::HEADER_BYTES;
+use crate::lsn::{Lsn, LsnSpan};
+use crate::plant::planted;
+use crate::report::{Damage, DamageKind, Evidence, Tail};
+use crate::scan::{Found, Frame, Image};
+
+mod walk;
+
+/// Damaged places whose single flipped bit is searched for; the search costs milliseconds each.
+const SINGLE_BIT_SEARCHES: usize = 16;
+
+/// What is known of a segment from its first bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) seq: u64,
+    /// Length of the file.
+    pub(crate) len: u64,
+    /// Length it should have.
+    pub(crate) segment_bytes: u32,
+    /// `None`: both header copies are bad and nobody else knows the salt.
+    pub(crate) salt: Option<u64>,
+    /// The Link at the start, with its first number and its checksum.
+    pub(crate) link: Option<Linked>,
+}
+
+/// A verified Link frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linked {
+    pub(crate) link: Link,
+    pub(crate) first_lsn: u64,
+    pub(crate) crc: u32,
+    pub(crate) durable_off: u32,
+}
+
+/// What recovery starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    pub(crate) manifest: Option<Manifest>,
+    /// In ascending order, none below the manifest's `oldest`.
+    pub(crate) segments: Vec<Facts>,
+    pub(crate) expect_durable: u64,
+}
+
+/// Gives the bytes of a segment.
+pub(crate) type Load<'a> = &'a mut dyn FnMut(u64, &mut Vec<u8>) -> io::Result<()>;
+
+/// Takes what is verified, in order.
+pub(crate) trait Sink {
+    /// A frame of the log. `restart`: it does not follow the frame before without a break.
+    fn frame(&mut self, seq: u64, frame: &Frame<'_>, restart: bool) -> Result<(), Unsupported>;
+    /// Numbers that are lost, before any later frame.
+    fn hole(&mut self, lost: LsnSpan);
+}
+
+/// A segment that is part of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) seq: u64,
+    pub(crate) salt: u64,
+    pub(crate) first_lsn: u64,
+    pub(crate) end: u32,
+}
+
+/// Where the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastFrame {
+    pub(crate) seq: u64,
+    pub(crate) salt: u64,
+    pub(crate) at: u32,
+    pub(crate) chain: u32,
+    pub(crate) ended: bool,
+    /// Everything below is proven to be on the medium.
+    pub(crate) proven: u32,
+}
+
+/// The decision.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) tail: Tail,
+    pub(crate) damage: Vec<Damage>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) last: Option<LastFrame>,
+    pub(crate) next_lsn: u64,
+    /// Prepared segments that were never written.
+    pub(crate) empty: Vec<u64>,
+    pub(crate) bytes_scanned: u64,
+    pub(crate) repaired: u32,
+}
+
+/// Why there is no decision.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    Io(u64, io::Error),
+    Unsupported(Unsupported),
+}
+
+impl From<Unsupported> for Stopped {
+    fn from(what: Unsupported) -> Self {
+        Self::Unsupported(what)
+    }
+}
+
+/// Decides.
+pub(crate) fn judge(
+    input: &Input,
+    load: Load<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Verdict, Stopped> {
+    let mut judge = Judge::new(input, load, sink);
+    let (mut chain, top) = judge.chain();
+    judge.look_above(&mut chain, top)?;
+    for (i, part) in chain.iter().enumerate() {
+        judge.part(*part, chain.get(i + 1))?;
+    }
+    Ok(judge.finish())
+}
+
+/// A link of the chain in the order of the log.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Linked(Facts, Linked),
+    /// Unlinked, but proven to have been part of the log.
+    Pseudo(Facts, Evidence),
+    /// Gone, or without a readable header.
+    Lost(u64, DamageKind, Evidence),
+}
+
+/// What lies in an unlinked segment behind the last one of the chain.
+#[derive(Clone, Copy, Debug)]
+struct Above {
+    seq: u64,
+    prepared_end: bool,
+    followed: bool,
+    whole: bool,
+}
+
+struct Judge<'a> {
+    input: &'a Input,
+    load: Load<'a>,
+    sink: &'a mut dyn Sink,
+    damage: Vec<Damage>,
+    /// Damage whose end is not known yet.
+    open: Option<Damage>,
+    members: Vec<Member>,
+    /// Next number; 0: not known yet.
+    lsn: u64,
+    tail: Tail,
+    last: Option<LastFrame>,
+    above: Vec<Above>,
+    /// Highest number any header speaks of.
+    seen_lsn: u64,
+    bytes_scanned: u64,
+    repaired: u32,
+}
+
+impl<'a> Judge<'a> {
+    fn new(input: &'a Input, load: Load<'a>, sink: &'a mut dyn Sink) -> Self {
+        Self {
+            input,
+            load,
+            sink,
+            damage: Vec::new(),
+            open: None,
+            members: Vec::new(),
+            lsn: 0,
+            tail: Tail::Clean,
+            last: None,
+            above: Vec::new(),
+            seen_lsn: 0,
+            bytes_scanned: 0,
+            repaired: 0,
+        }
+    }
+
+    fn facts(&self, seq: u64) -> Option<&'a Facts> {
+        let found = self.input.segments.binary_search_by_key(&seq, |f| f.seq).ok()?;
+        Some(&self.input.segments[found])
+    }
+
+    fn oldest(&self) -> u64 {
+        let first = self.input.segments.first().map_or(1, |f| f.seq);
+        self.input.manifest.map_or(first, |m| m.oldest)
+    }
+
+    /// R5: from the highest linked segment back to the oldest; also the number it starts from.
+    fn chain(&self) -> (Vec<Part>, u64) {
+        let linked_below = |bound: u64| {
+            let linked = |f: &&Facts| f.seq < bound && f.link.is_some();
+            self.input.segments.iter().rev().find(linked)
+        };
+        let mut chain = Vec::new();
+        let mut next = linked_below(u64::MAX);
+        let top = next.map_or(0, |f| f.seq);
+        while let Some(facts) = next {
+            let Some(linked) = facts.link else { break };
+            chain.push(Part::Linked(*facts, linked));
+            let prev = linked.link.prev_seq;
+            if prev == 0 || prev < self.oldest() {
+                break;
+            }
+            let evidence = Evidence::NextSegment { segment: facts.seq };
+            let part = match self.facts(prev) {
+                Some(found) if found.link.is_some() => {
+                    next = Some(found);
+                    continue;
+                }
+                Some(found) if found.salt.is_some() => Part::Pseudo(*found, evidence),
+                Some(_) => Part::Lost(prev, DamageKind::SegmentHeader, evidence),
+                None => Part::Lost(prev, DamageKind::MissingSegment, evidence),
+            };
+            chain.push(part);
+            next = linked_below(prev);
+        }
+        chain.reverse();
+        (chain, top)
+    }
+
+    /// Looks behind the chain: what is proven there belongs to it (H13, H15).
+    fn look_above(&mut self, chain: &mut Vec<Part>, top: u64) -> Result<(), Stopped> {
+        let newest = self.input.manifest.map_or(0, |m| m.newest);
+        let highest = self.input.segments.last().map_or(0, |f| f.seq).max(newest);
+        let from = top.max(self.oldest().saturating_sub(1)) + 1;
+        let mut parts = Vec::new();
+        let mut keep = 0;
+        // Numbers are dense by construction; the limit keeps a wild manifest bounded.
+        for seq in (from..=highest).take(65_536) {
+            let (part, above) = self.look(seq)?;
+            parts.push((part, above));
+            if part.is_some() && !planted("evidence_ignored") {
+                keep = parts.len();
+            }
+        }
+        for (i, (part, above)) in parts.into_iter().enumerate() {
+            match part {
+                Some(part) if i < keep => chain.push(part),
+                _ => self.above.extend(above),
+            }
+        }
+        Ok(())
+    }
+
+    /// One segment behind the chain: a part of the log if that is proven, else what it looks like.
+    fn look(&mut self, seq: u64) -> Result<(Option<Part>, Option<Above>), Stopped> {
+        let Some(&facts) = self.facts(seq) else {
+            let gone = Part::Lost(seq, DamageKind::MissingSegment, Evidence::Manifest);
+            return Ok((Some(gone), None));
+        };
+        let Some(salt) = facts.salt else {
+            let bad = Part::Lost(seq, DamageKind::SegmentHeader, Evidence::Structure);
+            return Ok((Some(bad), None));
+        };
+        let bytes = self.read(&facts)?;
+        let image = Image { bytes: &bytes, seq, salt };
+        let prepared_end = image
+            .header(HEADER_BYTES)?
+            .is_some_and(|f| f.header.kind == FrameKind::End && f.header.first_lsn == 0);
+        let mut proof = None;
+        let mut followed = false;
+        let reach = self.input.segments.iter().filter_map(|f| f.link).map(|l| l.first_lsn).max();
+        for found in image.plausible(HEADER_BYTES + 8, image.end(), reach.unwrap_or(1)) {
+            followed = true;
+            self.note(&found);
+            if found.header.durable_off > HEADER_BYTES && proof.is_none() {
+                proof = Some(evidence_of(&found));
+            }
+        }
+        if self.input.manifest.is_some_and(|m| m.durable_seq == seq) {
+            proof = Some(Evidence::Manifest);
+        }
+        let whole = facts.len >= u64::from(facts.segment_bytes);
+        let above = Above { seq, prepared_end, followed, whole };
+        Ok((proof.map(|proof| Part::Pseudo(facts, proof)), Some(above)))
+    }
+
+    fn note(&mut self, found: &Found) {
+        // An End frame carries the next number and consumes none: the same sum holds.
+        let newest = (found.header.first_lsn + u64::from(found.header.lsns)).saturating_sub(1);
+        self.seen_lsn = self.seen_lsn.max(newest);
+    }
+
+    /// The bytes of a segment, without what is too much.
+    fn read(&mut self, facts: &Facts) -> Result<Vec<u8>, Stopped> {
+        let mut bytes = Vec::new();
+        (self.load)(facts.seq, &mut bytes).map_err(|e| Stopped::Io(facts.seq, e))?;
+        bytes.truncate(facts.segment_bytes as usize);
+        self.bytes_scanned += bytes.len() as u64;
+        Ok(bytes)
+    }
+
+    fn begin_hole(&mut self, damage: Damage) {
+        if self.open.is_none() {
+            self.open = Some(damage);
+        }
+    }
+
+    /// Ends the open hole before number `next`.
+    fn close_hole(&mut self, next: u64) {
+        if let Some(mut damage) = self.open.take() {
+            damage.lost.to = Some(Lsn::new(next.saturating_sub(1)));
+            self.sink.hole(damage.lost);
+            self.damage.push(damage);
+        }
+    }
+
+    fn damage_at(&self, segment: u64, offset: u32, kind: DamageKind, evidence: Evidence) -> Damage {
+        let from = Lsn::new(self.lsn.max(1));
+        let lost = LsnSpan::new(from, None);
+        Damage { segment, offset, kind, lost, evidence, single_bit: None }
+    }
+
+    /// R7 and R8 for a log without any linked segment: its first group was torn, or never written.
+    fn judge_unbegun(&mut self) {
+        let (lsn, told) = (Lsn::new(1), self.input.expect_durable);
+        if told > 0 {
+            let evidence = Evidence::Caller { lsn: Lsn::new(told) };
+            let seq = self.oldest();
+            self.open = Some(self.damage_at(seq, HEADER_BYTES, DamageKind::FrameHeader, evidence));
+        } else if self.above.iter().any(|a| !a.prepared_end) {
+            self.tail = Tail::Unverifiable { lsns: LsnSpan::new(lsn, None) };
+        } else if self.above.iter().any(|a| a.followed) {
+            self.tail = Tail::Torn { from: lsn };
+        }
+    }
+
+    fn finish(mut self) -> Verdict {
+        if self.members.is_empty() && self.open.is_none() && self.damage.is_empty() {
+            self.judge_unbegun();
+        }
+        let mut next_lsn = self.lsn.max(1);
+        if let Some(damage) = self.open.take() {
+            // The hole has no end: no number that may have been given out is given out again.
+            let marked = self.input.manifest.map_or(0, |m| m.durable_lsn);
+            let known = marked.max(self.seen_lsn).max(self.input.expect_durable);
+            next_lsn = next_lsn.max(known + 1);
+            self.sink.hole(damage.lost);
+            self.damage.push(damage);
+        }
+        let empty = |a: &Above| a.prepared_end && !a.followed && a.whole;
+        Verdict {
+            tail: self.tail,
+            damage: self.damage,
+            members: self.members,
+            last: self.last,
+            next_lsn,
+            empty: self.above.iter().filter(|a| empty(a)).map(|a| a.seq).collect(),
+            bytes_scanned: self.bytes_scanned,
+            repaired: self.repaired,
+        }
+    }
+}
+
+fn evidence_of(found: &Found) -> Evidence {
+    Evidence::Frame { offset: found.offset, durable_off: found.header.durable_off }
+}

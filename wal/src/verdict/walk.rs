@@ -1,0 +1,243 @@
+//! Walking one segment of the chain: runs of frames, the holes between them, the end.
+
+use super::SINGLE_BIT_SEARCHES;
+use super::{Facts, Judge, LastFrame, Linked, Member, Part, Stopped, evidence_of};
+use crate::format::frame::{FRAME_HEADER, FrameKind, LINK_FRAME};
+use crate::format::segment::HEADER_BYTES;
+use crate::lsn::{Lsn, LsnSpan};
+use crate::plant::planted;
+use crate::report::{DamageKind, Evidence, Tail};
+use crate::scan::{Cursor, Image, Stop, Why, single_bit};
+use crate::width::off;
+
+/// What follows the segment in the chain.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// A segment whose Link says where this one ends.
+    Bound(u64, Linked),
+    /// A segment that is damaged or gone; this one ends where it ends.
+    Loose(u64),
+    /// Nothing: this is the last.
+    Nothing,
+}
+
+impl Judge<'_> {
+    /// Takes the next part of the chain.
+    pub(super) fn part(&mut self, part: Part, next: Option<&Part>) -> Result<(), Stopped> {
+        match part {
+            Part::Lost(seq, kind, evidence) => {
+                let damage = self.damage_at(seq, 0, kind, evidence);
+                self.begin_hole(damage);
+                Ok(())
+            }
+            Part::Linked(facts, linked) => {
+                self.close_hole(linked.first_lsn);
+                self.lsn = linked.first_lsn;
+                let at = HEADER_BYTES + off(LINK_FRAME);
+                let cursor = Cursor { at, lsn: self.lsn, chain: Some(linked.crc) };
+                self.walk(&facts, Some((cursor, linked.durable_off)), next_of(&facts, next))
+            }
+            Part::Pseudo(facts, evidence) => {
+                let damage = self.damage_at(facts.seq, HEADER_BYTES, DamageKind::Link, evidence);
+                self.begin_hole(damage);
+                self.walk(&facts, None, next_of(&facts, next))
+            }
+        }
+    }
+
+    fn walk(
+        &mut self,
+        facts: &Facts,
+        start: Option<(Cursor, u32)>,
+        next: Next,
+    ) -> Result<(), Stopped> {
+        let Some(salt) = facts.salt else { return Ok(()) };
+        let bytes = self.read(facts)?;
+        let image = Image { bytes: &bytes, seq: facts.seq, salt };
+        let limit = match next {
+            Next::Bound(_, linked) => linked.link.prev_end.min(image.end()),
+            _ => image.end(),
+        };
+        let mut proven = start.map_or(0, |(_, durable_off)| durable_off);
+        let mut restart = start.is_none();
+        let entry = match start {
+            Some((cursor, _)) => Some(cursor),
+            None => self.reenter(&image, HEADER_BYTES, limit)?,
+        };
+        let Some(mut cursor) = entry else { return Ok(()) };
+        let first_lsn = cursor.lsn;
+        loop {
+            let sink = &mut *self.sink;
+            let stop = image.run(cursor, limit, &mut |frame| {
+                let broken = std::mem::take(&mut restart);
+                sink.frame(facts.seq, frame, broken)
+            })?;
+            self.lsn = stop.lsn;
+            proven = proven.max(stop.proven);
+            let again = self.after_run(&image, facts, &stop, next, limit)?;
+            let Some(next_cursor) = again else {
+                self.leave(&image, first_lsn, &stop, next, proven);
+                return Ok(());
+            };
+            cursor = next_cursor;
+            restart = true;
+        }
+    }
+
+    /// Judges where a run stopped; where to go on if that is behind a hole.
+    fn after_run(
+        &mut self,
+        image: &Image<'_>,
+        facts: &Facts,
+        stop: &Stop,
+        next: Next,
+        limit: u32,
+    ) -> Result<Option<Cursor>, Stopped> {
+        let evidence = match next {
+            Next::Bound(seq, linked) => {
+                if stop.at == linked.link.prev_end {
+                    self.join(image.seq, stop, seq, linked);
+                    return Ok(None);
+                }
+                Some(Evidence::NextSegment { segment: seq })
+            }
+            Next::Loose(seq) => {
+                let sound = stop.why == Why::End && self.proof_behind(image, stop).is_none();
+                (!sound).then_some(Evidence::NextSegment { segment: seq })
+            }
+            Next::Nothing => self.proof_behind(image, stop),
+        };
+        let Some(evidence) = evidence else {
+            if matches!(next, Next::Nothing) {
+                self.tail = self.judge_tail(image, stop);
+            }
+            let short = facts.len < u64::from(facts.segment_bytes);
+            self.repaired += u32::from(short && stop.why == Why::End);
+            return Ok(None);
+        };
+        let mut damage = self.damage_at(image.seq, stop.at, kind_of(image, facts, stop), evidence);
+        if self.damage.len() < SINGLE_BIT_SEARCHES {
+            damage.single_bit = single_bit(image, stop.at, stop.lsn);
+        }
+        self.begin_hole(damage);
+        let cursor = self.reenter(image, stop.at + 8, limit)?;
+        if let (None, Next::Bound(_, linked)) = (cursor, next) {
+            self.close_hole(linked.link.prev_last_lsn + 1);
+        }
+        Ok(cursor)
+    }
+
+    /// R6: the end of a segment must be what the next one's Link says.
+    fn join(&mut self, seq: u64, stop: &Stop, next_seq: u64, linked: Linked) {
+        let fits = stop.lsn == linked.link.prev_last_lsn + 1;
+        let chained = stop.chain.is_none_or(|chain| chain == linked.link.prev_chain);
+        if fits && chained {
+            return;
+        }
+        let evidence = Evidence::NextSegment { segment: next_seq };
+        let damage = self.damage_at(seq, stop.at, DamageKind::Link, evidence);
+        self.begin_hole(damage);
+        self.close_hole(linked.link.prev_last_lsn + 1);
+    }
+
+    /// The next whole frame behind a hole; closes the hole.
+    fn reenter(
+        &mut self,
+        image: &Image<'_>,
+        from: u32,
+        limit: u32,
+    ) -> Result<Option<Cursor>, Stopped> {
+        let Some(found) = image.resume(from, limit, self.lsn.max(1))? else { return Ok(None) };
+        let lsn = found.header.first_lsn;
+        self.close_hole(lsn);
+        self.lsn = lsn;
+        Ok(Some(Cursor { at: found.offset, lsn, chain: None }))
+    }
+
+    /// R7: does anything prove that the place where the run stopped was durable? (H1, H3, H12)
+    fn proof_behind(&mut self, image: &Image<'_>, stop: &Stop) -> Option<Evidence> {
+        if planted("evidence_ignored") {
+            return None;
+        }
+        let mut proof = None;
+        if !self.clean_at(image, stop) {
+            for found in image.plausible(stop.at + 8, image.end(), stop.lsn) {
+                self.note(&found);
+                if found.header.durable_off > stop.at && proof.is_none() {
+                    proof = Some(evidence_of(&found));
+                }
+            }
+        }
+        let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
+        if marked.is_some_and(|m| m.durable_off > stop.at) {
+            return Some(proof.unwrap_or(Evidence::Manifest));
+        }
+        let told = self.input.expect_durable;
+        proof.or_else(|| (told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) }))
+    }
+
+    /// Whether a clean shutdown ended exactly here: then nothing behind needs a look.
+    fn clean_at(&self, image: &Image<'_>, stop: &Stop) -> bool {
+        let here =
+            |m: &super::Manifest| m.clean && m.durable_seq == image.seq && m.durable_off == stop.at;
+        stop.why == Why::End && self.input.manifest.as_ref().is_some_and(here)
+    }
+
+    /// R8.
+    fn judge_tail(&self, image: &Image<'_>, stop: &Stop) -> Tail {
+        let ended = stop.why == Why::End;
+        let lost_end = self.above.iter().any(|a| !a.prepared_end);
+        let mut behind = image.plausible(stop.at + 8, image.end(), stop.lsn).peekable();
+        let followed = !self.clean_at(image, stop) && behind.peek().is_some()
+            || self.above.iter().any(|a| a.followed);
+        if ended && !lost_end {
+            return if followed { Tail::Torn { from: Lsn::new(stop.lsn) } } else { Tail::Clean };
+        }
+        // The span ends where a later End frame says so, unless more follows that.
+        let to = behind.last().filter(|f| f.header.kind == FrameKind::End);
+        let to = to.filter(|f| f.header.first_lsn >= stop.lsn);
+        let to = to.map(|f| Lsn::new(f.header.first_lsn - 1));
+        let to = to.filter(|_| !self.above.iter().any(|a| a.followed || !a.prepared_end));
+        Tail::Unverifiable { lsns: LsnSpan::new(Lsn::new(stop.lsn), to) }
+    }
+
+    fn leave(&mut self, image: &Image<'_>, first_lsn: u64, stop: &Stop, next: Next, proven: u32) {
+        let Image { seq, salt, .. } = *image;
+        self.members.push(Member { seq, salt, first_lsn, end: stop.at });
+        let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
+        let proven = marked.map_or(proven, |m| proven.max(m.durable_off));
+        if !matches!(next, Next::Bound(..)) {
+            self.last = Some(LastFrame {
+                seq: image.seq,
+                salt: image.salt,
+                at: stop.at,
+                chain: stop.chain.unwrap_or(0),
+                ended: stop.why == Why::End,
+                proven: proven.clamp(HEADER_BYTES, stop.at),
+            });
+        }
+    }
+}
+
+fn next_of(facts: &Facts, next: Option<&Part>) -> Next {
+    match next {
+        Some(Part::Linked(next, linked)) if linked.link.prev_seq == facts.seq => {
+            Next::Bound(next.seq, *linked)
+        }
+        Some(Part::Linked(next, _) | Part::Pseudo(next, _)) => Next::Loose(next.seq),
+        Some(Part::Lost(seq, ..)) => Next::Loose(*seq),
+        None => Next::Nothing,
+    }
+}
+
+fn kind_of(image: &Image<'_>, facts: &Facts, stop: &Stop) -> DamageKind {
+    let short = facts.len < u64::from(facts.segment_bytes);
+    if short && stop.at + off(FRAME_HEADER) > image.end() {
+        return DamageKind::Length;
+    }
+    match stop.why {
+        Why::Payload if short => DamageKind::Length,
+        Why::Payload => DamageKind::Payload,
+        _ => DamageKind::FrameHeader,
+    }
+}

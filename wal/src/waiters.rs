@@ -1,0 +1,159 @@
+//! How far the log has got, and who waits for it: ordered lists woken by watermark.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::error::Failure;
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// A staged batch is durable.
+    Durable(u64),
+    /// A staged batch is written.
+    Written(u64),
+    /// A number is durable.
+    Lsn(u64),
+}
+
+/// The last place that a sync proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DurablePlace {
+    pub(crate) seq: u64,
+    pub(crate) salt: u64,
+    pub(crate) off: u32,
+    pub(crate) lsn: u64,
+}
+
+/// A registered waker, to be taken back when its future is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaiterKey {
+    goal: Goal,
+    id: u64,
+}
+
+/// Lists ordered by what is waited for.
+type List = BTreeMap<(u64, u64), Waker>;
+
+/// The shared progress of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Somebody commits a group at this moment.
+    pub(crate) leading: bool,
+    /// The commit thread is asked to lead.
+    pub(crate) asked: bool,
+    /// Blocking callers parked on `done`.
+    pub(crate) parked: usize,
+    pub(crate) failed: Option<Arc<Failure>>,
+    pub(crate) closed: bool,
+    pub(crate) durable_ticket: u64,
+    pub(crate) written_ticket: u64,
+    pub(crate) durable_lsn: u64,
+    pub(crate) written_lsn: u64,
+    pub(crate) place: DurablePlace,
+    /// How many waiters the last group released: as many are expected to come back.
+    pub(crate) released: u64,
+    /// Room may have become free: generation of `room` wake-ups.
+    pub(crate) room_epoch: u64,
+    durable: List,
+    written: List,
+    lsns: List,
+    room: BTreeMap<u64, Waker>,
+    next_id: u64,
+}
+
+impl Progress {
+    pub(crate) const fn reached(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::Durable(ticket) => self.durable_ticket >= ticket,
+            Goal::Written(ticket) => self.written_ticket >= ticket,
+            Goal::Lsn(lsn) => self.durable_lsn >= lsn,
+        }
+    }
+
+    fn list(&mut self, goal: Goal) -> (&mut List, u64) {
+        match goal {
+            Goal::Durable(n) => (&mut self.durable, n),
+            Goal::Written(n) => (&mut self.written, n),
+            Goal::Lsn(n) => (&mut self.lsns, n),
+        }
+    }
+
+    /// Registers `waker`, in the place of an earlier registration if there is one.
+    pub(crate) fn register(
+        &mut self,
+        goal: Goal,
+        key: Option<WaiterKey>,
+        waker: &Waker,
+    ) -> WaiterKey {
+        let id = key.map_or_else(
+            || {
+                self.next_id += 1;
+                self.next_id
+            },
+            |key| key.id,
+        );
+        let (list, n) = self.list(goal);
+        list.insert((n, id), waker.clone());
+        WaiterKey { goal, id }
+    }
+
+    /// Takes a registration back (H33).
+    pub(crate) fn forget(&mut self, key: WaiterKey) {
+        let (list, n) = self.list(key.goal);
+        list.remove(&(n, key.id));
+    }
+
+    pub(crate) fn register_room(&mut self, id: Option<u64>, waker: &Waker) -> u64 {
+        let id = id.unwrap_or_else(|| {
+            self.next_id += 1;
+            self.next_id
+        });
+        self.room.insert(id, waker.clone());
+        id
+    }
+
+    pub(crate) fn forget_room(&mut self, id: u64) {
+        self.room.remove(&id);
+    }
+
+    /// Whether futures wait for a group.
+    pub(crate) fn has_waiters(&self) -> bool {
+        !(self.durable.is_empty() && self.written.is_empty() && self.lsns.is_empty())
+    }
+
+    /// How many wakers are registered.
+    pub(crate) fn waiters(&self) -> usize {
+        self.durable.len() + self.written.len() + self.lsns.len() + self.room.len()
+    }
+
+    /// The wakers whose goal is reached.
+    pub(crate) fn take_ready(&mut self) -> Vec<Waker> {
+        let mut ready = Vec::new();
+        take_up_to(&mut self.durable, self.durable_ticket, &mut ready);
+        take_up_to(&mut self.written, self.written_ticket, &mut ready);
+        take_up_to(&mut self.lsns, self.durable_lsn, &mut ready);
+        ready
+    }
+
+    /// All wakers: the log stopped, everybody gets an answer (H18).
+    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
+        let lists = [&mut self.durable, &mut self.written, &mut self.lsns];
+        let mut all: Vec<Waker> =
+            lists.into_iter().flat_map(|list| std::mem::take(list).into_values()).collect();
+        all.extend(std::mem::take(&mut self.room).into_values());
+        all
+    }
+
+    /// The wakers of those who wait for room.
+    pub(crate) fn take_room(&mut self) -> Vec<Waker> {
+        self.room_epoch += 1;
+        std::mem::take(&mut self.room).into_values().collect()
+    }
+}
+
+fn take_up_to(list: &mut List, mark: u64, ready: &mut Vec<Waker>) {
+    let rest = list.split_off(&(mark + 1, 0));
+    ready.extend(std::mem::replace(list, rest).into_values());
+}

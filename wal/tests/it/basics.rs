@@ -1,0 +1,86 @@
+//! The ordinary life of a log.
+
+use quorate_wal::vfs::MemVfs;
+use quorate_wal::{Ack, Batch, Lsn, ReadBound, ReadError, Slot, Tail};
+
+use crate::rig::{block_on, group, open, records};
+
+#[test]
+fn appended_records_are_read_back_after_a_clean_reopen() {
+    let disk = MemVfs::new();
+    let (wal, report) = open(&disk);
+    assert!(report.created);
+    for i in 0..500_u64 {
+        let lsn = wal.append_blocking(&i.to_le_bytes()).unwrap();
+        assert_eq!(lsn.as_u64(), i + 1);
+    }
+    wal.shutdown().wait().unwrap();
+    let (wal, report) = open(&disk);
+    assert_eq!(report.tail, Tail::Clean);
+    assert_eq!(report.durable, Lsn::new(500));
+    assert!(report.segments > 1, "rolled");
+    for i in 0..500_u64 {
+        assert_eq!(&wal.get(Lsn::new(i + 1)).unwrap()[..], &i.to_le_bytes());
+    }
+    let all: Vec<_> = wal.read(Lsn::new(1), ReadBound::Durable).map(Result::unwrap).collect();
+    assert_eq!(all.len(), 500);
+    assert!(all.iter().enumerate().all(|(i, r)| r.lsn.as_u64() == i as u64 + 1));
+    assert!(matches!(wal.get(Lsn::new(501)), Err(ReadError::NotYet { bound: 500 })));
+}
+
+#[test]
+fn a_batch_consumes_consecutive_numbers_and_futures_complete() {
+    let disk = MemVfs::new();
+    let (wal, _) = open(&disk);
+    let staged = wal.stage(&records(&[b"a", b"b", b"c"]), Ack::Durable).unwrap();
+    assert_eq!((staged.lsns().from, staged.lsns().to), (Lsn::new(1), Some(Lsn::new(3))));
+    assert_eq!(block_on(staged).unwrap(), Lsn::new(3));
+    assert_eq!(block_on(wal.append(b"d")).unwrap(), Lsn::new(4));
+    let written = wal.stage(&records(&[b"e"]), Ack::Written).unwrap();
+    block_on(written).unwrap();
+    assert_eq!(wal.marks().written, Lsn::new(5));
+    block_on(wal.durable(Lsn::new(5))).unwrap();
+    assert_eq!(wal.marks().durable, Lsn::new(5));
+}
+
+#[test]
+fn streams_extend_replace_compact_and_come_back() {
+    let disk = MemVfs::new();
+    let (wal, _) = open(&disk);
+    let (g, vote) = (group(7), Slot::new(0).unwrap());
+    let mut batch = Batch::new();
+    for i in 0..100_u64 {
+        batch.clear();
+        batch.extend(g, 1 + i * 2, 2, 1, &[i as u8; 100]).meta(g, vote, &i.to_le_bytes());
+        wal.commit_blocking(&batch).unwrap();
+    }
+    batch.clear();
+    batch.replace(g, 150, 1, 2, b"new").keep_from(g, 100);
+    wal.commit_blocking(&batch).unwrap();
+    let check = |wal: &quorate_wal::Wal| {
+        let s = wal.stream(g);
+        assert_eq!(s.bounds(), 100..151);
+        assert_eq!((s.tag(149), s.tag(150), s.tag(99)), (Some(1), Some(2), None));
+        assert_eq!(s.meta(vote).unwrap(), &99_u64.to_le_bytes()[..]);
+        let mut out = Vec::new();
+        let mut next = 100;
+        while next < 151 {
+            next = s.read(next..151, 1000, &mut out).unwrap();
+        }
+        assert_eq!(out.first().unwrap().live, 100..101);
+        assert_eq!(out.last().unwrap().bytes, &b"new"[..]);
+        let mut expected = 100;
+        for block in &out {
+            assert_eq!(block.live.start, expected);
+            expected = block.live.end;
+        }
+        assert!(matches!(s.read(99..100, 1, &mut out), Err(ReadError::Truncated { low: 100 })));
+        assert!(matches!(s.read(151..152, 1, &mut out), Err(ReadError::NotYet { bound: 151 })));
+    };
+    check(&wal);
+    assert_eq!(wal.streams(1), [g]);
+    drop(wal);
+    let (wal, report) = open(&disk);
+    assert_eq!(report.streams, 1);
+    check(&wal);
+}

@@ -1,0 +1,8 @@
+//! The one integration binary.
+
+mod rig;
+
+mod basics;
+mod crash;
+mod damage;
+mod vfs;
