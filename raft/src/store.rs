@@ -3,12 +3,16 @@
 mod memory;
 mod records;
 mod snapshots;
+#[cfg(feature = "wal")]
+mod wal;
 
 pub use memory::MemoryLog;
 pub use snapshots::{
     MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
     read_machine, write_snapshot,
 };
+#[cfg(feature = "wal")]
+pub use wal::WalLog;
 
 use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, LogId, LogIndex, SnapshotMeta, StoreId, TermRun};

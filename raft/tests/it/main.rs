@@ -5,3 +5,4 @@ mod cluster;
 mod mutants;
 mod scripts;
 mod sim;
+mod store;

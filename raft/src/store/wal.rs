@@ -1,0 +1,265 @@
+//! [`WalLog`]: the logs of many groups in one write-ahead log. Blocks go in verbatim, as one stream per
+//! group; term, vote and where the log starts are cells of metadata beside them.
+
+mod worker;
+
+use super::memory::term_runs;
+use super::records::{Meta, decode_mark, encode_mark};
+use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
+use crate::error::StoreError;
+use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta, StoreId};
+use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use worker::{Job, Worker};
+
+/// Streams of raft groups are in this space of the log.
+const SPACE: u16 = 1;
+/// Blocks of the end of a log that are read when it is opened; older ones are loaded on demand.
+const OPEN_BLOCKS: usize = 64;
+/// A batch takes no further block beyond this; a larger block has a batch of its own.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// Logs in a [`Wal`]. The `Wal` may be shared with other users; whoever opened it shuts it down.
+///
+/// # Cost
+/// One copy of each block. All appends that wait while the disk works go out together: one write, one
+/// sync. Two threads: one writes, one reads.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{GroupId, LogStore, Owner, WalLog};
+/// use quorate_transport::{ClusterId, NodeId};
+/// use quorate_wal::{Config, Wal};
+///
+/// let dir = tempfile::tempdir().unwrap();
+/// let (wal, _report) = Wal::open(dir.path().join("log"), Config::embedded().build().unwrap()).unwrap();
+/// let mut log = WalLog::new(wal.clone());
+/// let owner = Owner::new(ClusterId::new(7), NodeId::new(1));
+/// let open = log.open(GroupId::new(1), owner).unwrap();
+/// assert_eq!(open.last.index.value(), 0);
+///
+/// // Another node's log is refused.
+/// assert!(log.open(GroupId::new(1), Owner::new(ClusterId::new(7), NodeId::new(2))).is_err());
+/// drop(log);
+/// wal.shutdown().wait().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct WalLog {
+    wal: Wal,
+    worker: Worker,
+    groups: BTreeMap<GroupId, Group>,
+}
+
+/// What the next write builds on.
+#[derive(Debug)]
+struct Group {
+    meta: Meta,
+    next: LogIndex,
+}
+
+impl WalLog {
+    /// Logs in `wal`.
+    ///
+    /// # Panics
+    /// If the operating system gives no thread.
+    #[must_use]
+    pub fn new(wal: Wal) -> Self {
+        Self { worker: Worker::start(&wal), wal, groups: BTreeMap::new() }
+    }
+
+    fn stream(&self, group: GroupId) -> StreamLog {
+        self.wal.stream(stream_id(group))
+    }
+
+    /// The metadata of `group`, checked against `owner`; written first if the log is new.
+    fn meta(&self, group: GroupId, owner: Owner) -> Result<Meta, StoreError> {
+        if let Some(bytes) = self.stream(group).meta(META) {
+            let meta = Meta::decode(&bytes)?;
+            check_owner(&meta, group, owner)?;
+            return Ok(meta);
+        }
+        let meta = Meta { group, owner, store: draw_store_id(), hard: HardState::default() };
+        let mut batch = Batch::new();
+        batch.meta(stream_id(group), META, &meta.encode());
+        self.wal.commit_blocking(&batch).map_err(|e| worker::append_error(&e))?;
+        Ok(meta)
+    }
+}
+
+const META: Slot = slot(0);
+const MARK: Slot = slot(1);
+
+const fn slot(n: u8) -> Slot {
+    match Slot::new(n) {
+        Some(slot) => slot,
+        None => unreachable!(),
+    }
+}
+
+fn stream_id(group: GroupId) -> StreamId {
+    StreamId::new(SPACE, group.value())
+}
+
+fn check_owner(meta: &Meta, group: GroupId, owner: Owner) -> Result<(), StoreError> {
+    let foreign = |what, expected: &dyn ToString, found: &dyn ToString| StoreError::Foreign {
+        path: "write-ahead log".into(),
+        what,
+        expected: expected.to_string().into(),
+        found: found.to_string().into(),
+    };
+    if meta.owner.cluster != owner.cluster {
+        return Err(foreign("cluster", &owner.cluster, &meta.owner.cluster));
+    }
+    if meta.owner.node != owner.node {
+        return Err(foreign("node", &owner.node, &meta.owner.node));
+    }
+    if meta.group != group {
+        return Err(foreign("group", &group, &meta.group));
+    }
+    Ok(())
+}
+
+/// Unique, not secret: from the keys that the operating system seeds std's hashers with.
+fn draw_store_id() -> StoreId {
+    let word = || {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u32(std::process::id());
+        hasher.finish()
+    };
+    StoreId::new(u128::from(word()) << 64 | u128::from(word()) | 1)
+}
+
+/// The raft block inside a stream's block, cut to what is live.
+fn live_block(block: &quorate_wal::Block) -> Result<Block, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { what: what.into() };
+    let decoded = Block::decode(block.bytes.clone(), &Limits::UNLIMITED)
+        .map_err(|e| damaged(format!("record {}: {e}", block.lsn)))?;
+    let (from, to) = (LogIndex::new(block.live.start), LogIndex::new(block.live.end).prev());
+    if decoded.first().value() != block.first || decoded.term().value() != block.tag {
+        return Err(damaged(format!("record {}: block and stream disagree", block.lsn)));
+    }
+    let cut = decoded.prefix(to).and_then(|b| b.suffix(from));
+    cut.ok_or_else(|| damaged(format!("record {}: nothing of the block is live", block.lsn)))
+}
+
+/// Blocks of `range`, up to `bytes_max` but at least one.
+fn read_blocks(
+    stream: &StreamLog,
+    range: core::ops::Range<u64>,
+    bytes_max: u64,
+) -> Result<Vec<Block>, StoreError> {
+    let mut found = Vec::new();
+    stream.read(range, bytes_max, &mut found).map_err(|e| worker::read_error(&e))?;
+    found.iter().map(live_block).collect()
+}
+
+impl LogStore for WalLog {
+    fn open(&mut self, group: GroupId, owner: Owner) -> Result<OpenLog, StoreError> {
+        let meta = self.meta(group, owner)?;
+        let stream = self.stream(group);
+        if stream.health() != Health::Intact {
+            let what = format!("group {group}: {:?}", stream.health());
+            return Err(StoreError::Damaged { what: what.into() });
+        }
+        let mark = stream.meta(MARK).map(|bytes| decode_mark(&bytes)).transpose()?;
+        let infos = stream.blocks();
+        let last_of = |b: &quorate_wal::BlockInfo| LogId::new(b.tag, b.live.end - 1);
+        let start = mark.as_ref().map_or(LogId::ZERO, |m| m.last);
+        let last = infos.last().map_or(start, last_of);
+        let runs = term_runs(infos.iter().map(|b| (LogIndex::new(b.live.start), last_of(b))));
+        let mut blocks = Vec::new();
+        if let Some(begin) = infos.get(infos.len().saturating_sub(OPEN_BLOCKS)) {
+            blocks = read_blocks(&stream, begin.live.start..stream.bounds().end, u64::MAX)?;
+        }
+        self.groups.insert(group, Group { meta, next: last.index.next() });
+        Ok(OpenLog { store: meta.store, hard: meta.hard, mark, runs, last, blocks })
+    }
+
+    fn append(&mut self, group: GroupId, request: AppendRequest<'_>, done: Completion<()>) {
+        let Some(state) = self.groups.get_mut(&group) else {
+            done.complete(Err(StoreError::Closed));
+            return;
+        };
+        let ack = if request.sync { Ack::Durable } else { Ack::Staged };
+        let mut batches = vec![Batch::new()];
+        state.begin(&mut batches[0], &request);
+        for block in request.blocks {
+            if batches.last().is_some_and(|b| b.bytes() + block.as_bytes().len() > BATCH_BYTES)
+                && batches.last().is_some_and(|b| !b.is_empty())
+            {
+                batches.push(Batch::new());
+            }
+            if let Some(batch) = batches.last_mut() {
+                state.add(batch, block);
+            }
+        }
+        batches.retain(|batch| !batch.is_empty());
+        self.worker.append(Job { batches, ack, done });
+    }
+
+    fn load(&mut self, group: GroupId, from: LogIndex, max: u64, done: Completion<Vec<Block>>) {
+        let stream = self.stream(group);
+        self.worker.load(move || {
+            let result = read_blocks(&stream, from.value()..stream.bounds().end, max);
+            done.complete(result);
+        });
+    }
+
+    fn compact(&mut self, group: GroupId, mark: &SnapshotMeta) -> Result<(), StoreError> {
+        let Some(state) = self.groups.get(&group) else { return Err(StoreError::Closed) };
+        let stream = stream_id(group);
+        let mut batch = Batch::new();
+        batch
+            .meta(stream, META, &state.meta.encode())
+            .meta(stream, MARK, &encode_mark(mark))
+            .keep_from(stream, mark.last.index.next().value());
+        // The snapshot behind it is durable; the compaction may take its time.
+        let done = Completion::new(|_| {});
+        self.worker.append(Job { batches: vec![batch], ack: Ack::Staged, done });
+        Ok(())
+    }
+
+    fn bytes(&self, group: GroupId) -> u64 {
+        self.stream(group).bytes()
+    }
+
+    fn is_full(&self) -> bool {
+        self.worker.is_full()
+    }
+}
+
+impl Group {
+    /// Metadata, and the reset of the log to a snapshot: before any block, so that they are durable no
+    /// later. // H37
+    fn begin(&mut self, batch: &mut Batch, request: &AppendRequest<'_>) {
+        let stream = stream_id(self.meta.group);
+        if let Some(hard) = request.hard {
+            self.meta.hard = hard;
+        }
+        if let Some(mark) = request.install {
+            // Not just `keep_from`: entries behind the snapshot may be of a deposed leader, and a log that
+            // kept them would claim an older last entry than the snapshot it starts with.
+            let next = mark.last.index.next();
+            batch
+                .drop_stream(stream)
+                .meta(stream, META, &self.meta.encode())
+                .meta(stream, MARK, &encode_mark(mark))
+                .keep_from(stream, next.value());
+            self.next = next;
+        } else if request.hard.is_some() {
+            batch.meta(stream, META, &self.meta.encode());
+        }
+    }
+
+    fn add(&mut self, batch: &mut Batch, block: &Block) {
+        let stream = stream_id(self.meta.group);
+        let (first, count, tag) = (block.first().value(), block.count(), block.term().value());
+        if block.first() == self.next {
+            batch.extend(stream, first, count, tag, block.as_bytes());
+        } else {
+            batch.replace(stream, first, count, tag, block.as_bytes());
+        }
+        self.next = block.last().index.next();
+    }
+}

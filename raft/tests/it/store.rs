@@ -1,0 +1,234 @@
+//! What every log store must do, run over the one in memory and the one on disk.
+
+use quorate_raft::{
+    AppendRequest, Block, Completion, EntryBody, GroupId, HardState, Limits, LogId, LogIndex, LogStore,
+    Membership, MemoryLog, Owner, Proposal, SnapshotMeta, StoreError, Term, WalLog,
+};
+use quorate_transport::{ClusterId, NodeId};
+use quorate_wal::{Config, Wal, vfs::MemVfs};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+const GROUP: GroupId = GroupId::new(1);
+
+fn owner() -> Owner {
+    Owner::new(ClusterId::new(7), NodeId::new(1))
+}
+
+/// A store on a medium that outlives it.
+trait Medium {
+    type Store: LogStore;
+    fn open(&self) -> Self::Store;
+}
+
+struct InMemory(MemoryLog);
+
+impl Medium for InMemory {
+    type Store = MemoryLog;
+    fn open(&self) -> MemoryLog {
+        self.0.clone()
+    }
+}
+
+struct OnDisk(Arc<MemVfs>);
+
+impl Medium for OnDisk {
+    type Store = WalLog;
+    fn open(&self) -> WalLog {
+        let config = Config::embedded().build().unwrap();
+        let (wal, _) = Wal::open_on(self.0.clone(), Path::new("log"), config, None).unwrap();
+        WalLog::new(wal)
+    }
+}
+
+/// Runs a check over both.
+fn over_both(check: impl Fn(&dyn Fn() -> Box<dyn LogStore>)) {
+    let memory = InMemory(MemoryLog::new());
+    check(&|| Box::new(memory.open()));
+    let disk = OnDisk(Arc::new(MemVfs::new()));
+    check(&|| Box::new(disk.open()));
+}
+
+fn block(term: u64, prev: LogId, entries: &[&str]) -> Block {
+    let mut p = Proposal::new(&Limits::default());
+    for data in entries {
+        p.push(EntryBody::Normal(data.as_bytes())).unwrap();
+    }
+    p.stamp(GROUP, Term::new(term), prev, 0)
+}
+
+fn append(
+    store: &mut dyn LogStore,
+    hard: Option<HardState>,
+    blocks: &[Block],
+    install: Option<&SnapshotMeta>,
+) {
+    let (tx, rx) = mpsc::channel();
+    let done = Completion::new(move |result| tx.send(result).unwrap());
+    store.append(GROUP, AppendRequest::new(hard, blocks, install, true), done);
+    rx.recv().unwrap().unwrap();
+}
+
+fn load(store: &mut dyn LogStore, from: u64, max: u64) -> Result<Vec<Block>, StoreError> {
+    let (tx, rx) = mpsc::channel();
+    let done = Completion::new(move |result| tx.send(result).unwrap());
+    store.load(GROUP, LogIndex::new(from), max, done);
+    rx.recv().unwrap()
+}
+
+fn ids(blocks: &[Block], from: u64) -> Vec<LogId> {
+    let entries = blocks.iter().flat_map(Block::iter);
+    entries.map(|e| e.id).filter(|id| id.index.value() >= from).collect()
+}
+
+#[test]
+fn what_was_written_is_there_after_a_restart() {
+    over_both(|open| {
+        let hard = HardState::new(Term::new(2), Some(NodeId::new(3)), LogIndex::new(1));
+        let a = block(1, LogId::ZERO, &["a", "b"]);
+        let b = block(2, LogId::new(1, 2), &["c"]);
+        let mut store = open();
+        let fresh = store.open(GROUP, owner()).unwrap();
+        assert_eq!((fresh.last, fresh.hard), (LogId::ZERO, HardState::default()));
+        append(&mut *store, Some(hard), &[a.clone(), b.clone()], None);
+        drop(store);
+        let mut store = open();
+        let log = store.open(GROUP, owner()).unwrap();
+        assert_eq!((log.last, log.hard, log.store), (LogId::new(2, 3), hard, fresh.store));
+        assert_eq!(log.runs.len(), 2);
+        assert_eq!(log.blocks, [a, b]);
+    });
+}
+
+#[test]
+fn a_block_that_starts_inside_the_log_replaces_from_there() {
+    over_both(|open| {
+        let mut store = open();
+        store.open(GROUP, owner()).unwrap();
+        append(&mut *store, None, &[block(1, LogId::ZERO, &["a", "b", "c", "d"])], None);
+        append(&mut *store, None, &[block(2, LogId::new(1, 2), &["X"])], None);
+        let expected = [LogId::new(1, 1), LogId::new(1, 2), LogId::new(2, 3)];
+        assert_eq!(ids(&load(&mut *store, 1, u64::MAX).unwrap(), 1), expected);
+        drop(store);
+        let mut store = open();
+        let log = store.open(GROUP, owner()).unwrap();
+        assert_eq!(log.last, LogId::new(2, 3));
+        assert_eq!(ids(&log.blocks, 1), expected);
+        assert_eq!(log.runs.len(), 2);
+    });
+}
+
+#[test]
+fn loads_stop_at_the_byte_limit_but_give_at_least_one_block() {
+    over_both(|open| {
+        let mut store = open();
+        store.open(GROUP, owner()).unwrap();
+        let mut prev = LogId::ZERO;
+        let blocks: Vec<Block> = (0..10)
+            .map(|_| {
+                let block = block(1, prev, &["0123456789"]);
+                prev = block.last();
+                block
+            })
+            .collect();
+        append(&mut *store, None, &blocks, None);
+        assert_eq!(load(&mut *store, 4, 1).unwrap(), blocks[3..4]);
+        let three = blocks[0].as_bytes().len() as u64 * 3;
+        assert_eq!(load(&mut *store, 4, three).unwrap(), blocks[3..6]);
+        assert_eq!(load(&mut *store, 1, u64::MAX).unwrap(), blocks);
+    });
+}
+
+#[test]
+fn a_compacted_log_starts_behind_its_mark() {
+    over_both(|open| {
+        let mut store = open();
+        store.open(GROUP, owner()).unwrap();
+        append(&mut *store, None, &[block(1, LogId::ZERO, &["a", "b", "c", "d"])], None);
+        let members = Membership::of_voters(&[NodeId::new(1)]);
+        let mark = SnapshotMeta::new(LogId::new(1, 2), members);
+        store.compact(GROUP, &mark).unwrap();
+        append(&mut *store, None, &[block(1, LogId::new(1, 4), &["e"])], None);
+        assert!(matches!(load(&mut *store, 2, 9), Err(StoreError::Compacted { .. })));
+        drop(store);
+        let mut store = open();
+        let log = store.open(GROUP, owner()).unwrap();
+        assert_eq!(log.mark, Some(mark));
+        assert_eq!(log.last, LogId::new(1, 5));
+        assert_eq!(ids(&log.blocks, 3), [3, 4, 5].map(|i| LogId::new(1, i)));
+    });
+}
+
+/// Entries of a deposed leader behind the snapshot must not survive its installation: they would make the
+/// log's last entry look older than the snapshot it starts with.
+#[test]
+fn an_installed_snapshot_leaves_nothing_of_the_old_log() {
+    over_both(|open| {
+        let mut store = open();
+        store.open(GROUP, owner()).unwrap();
+        append(&mut *store, None, &[block(1, LogId::ZERO, &["a", "b", "c", "d", "e"])], None);
+        let hard = HardState::new(Term::new(3), None, LogIndex::new(3));
+        let mark = SnapshotMeta::new(LogId::new(3, 3), Membership::of_voters(&[NodeId::new(1)]));
+        append(&mut *store, Some(hard), &[], Some(&mark));
+        append(&mut *store, None, &[block(3, LogId::new(3, 3), &["X"])], None);
+        drop(store);
+        let mut store = open();
+        let log = store.open(GROUP, owner()).unwrap();
+        assert_eq!((log.last, log.hard, log.mark), (LogId::new(3, 4), hard, Some(mark)));
+        assert_eq!(ids(&log.blocks, 1), [LogId::new(3, 4)]);
+    });
+}
+
+#[test]
+fn the_log_of_another_is_refused_and_left_alone() {
+    over_both(|open| {
+        let mut store = open();
+        store.open(GROUP, owner()).unwrap();
+        append(&mut *store, None, &[block(1, LogId::ZERO, &["a"])], None);
+        let others = [
+            Owner::new(ClusterId::new(8), NodeId::new(1)),
+            Owner::new(ClusterId::new(7), NodeId::new(2)),
+        ];
+        for other in others {
+            assert!(matches!(store.open(GROUP, other), Err(StoreError::Foreign { .. })));
+        }
+        assert_eq!(store.open(GROUP, owner()).unwrap().last, LogId::new(1, 1));
+    });
+}
+
+/// A power cut at any change of the disk: what was answered is there, hard state no older than the blocks.
+#[test]
+fn h37_power_cuts_lose_nothing_that_was_answered() {
+    let mut interrupted = 0;
+    for seed in 0..60_u64 {
+        let disk = OnDisk(Arc::new(MemVfs::new()));
+        let mut answered = Vec::new();
+        let mut store = disk.open();
+        store.open(GROUP, owner()).unwrap();
+        disk.0.power_off_after(1 + seed % 12);
+        let mut prev = LogId::ZERO;
+        for term in 1..=12 {
+            let block = block(term, prev, &["x", "y"]);
+            prev = block.last();
+            let hard = HardState::new(Term::new(term), None, LogIndex::ZERO);
+            let (tx, rx) = mpsc::channel();
+            let done = Completion::new(move |result| tx.send(result).unwrap());
+            let request = AppendRequest::new(Some(hard), std::slice::from_ref(&block), None, true);
+            store.append(GROUP, request, done);
+            if rx.recv().unwrap().is_err() {
+                interrupted += 1;
+                break;
+            }
+            answered.extend(ids(&[block], 1));
+        }
+        drop(store);
+        let after = OnDisk(Arc::new(disk.0.crash(seed)));
+        let mut store = after.open();
+        let log = store.open(GROUP, owner()).unwrap();
+        let found = ids(&log.blocks, 1);
+        assert!(found.starts_with(&answered), "seed {seed}: {answered:?} answered, {found:?} found");
+        assert!(log.hard.term >= log.last.term, "seed {seed}: blocks ahead of the hard state");
+    }
+    assert!(interrupted > 30, "the power went in {interrupted} of 60 runs");
+}
