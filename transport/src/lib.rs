@@ -24,9 +24,9 @@ mod responder;
 mod runtime;
 mod stats;
 #[cfg(feature = "tokio")]
-mod tokio_runtime;
-#[cfg(feature = "tokio")]
 mod tcp;
+#[cfg(feature = "tokio")]
+mod tokio_runtime;
 mod transport;
 
 pub use address::{Address, AddressError};
@@ -34,9 +34,9 @@ pub use backoff::Backoff;
 pub use body::Body;
 pub use call::{CallError, CallOptions, Cause, MaybeExecuted, Reject, Reply};
 pub use channel::{BodyCheck, Channel, ChannelOptions, ChannelReceiver, ChannelSender, Inbound};
-pub use config::{ConfigError, EndpointConfig, EndpointConfigBuilder};
 #[cfg(feature = "tokio")]
 pub use config::{AcceptPolicy, TcpConfig, TcpConfigBuilder};
+pub use config::{ConfigError, EndpointConfig, EndpointConfigBuilder};
 pub use decode::Decoder;
 pub use endpoint::{DialError, Endpoint, OpenError, PeerWatch, ShutdownError};
 pub use frame::{Frame, FrameError, Kind};

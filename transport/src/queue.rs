@@ -43,8 +43,10 @@ impl LaneQueue {
         self.frames.is_empty()
     }
 
+    /// Half of what one channel may hold: a channel that alone filled its share must not be told
+    /// that the lane has room.
     pub(crate) const fn is_below_half(&self) -> bool {
-        self.bytes <= self.bytes_max / 2 && self.count <= self.frames_max / 2
+        self.bytes <= self.share_max / 2 && self.count <= self.frames_max / 2
     }
 
     fn share(&mut self, channel: ChannelId) -> &mut usize {
@@ -63,8 +65,8 @@ impl LaneQueue {
         if self.count == 0 {
             return Ok(());
         }
-        let over = self.count >= self.frames_max
-            || self.bytes.saturating_add(bytes) > self.bytes_max;
+        let over =
+            self.count >= self.frames_max || self.bytes.saturating_add(bytes) > self.bytes_max;
         let share_max = self.share_max;
         let share = *self.share(frame.channel);
         if over || share > 0 && share.saturating_add(bytes) > share_max {

@@ -4,9 +4,7 @@ use super::lane::{Dial, TcpLane};
 use super::peer::TcpPeer;
 use super::{Shared, dial, read, write};
 use crate::queue::LaneQueue;
-use crate::{
-    Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, SessionId,
-};
+use crate::{Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, SessionId};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -375,10 +373,8 @@ impl Life {
         if self.conn.since.elapsed() >= self.shared.config.stable_after {
             state.backoff.reset();
         }
-        let failed = matches!(
-            reason,
-            DownReason::Io(_) | DownReason::Timeout | DownReason::Protocol
-        );
+        let failed =
+            matches!(reason, DownReason::Io(_) | DownReason::Timeout | DownReason::Protocol);
         if failed && state.conn.is_none() && state.dial == Dial::Idle && !self.shared.is_closing() {
             state.dial = Dial::Failed { wanted: false };
             state.last_failure = Some(reason);

@@ -183,12 +183,7 @@ async fn answer_hello(
 }
 
 /// The connection, with the HelloAck as the first thing its writer writes.
-fn accept(
-    shared: &Shared,
-    stream: TcpStream,
-    hello: &Hello,
-    ack: &HelloAck,
-) -> Arc<Connection> {
+fn accept(shared: &Shared, stream: TcpStream, hello: &Hello, ack: &HelloAck) -> Arc<Connection> {
     super::socket::tune(&stream, hello.lane, &shared.config);
     let id = hello.identity;
     let agreed = Agreed {

@@ -6,10 +6,7 @@ use std::task::Poll;
 use tokio::sync::watch;
 
 /// Runs both until one is done; `first` is asked first. The other is dropped.
-pub(super) async fn race<T>(
-    first: impl Future<Output = T>,
-    second: impl Future<Output = T>,
-) -> T {
+pub(super) async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|cx| match first.as_mut().poll(cx) {
         Poll::Ready(out) => Poll::Ready(out),

@@ -64,12 +64,7 @@ enum Fetched {
 }
 
 /// Takes the frame begun and the whole queue.
-fn fetch(
-    shared: &Shared,
-    peer: &TcpPeer,
-    conn: &Arc<Connection>,
-    batch: &mut Batch,
-) -> Fetched {
+fn fetch(shared: &Shared, peer: &TcpPeer, conn: &Arc<Connection>, batch: &mut Batch) -> Fetched {
     let lane = peer.lane(conn.lane);
     let mut state = lane.lock();
     let mut out = conn.out();

@@ -97,8 +97,7 @@ async fn a_cluster_of_five_talks_on_every_lane() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_node_is_reached_again_at_its_address() {
     let nodes = cluster(2);
-    let (sender, _receiver) =
-        nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
+    let (sender, _receiver) = nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
     let address = nodes[1].1.local_addr().unwrap();
     echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap());
     guarded("first life", call_until_answered(&sender, node(2))).await;
