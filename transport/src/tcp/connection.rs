@@ -48,6 +48,8 @@ pub(super) struct Out {
     pub(super) sequence: u32,
     /// A frame begun: encoded header and bytes already written.
     pub(super) head: Option<Head>,
+    /// The lane's queue is not for this connection any more; only what was begun is written.
+    pub(super) only_hands: bool,
     /// Farewell to write when nothing is left.
     pub(super) goaway: Option<u32>,
     /// Frames that were meant for a life of the peer that is over.
@@ -226,7 +228,9 @@ impl Connection {
     pub(super) fn retire(self: &Arc<Self>, shared: &Shared, goaway: u32, reason: DownReason) {
         self.end(reason);
         self.leaving.store(true, Ordering::Release);
-        self.out().goaway.get_or_insert(goaway);
+        let mut out = self.out();
+        out.goaway.get_or_insert(goaway);
+        drop(out);
         self.wake.notify_one();
         let shutdown = goaway == GOAWAY_SHUTDOWN;
         let limit = if shutdown { shared.config.drain_max } else { shared.config.handover_max };
@@ -256,25 +260,25 @@ pub(super) fn spawn(
         announced: false,
         over: false,
     };
-    let mut writer = shared.handle.spawn(write::run(shared.clone(), peer.clone(), conn.clone()));
+    let writer = shared.handle.spawn(write::run(shared.clone(), peer.clone(), conn.clone()));
     drop(shared.handle.spawn(async move {
         life.pass_gate().await;
         life.announce();
         let reason = read::run(&life.shared, &conn, &mut decoder).await;
-        conn.end(reason);
-        let mut leftover = None;
-        if reason == DownReason::Protocol {
-            // Say why, if the other side still reads.
-            conn.leaving.store(true, Ordering::Release);
-            conn.out().goaway = Some(GOAWAY_PROTOCOL);
-            conn.wake.notify_one();
-            leftover = timeout(life.shared.config.handover_max, &mut writer).await.ok();
+        if matches!(reason, DownReason::Closed | DownReason::Protocol) && !conn.is_killed() {
+            // The other side reads until this side's farewell: what the writer has in its hands
+            // still arrives, and `retire` bounds the wait.
+            let protocol = reason == DownReason::Protocol;
+            if protocol || !conn.is_leaving() {
+                conn.out().only_hands = true;
+            }
+            let goaway = if protocol { GOAWAY_PROTOCOL } else { GOAWAY_IDLE };
+            conn.retire(&life.shared, goaway, reason);
+        } else {
+            conn.kill(reason);
         }
+        let leftover = writer.await;
         conn.kill(reason);
-        let leftover = match leftover {
-            Some(leftover) => leftover,
-            None => writer.await,
-        };
         life.finish(leftover.unwrap_or_default());
     }));
 }

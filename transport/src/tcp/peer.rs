@@ -114,6 +114,10 @@ impl TcpPeer {
                 old.retire(shared, super::connection::GOAWAY_REPLACED, DownReason::Replaced);
             }
         }
+        if shared.is_closing() {
+            // The shutdown has passed this lane already.
+            conn.retire(shared, super::connection::GOAWAY_SHUTDOWN, DownReason::Shutdown);
+        }
         // The peer lives: whoever waits with a dial on another lane need not.
         self.lanes.iter().for_each(|lane| lane.redial.notify_waiters());
     }

@@ -1,7 +1,7 @@
 //! The writer of one connection: everything queued goes out in one gathered write.
 
 use super::Shared;
-use super::connection::{Connection, GOAWAY_PROTOCOL, GOAWAY_REPLACED, Head};
+use super::connection::{Connection, Head};
 use super::lane::TcpLane;
 use super::peer::TcpPeer;
 use crate::frame::HEADER;
@@ -70,11 +70,10 @@ fn fetch(shared: &Shared, peer: &TcpPeer, conn: &Arc<Connection>, batch: &mut Ba
     let mut out = conn.out();
     batch.sequence = out.sequence;
     let mine = state.conn.as_ref().is_some_and(|c| Arc::ptr_eq(c, conn));
-    let protocol = out.goaway == Some(GOAWAY_PROTOCOL);
     if let Some(head) = out.head.take() {
         batch.begin(head);
     }
-    if mine && !protocol && out.goaway != Some(GOAWAY_REPLACED) {
+    if mine && !out.only_hands {
         state.queue.take(&mut batch.frames);
     }
     if batch.frames.is_empty() {
