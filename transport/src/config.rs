@@ -1,5 +1,11 @@
 //! Limits and times with presets, checked all at once.
 
+#[cfg(feature = "tokio")]
+mod tcp;
+
+#[cfg(feature = "tokio")]
+pub use tcp::{AcceptPolicy, TcpConfig, TcpConfigBuilder};
+
 use std::fmt;
 use std::time::Duration;
 

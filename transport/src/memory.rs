@@ -200,6 +200,10 @@ impl Turn<'_> {
             if std::mem::take(&mut self.fresh) {
                 return Some((sink, None));
             }
+            // Under the same lock that saw the queue empty: whoever adds to it from here on
+            // delivers it too.
+            self.held = false;
+            node.delivering = false;
             return None;
         };
         if let Delivery::Frame { frame, .. } = &delivery {

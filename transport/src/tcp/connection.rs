@@ -1,0 +1,399 @@
+//! One connection: from the end of its handshake to the report of its end.
+
+use super::lane::{Dial, TcpLane};
+use super::peer::TcpPeer;
+use super::{Shared, dial, read, write};
+use crate::queue::LaneQueue;
+use crate::{Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, SessionId};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+
+pub(super) const GOAWAY_SHUTDOWN: u32 = 1;
+pub(super) const GOAWAY_REPLACED: u32 = 2;
+pub(super) const GOAWAY_PROTOCOL: u32 = 3;
+pub(super) const GOAWAY_IDLE: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) session: SessionId,
+    pub(super) nonce: u64,
+    pub(super) peer: Peer,
+    pub(super) lane: Lane,
+    pub(super) stream: TcpStream,
+    /// Largest body the other side takes.
+    body_bytes_max: u32,
+    pub(super) out: Mutex<Out>,
+    /// Wakes the writer.
+    pub(super) wake: Notify,
+    /// Why it ends; the first reason stays.
+    end: Mutex<Option<DownReason>>,
+    killed: AtomicBool,
+    leaving: AtomicBool,
+    gate: Mutex<Gate>,
+    finished: watch::Sender<bool>,
+    /// Rises with each burst of frames, either way.
+    pub(super) activity: AtomicU64,
+    since: Instant,
+}
+
+/// What goes out, beside the lane's queue.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    /// Sequence of the next frame.
+    pub(super) sequence: u32,
+    /// A frame begun: encoded header and bytes already written.
+    pub(super) head: Option<Head>,
+    /// The lane's queue is not for this connection any more; only what was begun is written.
+    pub(super) only_hands: bool,
+    /// Farewell to write when nothing is left.
+    pub(super) goaway: Option<u32>,
+    /// Frames that were meant for a life of the peer that is over.
+    doomed: VecDeque<Frame>,
+}
+
+impl Out {
+    pub(super) fn doom(&mut self, frames: VecDeque<Frame>) {
+        self.doomed.extend(frames);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) header: [u8; 32],
+    pub(super) frame: Frame,
+    pub(super) written: usize,
+    /// Whether the lane's queue counts it.
+    pub(super) counted: bool,
+}
+
+/// Connections that are read to their end before this one is read.
+#[derive(Debug, Default)]
+struct Gate {
+    before: Vec<watch::Receiver<bool>>,
+    passed: bool,
+}
+
+/// What the handshake found.
+pub(super) struct Agreed {
+    pub(super) peer: Peer,
+    pub(super) lane: Lane,
+    pub(super) nonce: u64,
+    /// Largest body the other side takes; 0: as much as this side.
+    pub(super) frame_bytes_max: u32,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Connection {
+    /// `first` is the handshake frame that is still to be written, or was: sequence 0 is used up.
+    pub(super) fn new(
+        shared: &Shared,
+        stream: TcpStream,
+        agreed: Agreed,
+        first: Option<Head>,
+    ) -> Arc<Self> {
+        let own = shared.limits.body_bytes_max(agreed.lane);
+        let theirs = agreed.frame_bytes_max;
+        shared.live.send_modify(|live| *live += 1);
+        Arc::new(Self {
+            session: shared.next_session(),
+            nonce: agreed.nonce,
+            peer: agreed.peer,
+            lane: agreed.lane,
+            stream,
+            body_bytes_max: if theirs == 0 { own } else { theirs.min(own) },
+            out: Mutex::new(Out { sequence: 1, head: first, ..Out::default() }),
+            wake: Notify::new(),
+            end: Mutex::new(None),
+            killed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            gate: Mutex::default(),
+            finished: watch::Sender::new(false),
+            activity: AtomicU64::new(0),
+            since: Instant::now(),
+        })
+    }
+
+    pub(super) fn out(&self) -> MutexGuard<'_, Out> {
+        lock(&self.out)
+    }
+
+    pub(super) fn check(&self, frame: &Frame) -> Result<(), SendError> {
+        let bytes = u64::try_from(frame.body.len()).unwrap_or(u64::MAX);
+        let max = self.body_bytes_max;
+        if bytes > u64::from(max) { Err(SendError::TooLarge { bytes, max }) } else { Ok(()) }
+    }
+
+    /// Whether it says farewell already.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Writes one frame in the caller of `send`, under the lock of its lane; the writer has nothing
+    /// in its hands then. What the kernel does not take is the writer's. // H2
+    pub(super) fn write_now(
+        &self,
+        shared: &Shared,
+        lane: &TcpLane,
+        queue: &mut LaneQueue,
+        frame: Frame,
+    ) -> Result<(), SendError> {
+        let mut out = self.out();
+        if out.head.is_some() {
+            queue.push(frame); // the handshake's answer is still to go
+            self.wake.notify_one();
+            return Ok(());
+        }
+        let max = self.body_bytes_max;
+        let header = frame.encode_header(out.sequence).map_err(|_| SendError::TooLarge {
+            bytes: u64::try_from(frame.body.len()).unwrap_or(u64::MAX),
+            max,
+        })?;
+        let mut slices = [IoSlice::new(&[]); 1 + crate::Body::PIECES_MAX];
+        slices[0] = IoSlice::new(&header);
+        for (slice, piece) in slices[1..].iter_mut().zip(frame.body.pieces()) {
+            *slice = IoSlice::new(piece);
+        }
+        let used = 1 + frame.body.pieces().len();
+        let written = match self.stream.try_write_vectored(&slices[..used]) {
+            Ok(n) => n,
+            // Not now, or not at all: the writer finds out.
+            Err(_) => 0,
+        };
+        if written == 0 {
+            queue.push(frame);
+            self.wake.notify_one();
+            return Ok(());
+        }
+        let bytes = u64::try_from(written).unwrap_or(u64::MAX);
+        out.sequence = out.sequence.wrapping_add(1);
+        lane.written.fetch_add(bytes, Ordering::Relaxed);
+        self.activity.fetch_add(1, Ordering::Relaxed);
+        shared.counters.writes.add(1);
+        shared.counters.inline_writes.add(1);
+        shared.counters.bytes_out.add(bytes);
+        if written < frame.wire_len() {
+            queue.count(&frame);
+            out.head = Some(Head { header, frame, written, counted: true });
+            self.wake.notify_one();
+        } else {
+            shared.counters.frames_out.add(1);
+        }
+        Ok(())
+    }
+
+    /// Turns true when the end was reported.
+    pub(super) fn finished(&self) -> watch::Receiver<bool> {
+        self.finished.subscribe()
+    }
+
+    /// This connection is read only after the other was read to its end. False if reading began.
+    pub(super) fn follow(&self, other: watch::Receiver<bool>) -> bool {
+        let mut gate = lock(&self.gate);
+        if !gate.passed {
+            gate.before.push(other);
+        }
+        !gate.passed
+    }
+
+    pub(super) fn doom(&self, frames: VecDeque<Frame>) {
+        self.out().doom(frames);
+    }
+
+    fn end(&self, reason: DownReason) -> DownReason {
+        *lock(&self.end).get_or_insert(reason)
+    }
+
+    /// Ends it now. The tasks notice by the socket.
+    pub(super) fn kill(&self, reason: DownReason) {
+        self.end(reason);
+        self.killed.store(true, Ordering::Release);
+        super::socket::shutdown(&self.stream, std::net::Shutdown::Both);
+        self.wake.notify_one();
+    }
+
+    /// Ends it in order: what the writer holds is written, then a farewell; the other side is read
+    /// until its own, for at most `handover_max` (`drain_max` in a shutdown).
+    pub(super) fn retire(self: &Arc<Self>, shared: &Shared, goaway: u32, reason: DownReason) {
+        self.end(reason);
+        self.leaving.store(true, Ordering::Release);
+        let mut out = self.out();
+        out.goaway.get_or_insert(goaway);
+        drop(out);
+        self.wake.notify_one();
+        let shutdown = goaway == GOAWAY_SHUTDOWN;
+        let limit = if shutdown { shared.config.drain_max } else { shared.config.handover_max };
+        let conn = self.clone();
+        let mut finished = self.finished.subscribe();
+        drop(shared.handle.spawn(async move {
+            let over = finished.wait_for(|finished| *finished);
+            if timeout(limit, over).await.is_err() {
+                conn.kill(reason);
+            }
+        }));
+    }
+}
+
+/// Runs a connection: writer at once, reader after its predecessors, then the report of its end.
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    peer: &Arc<TcpPeer>,
+    conn: Arc<Connection>,
+    mut decoder: Decoder,
+) {
+    decoder.set_body_bytes_max(shared.limits.body_bytes_max(conn.lane));
+    let mut life = Life {
+        shared: shared.clone(),
+        peer: peer.clone(),
+        conn: conn.clone(),
+        announced: false,
+        over: false,
+    };
+    let writer = shared.handle.spawn(write::run(shared.clone(), peer.clone(), conn.clone()));
+    drop(shared.handle.spawn(async move {
+        life.pass_gate().await;
+        life.announce();
+        let reason = read::run(&life.shared, &conn, &mut decoder).await;
+        if matches!(reason, DownReason::Closed | DownReason::Protocol) && !conn.is_killed() {
+            // The other side reads until this side's farewell: what the writer has in its hands
+            // still arrives, and `retire` bounds the wait.
+            let protocol = reason == DownReason::Protocol;
+            if protocol || !conn.is_leaving() {
+                conn.out().only_hands = true;
+            }
+            let goaway = if protocol { GOAWAY_PROTOCOL } else { GOAWAY_IDLE };
+            conn.retire(&life.shared, goaway, reason);
+        } else {
+            conn.kill(reason);
+        }
+        let leftover = writer.await;
+        conn.kill(reason);
+        life.finish(leftover.unwrap_or_default());
+    }));
+}
+
+/// Owns the connection's place in the tables: also a panic or an abort of the task frees it and
+/// reports `Down`. // H29
+struct Life {
+    shared: Arc<Shared>,
+    peer: Arc<TcpPeer>,
+    conn: Arc<Connection>,
+    announced: bool,
+    over: bool,
+}
+
+impl Life {
+    fn lane(&self) -> &TcpLane {
+        self.peer.lane(self.conn.lane)
+    }
+
+    /// Own dials that are being made may turn out to be predecessors; predecessors are read to
+    /// their end first. So frames of an older session never come after those of a newer.
+    async fn pass_gate(&self) {
+        let mut dialing = self.lane().dialing.subscribe();
+        let resolved = dialing.wait_for(|dialing| !*dialing);
+        let _ = timeout(self.shared.config.handover_max, resolved).await;
+        loop {
+            let next = {
+                let mut gate = lock(&self.conn.gate);
+                let next = gate.before.pop();
+                gate.passed = next.is_none();
+                next
+            };
+            let Some(mut finished) = next else { return };
+            // A predecessor is killed after `handover_max` at the latest; an error means it is gone.
+            let _ = finished.wait_for(|finished| *finished).await;
+        }
+    }
+
+    fn announce(&mut self) {
+        self.announced = true;
+        self.shared.counters.sessions.add(1);
+        let (peer, lane, session) = (self.conn.peer, self.conn.lane, self.conn.session);
+        let incarnation = peer.incarnation.value();
+        tracing::debug!(
+            peer = %peer.node, %lane, session = session.value(), incarnation, "session up"
+        );
+        self.shared.report(LinkEvent::Up { peer, lane, session });
+    }
+
+    fn finish(&mut self, leftover: VecDeque<Frame>) {
+        self.over = true;
+        let reason = self.conn.end(DownReason::Closed);
+        let mut unsent = leftover;
+        self.detach(&mut unsent);
+        if !self.announced {
+            self.announce(); // it was written to: its end must be known
+        }
+        let (node, lane, session) = (self.conn.peer.node, self.conn.lane, self.conn.session);
+        self.shared.report_unsent(node, lane, unsent);
+        self.shared.counters.ended[reason.index()].add(1);
+        let elapsed_us = self.conn.since.elapsed().as_micros();
+        tracing::debug!(
+            peer = %node, %lane, session = session.value(), %reason, elapsed_us, "session down"
+        );
+        self.shared.report(LinkEvent::Down { node, lane, session, reason });
+        self.rearm(reason);
+        self.conn.finished.send_replace(true);
+        self.shared.live.send_modify(|live| *live -= 1);
+    }
+
+    /// Leaves the tables; what was queued for it joins what its writer held.
+    fn detach(&self, unsent: &mut VecDeque<Frame>) {
+        let lane = self.lane();
+        let mut links = self.peer.links();
+        links.handle_lost(self.conn.lane, self.conn.nonce);
+        let mut state = lane.lock();
+        if state.conn.as_ref().is_some_and(|c| Arc::ptr_eq(c, &self.conn)) {
+            state.conn = None;
+            state.closing = true;
+            state.queue.take(unsent);
+        }
+        let mut out = self.conn.out();
+        if let Some(head) = out.head.take().filter(|head| head.counted) {
+            unsent.push_front(head.frame);
+        }
+        unsent.append(&mut out.doomed);
+        drop((out, state, links));
+        lane.settle(&*unsent);
+    }
+
+    /// The next session may be dialed: at once after an end in order, else after a backoff.
+    fn rearm(&self, reason: DownReason) {
+        let lane = self.lane();
+        let mut state = lane.lock();
+        state.closing = false;
+        if self.conn.since.elapsed() >= self.shared.config.stable_after {
+            state.backoff.reset();
+        }
+        let failed =
+            matches!(reason, DownReason::Io(_) | DownReason::Timeout | DownReason::Protocol);
+        if failed && state.conn.is_none() && state.dial == Dial::Idle && !self.shared.is_closing() {
+            state.dial = Dial::Failed { wanted: false };
+            state.last_failure = Some(reason);
+            let delay = state.backoff.next(self.shared.random());
+            drop(state);
+            dial::spawn(&self.shared, &self.peer, self.conn.lane, Some(delay));
+        }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if !self.over {
+            self.conn.kill(DownReason::Io(ErrorKind::Other));
+            self.finish(VecDeque::new());
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The writer of one connection: everything queued goes out in one gathered write.
+
+use super::Shared;
+use super::connection::{Connection, Head};
+use super::lane::TcpLane;
+use super::peer::TcpPeer;
+use crate::frame::HEADER;
+use crate::{ChannelId, Frame, Kind};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Headers and small bodies are copied here.
+const SCRATCH: usize = 64 * 1024;
+/// Bodies below this are copied, so that a batch of small frames is one slice.
+const COPY_BELOW: usize = 1024;
+/// Bytes of one gathering.
+const GATHER_MAX: usize = 1 << 20;
+/// Slices of one gathering.
+const PARTS_MAX: usize = 512;
+/// Slices of one system call.
+const SLICES: usize = 64;
+
+/// Writes until the connection ends; returns what it surely did not send.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    peer: Arc<TcpPeer>,
+    conn: Arc<Connection>,
+) -> VecDeque<Frame> {
+    let mut batch = Batch::default();
+    loop {
+        if conn.is_killed() {
+            return batch.frames;
+        }
+        match fetch(&shared, &peer, &conn, &mut batch) {
+            Fetched::Work => {}
+            Fetched::Nothing => {
+                batch.scratch = Vec::new(); // an idle connection holds no block
+                conn.wake.notified().await;
+                continue;
+            }
+            Fetched::Farewell(code) => {
+                let goaway = Frame::new(Kind::GoAway, ChannelId::ENDPOINT).with_aux(code);
+                batch.push_uncounted(goaway);
+            }
+        }
+        let farewell = batch.uncounted == Some(Kind::GoAway);
+        if let Err(error) = write_batch(&shared, &peer, &conn, &mut batch).await {
+            conn.kill(crate::DownReason::Io(error.kind()));
+            return batch.into_counted();
+        }
+        if farewell {
+            super::socket::shutdown(&conn.stream, std::net::Shutdown::Write);
+            return VecDeque::new();
+        }
+    }
+}
+
+enum Fetched {
+    Work,
+    Nothing,
+    Farewell(u32),
+}
+
+/// Takes the frame begun and the whole queue.
+fn fetch(shared: &Shared, peer: &TcpPeer, conn: &Arc<Connection>, batch: &mut Batch) -> Fetched {
+    let lane = peer.lane(conn.lane);
+    let mut state = lane.lock();
+    let mut out = conn.out();
+    batch.sequence = out.sequence;
+    let mine = state.conn.as_ref().is_some_and(|c| Arc::ptr_eq(c, conn));
+    if let Some(head) = out.head.take() {
+        batch.begin(head);
+    }
+    if mine && !out.only_hands {
+        state.queue.take(&mut batch.frames);
+    }
+    if batch.frames.is_empty() {
+        let Some(code) = out.goaway.take() else { return Fetched::Nothing };
+        if mine {
+            // From here on nothing can be accepted for this connection any more.
+            state.conn = None;
+            state.closing = true;
+            let mut doomed = VecDeque::new();
+            state.queue.take(&mut doomed);
+            out.doom(doomed);
+        }
+        return Fetched::Farewell(code);
+    }
+    drop((out, state));
+    let refused = batch.extract_oversized(conn);
+    if !refused.is_empty() {
+        lane.settle(&refused);
+        shared.report_unsent(conn.peer.node, conn.lane, refused);
+    }
+    Fetched::Work
+}
+
+/// Writes everything in the writer's hands. Progress is kept frame by frame, so that what is left
+/// after an error is known. // H2
+async fn write_batch(
+    shared: &Shared,
+    peer: &TcpPeer,
+    conn: &Connection,
+    batch: &mut Batch,
+) -> io::Result<()> {
+    let lane = peer.lane(conn.lane);
+    while !batch.frames.is_empty() {
+        batch.gather()?;
+        conn.out().sequence = batch.sequence;
+        let outcome = write_gathered(shared, conn, lane, batch).await;
+        conn.activity.fetch_add(1, Ordering::Relaxed);
+        let done = batch.whole_frames();
+        batch.retire(shared, lane, done);
+        outcome?;
+    }
+    Ok(())
+}
+
+async fn write_gathered(
+    shared: &Shared,
+    conn: &Connection,
+    lane: &TcpLane,
+    batch: &mut Batch,
+) -> io::Result<()> {
+    while batch.written < batch.total {
+        match batch.write_some(conn) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                batch.written += n;
+                let bytes = u64::try_from(n).unwrap_or(u64::MAX);
+                lane.written.fetch_add(bytes, Ordering::Relaxed);
+                shared.counters.writes.add(1);
+                shared.counters.bytes_out.add(bytes);
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => conn.stream.writable().await?,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// What the writer has in its hands.
+#[derive(Default)]
+struct Batch {
+    frames: VecDeque<Frame>,
+    sequence: u32,
+    /// The first frame's header, if it was begun elsewhere, and how much of it is written.
+    begun: Option<([u8; HEADER], usize)>,
+    /// Kind of the first frame if the lane's queue does not count it (handshake, farewell).
+    uncounted: Option<Kind>,
+    scratch: Vec<u8>,
+    parts: Vec<Part>,
+    /// Where each gathered frame ends.
+    ends: Vec<usize>,
+    total: usize,
+    written: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Scratch { start: usize, end: usize },
+    Body { frame: usize, piece: usize },
+}
+
+impl Batch {
+    fn begin(&mut self, head: Head) {
+        if !head.counted {
+            self.uncounted = Some(head.frame.kind);
+        }
+        self.begun = Some((head.header, head.written));
+        self.frames.push_front(head.frame);
+    }
+
+    fn push_uncounted(&mut self, frame: Frame) {
+        self.uncounted = Some(frame.kind);
+        self.frames.push_front(frame);
+    }
+
+    fn into_counted(mut self) -> VecDeque<Frame> {
+        if self.uncounted.is_some() {
+            self.frames.pop_front();
+        }
+        self.frames
+    }
+
+    /// Frames queued before the other side's limit was known.
+    fn extract_oversized(&mut self, conn: &Connection) -> VecDeque<Frame> {
+        let skip = usize::from(self.begun.is_some());
+        if self.frames.iter().skip(skip).all(|frame| conn.check(frame).is_ok()) {
+            return VecDeque::new();
+        }
+        let mut index = 0;
+        let mut refused = VecDeque::new();
+        let kept = self.frames.drain(..).filter_map(|frame| {
+            index += 1;
+            if index <= skip || conn.check(&frame).is_ok() {
+                return Some(frame);
+            }
+            refused.push_back(frame);
+            None
+        });
+        self.frames = kept.collect();
+        refused
+    }
+
+    fn gather(&mut self) -> io::Result<()> {
+        self.scratch.clear();
+        self.parts.clear();
+        self.ends.clear();
+        (self.total, self.written) = (0, 0);
+        for index in 0..self.frames.len() {
+            let pieces = self.frames[index].body.pieces().len();
+            let full = self.scratch.len() + HEADER + COPY_BELOW > SCRATCH
+                || self.parts.len() + 1 + pieces > PARTS_MAX
+                || self.total >= GATHER_MAX;
+            if full && index > 0 {
+                break;
+            }
+            self.gather_frame(index)?;
+        }
+        Ok(())
+    }
+
+    fn gather_frame(&mut self, index: usize) -> io::Result<()> {
+        let frame = &self.frames[index];
+        let header = match self.begun.take() {
+            Some((header, written)) => {
+                self.written = written;
+                header
+            }
+            None => {
+                let header = frame
+                    .encode_header(self.sequence)
+                    .map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))?;
+                self.sequence = self.sequence.wrapping_add(1);
+                header
+            }
+        };
+        if self.scratch.capacity() == 0 {
+            self.scratch.reserve(SCRATCH);
+        }
+        let start = self.scratch.len();
+        self.scratch.extend_from_slice(&header);
+        let bytes = frame.body.len();
+        if bytes < COPY_BELOW {
+            frame.body.pieces().iter().for_each(|piece| self.scratch.extend_from_slice(piece));
+        }
+        let end = self.scratch.len();
+        match self.parts.last_mut() {
+            Some(Part::Scratch { end: last, .. }) if *last == start => *last = end,
+            _ => self.parts.push(Part::Scratch { start, end }),
+        }
+        if bytes >= COPY_BELOW {
+            let pieces = 0..frame.body.pieces().len();
+            self.parts.extend(pieces.map(|piece| Part::Body { frame: index, piece }));
+        }
+        self.total += HEADER + bytes;
+        self.ends.push(self.total);
+        Ok(())
+    }
+
+    /// One system call over what is gathered and not written. No await while slices live.
+    fn write_some(&self, conn: &Connection) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let (mut used, mut skip) = (0, self.written);
+        for part in &self.parts {
+            let bytes: &[u8] = match *part {
+                Part::Scratch { start, end } => &self.scratch[start..end],
+                Part::Body { frame, piece } => &self.frames[frame].body.pieces()[piece],
+            };
+            if skip >= bytes.len() {
+                skip -= bytes.len();
+                continue;
+            }
+            slices[used] = IoSlice::new(&bytes[skip..]);
+            (used, skip) = (used + 1, 0);
+            if used == SLICES {
+                break;
+            }
+        }
+        conn.stream.try_write_vectored(&slices[..used])
+    }
+
+    /// How many gathered frames are wholly with the kernel.
+    fn whole_frames(&self) -> usize {
+        self.ends.partition_point(|end| *end <= self.written)
+    }
+
+    fn retire(&mut self, shared: &Shared, lane: &TcpLane, done: usize) {
+        if done == 0 {
+            return;
+        }
+        let skip = usize::from(self.uncounted.take().is_some());
+        shared.counters.frames_out.add(u64::try_from(done).unwrap_or(u64::MAX));
+        lane.settle(self.frames.iter().take(done).skip(skip));
+        drop(self.frames.drain(..done));
+    }
+}
