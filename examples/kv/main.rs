@@ -58,7 +58,7 @@ struct CommonArgs {
 }
 
 impl CommonArgs {
-    const fn election_timeout(&self) -> Duration {
+    const fn election_timeout_duration(&self) -> Duration {
         Duration::from_millis(self.election_timeout)
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
             dir: args.dir,
             cluster: args.common.cluster,
             port: args.port,
-            election_timeout: args.common.election_timeout(),
+            election_timeout: args.common.election_timeout_duration(),
         })),
         Mode::Node(args) => match args.check() {
             Ok(setup) => runtime.block_on(node::run(setup)),

@@ -55,7 +55,7 @@ impl NodeArgs {
             id: self.id,
             cluster: self.common.cluster,
             dir: self.dir,
-            election_timeout: self.common.election_timeout(),
+            election_timeout: self.common.election_timeout_duration(),
         };
         Ok(Setup { member, resp: self.resp, listen, peers })
     }
