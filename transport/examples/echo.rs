@@ -17,8 +17,8 @@ const ECHO: ChannelId = ChannelId::new(16);
 
 /// The value after `--name`.
 fn option<'a>(args: &'a [String], name: &str) -> Result<&'a str, String> {
-    let at = args.iter().position(|arg| arg == name).ok_or(format!("{name} is missing"))?;
-    args.get(at + 1).map(String::as_str).ok_or(format!("{name} needs a value"))
+    let at = args.iter().position(|arg| arg == name).ok_or_else(|| format!("{name} is missing"))?;
+    args.get(at + 1).map(String::as_str).ok_or_else(|| format!("{name} needs a value"))
 }
 
 /// Answers until the endpoint is shut down.
@@ -33,7 +33,10 @@ pub async fn serve(mut channel: Channel) {
     }
 }
 
-/// Runs `serve` (for ever) or `call`; the answer, or why there is none.
+/// Runs `serve` (for ever) or `call`.
+///
+/// # Errors
+/// Why there is no answer.
 pub async fn run(args: &[String]) -> Result<String, Box<dyn Error>> {
     let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
     let life = Incarnation::new(u64::try_from(started)?);

@@ -25,7 +25,9 @@ async fn talk(a: Endpoint, b: Endpoint) -> Result<String, Box<dyn Error>> {
     let answer = client.call(B, b"a call", CallOptions::within(Duration::from_secs(5)));
     for _ in 0..2 {
         match server.recv().await {
-            Some(Inbound::Call { body, reply, .. }) => reply.reply([b"you said ", &body[..]].concat())?,
+            Some(Inbound::Call { body, reply, .. }) => {
+                reply.reply([b"you said ", &body[..]].concat())?;
+            }
             Some(other) => drop(other),
             None => return Err("endpoint is closed".into()),
         }
@@ -38,7 +40,8 @@ async fn talk(a: Endpoint, b: Endpoint) -> Result<String, Box<dyn Error>> {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
-    let start = |transport: Arc<dyn Transport>| Endpoint::start(transport, EndpointConfig::default());
+    let start =
+        |transport: Arc<dyn Transport>| Endpoint::start(transport, EndpointConfig::default());
 
     let network = MemoryNetwork::new();
     let (a, b) = (start(network.node(identity(A)))?, start(network.node(identity(B)))?);

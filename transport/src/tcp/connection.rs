@@ -96,7 +96,7 @@ impl Connection {
     pub(super) fn new(
         shared: &Shared,
         stream: TcpStream,
-        agreed: Agreed,
+        agreed: &Agreed,
         first: Option<Head>,
     ) -> Arc<Self> {
         let own = shared.limits.body_bytes_max(agreed.lane);
@@ -166,11 +166,8 @@ impl Connection {
             *slice = IoSlice::new(piece);
         }
         let used = 1 + frame.body.pieces().len();
-        let written = match self.stream.try_write_vectored(&slices[..used]) {
-            Ok(n) => n,
-            // Not now, or not at all: the writer finds out.
-            Err(_) => 0,
-        };
+        // Not now, or not at all: the writer finds out.
+        let written = self.stream.try_write_vectored(&slices[..used]).unwrap_or(0);
         if written == 0 {
             queue.push(frame);
             self.wake.notify_one();

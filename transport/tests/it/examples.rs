@@ -5,6 +5,7 @@ use crate::tcp::{bind, guarded};
 use quorate_transport::*;
 
 #[path = "../../examples/echo.rs"]
+#[expect(dead_code, reason = "its command line is for processes; the test calls what it calls")]
 mod echo;
 #[path = "../../examples/quickstart.rs"]
 mod quickstart;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h02_dropped_calls_never_halve_a_frame() {
     let nodes = cluster(2);
-    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     let client = nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap();
     for i in 0..2_000_u32 {
         drop(client.call(node(2), vec![7; (i * 37 % 20_000) as usize], seconds(20)));
@@ -195,7 +195,7 @@ async fn h19_garbage_and_hang_ups_do_not_end_the_accept_loop() {
         let _ = guarded("the end of a bad connection", stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty());
     }
-    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     let (sender, _receiver) = nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
     guarded("an answer", call_until_answered(&sender, node(2))).await;
     assert!(nodes[1].0.transport_stats().head_crc_errors >= 2);
@@ -403,7 +403,11 @@ fn h29_a_panic_during_delivery_in_memory_frees_the_turn() {
     let network = MemoryNetwork::new();
     let (events, _keep) = mpsc::unbounded_channel();
     let (frames, mut delivered) = mpsc::unbounded_channel();
-    let sink = |armed| Panicky { armed: AtomicBool::new(armed), events: events.clone(), frames: frames.clone() };
+    let sink = |armed| Panicky {
+        armed: AtomicBool::new(armed),
+        events: events.clone(),
+        frames: frames.clone(),
+    };
     let (a, b) = (network.node(identity(1, 1)), network.node(identity(2, 1)));
     a.start(Arc::new(sink(false))).unwrap();
     b.start(Arc::new(sink(true))).unwrap();
@@ -429,13 +433,13 @@ fn h30_delays_are_spread_over_their_whole_range() {
 async fn h31_a_node_that_moved_is_found_at_its_new_address() {
     let nodes = cluster(2);
     let (sender, _receiver) = nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
-    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     guarded("the old place", call_until_answered(&sender, node(2))).await;
     guarded("shutdown", nodes[1].0.shutdown()).await.unwrap();
     let moved = bind(2, 2);
     let at = moved.local_addr().unwrap();
     let moved = Endpoint::start(moved, EndpointConfig::default()).unwrap();
-    echo(moved.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(moved.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     nodes[0].0.set_peer(node(2), &[at.into()]);
     guarded("the new place", call_until_answered(&sender, node(2))).await;
 }

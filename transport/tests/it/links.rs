@@ -222,12 +222,8 @@ impl World {
     /// A table counts exactly the connection whose end is open.
     fn check(&self) {
         for me in 0..2 {
-            let open: Vec<u64> = self
-                .conns
-                .iter()
-                .filter(|c| c.ends[me] == End::Open)
-                .map(|c| c.nonce)
-                .collect();
+            let open: Vec<u64> =
+                self.conns.iter().filter(|c| c.ends[me] == End::Open).map(|c| c.nonce).collect();
             let current: Vec<u64> = self.tables[me].current(LANE).into_iter().collect();
             assert_eq!(open, current, "node {} in {self:#?}", me + 1);
         }

@@ -1,5 +1,14 @@
 //! Integration tests of quorate-transport, one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests fail the way tests do"
+)]
+
 mod bad_input;
 mod calls;
 mod conformance;

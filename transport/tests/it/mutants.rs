@@ -14,11 +14,8 @@ const MUTANTS: [(&str, &str); 5] = [
 
 fn passes(test: &str, mutant: &str) -> bool {
     let exe = std::env::current_exe().unwrap();
-    let output = Command::new(exe)
-        .args(["--exact", test])
-        .env("QUORATE_MUTANT", mutant)
-        .output()
-        .unwrap();
+    let output =
+        Command::new(exe).args(["--exact", test]).env("QUORATE_MUTANT", mutant).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("running 1 test"), "{test} is not there: {text}");
     output.status.success()

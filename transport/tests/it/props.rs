@@ -9,7 +9,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         proptest::collection::vec(any::<u8>(), 0..200),
         (0..200_000_usize, any::<u8>()).prop_map(|(n, byte)| vec![byte; n]),
     ];
-    let kinds = prop_oneof![Just(Kind::Message), Just(Kind::Call), Just(Kind::Reply), Just(Kind::Ping)];
+    let kinds =
+        prop_oneof![Just(Kind::Message), Just(Kind::Call), Just(Kind::Reply), Just(Kind::Ping)];
     (kinds, any::<u16>(), any::<u32>(), any::<u64>(), body, any::<bool>()).prop_map(
         |(kind, channel, aux, id, body, check)| {
             let frame = Frame::new(kind, ChannelId::new(channel)).with_aux(aux).with_id(id);
