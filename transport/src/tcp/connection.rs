@@ -340,8 +340,10 @@ impl Life {
         tracing::debug!(
             peer = %node, %lane, session = session.value(), %reason, elapsed_us, "session down"
         );
-        self.shared.report(LinkEvent::Down { node, lane, session, reason });
+        // Whoever reacts to the `Down` finds a lane that can be dialed; a session that is dialed
+        // meanwhile is announced only after it.
         self.rearm(reason);
+        self.shared.report(LinkEvent::Down { node, lane, session, reason });
         self.conn.finished.send_replace(true);
         self.shared.live.send_modify(|live| *live -= 1);
     }

@@ -15,6 +15,7 @@ mod conformance;
 mod examples;
 mod golden;
 mod hazards;
+mod limits;
 mod links;
 mod liveness;
 #[cfg(mutant)]
