@@ -11,7 +11,7 @@ const SLICE_MIN: usize = 8 * 1024;
 
 /// Decodes the frames of one direction of one connection.
 ///
-/// Sans-IO: [`feed`](Self::feed) it bytes (or let a socket write [into its block](Self::fill)), then
+/// Sans-IO: [`feed`](Self::feed) it bytes, or let a socket write [into its block](Self::fill), then
 /// take frames until there is none. After an error the connection is over and so is the decoder.
 ///
 /// # Cost

@@ -175,8 +175,8 @@ impl Hello {
     /// Reads one.
     ///
     /// # Errors
-    /// [`FrameError::Malformed`] if the frame is not a well-formed Hello. Zero fields are not looked
-    /// at, and neither is the version: that is for [`check`](Self::check).
+    /// [`FrameError::Malformed`] if the frame is not a well-formed Hello. Zero fields are not
+    /// looked at, and neither is the version: that is for [`check`](Self::check).
     pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
         let raw = Reader::open(frame, Kind::Hello, HELLO)?;
         if raw.bytes::<8>(0) != *MAGIC {

@@ -309,7 +309,7 @@ impl Life {
                 next
             };
             let Some(mut finished) = next else { return };
-            // A predecessor is killed after `handover_max` at the latest; an error means it is gone.
+            // A predecessor is killed after `handover_max` at the latest; an error: it is gone.
             let _ = finished.wait_for(|finished| *finished).await;
         }
     }

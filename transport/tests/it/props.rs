@@ -24,8 +24,12 @@ fn decode_all(decoder: &mut Decoder) -> Vec<Frame> {
     std::iter::from_fn(|| decoder.decode().unwrap()).collect()
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// H1: whatever the pieces the bytes come in, the same frames come out.
     #[test]
