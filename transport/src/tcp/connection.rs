@@ -7,7 +7,7 @@ use crate::queue::LaneQueue;
 use crate::{Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, SessionId};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -17,6 +17,9 @@ pub(super) const GOAWAY_SHUTDOWN: u32 = 1;
 pub(super) const GOAWAY_REPLACED: u32 = 2;
 pub(super) const GOAWAY_PROTOCOL: u32 = 3;
 pub(super) const GOAWAY_IDLE: u32 = 4;
+
+/// Frames written in their senders, one system call each, before a burst is left to the writer.
+const INLINE_BURST: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -36,6 +39,8 @@ pub(super) struct Connection {
     leaving: AtomicBool,
     gate: Mutex<Gate>,
     finished: watch::Sender<bool>,
+    /// Inline writes left before the writer gets its turn.
+    inline_left: AtomicU32,
     /// Rises with each burst of frames, either way.
     pub(super) activity: AtomicU64,
     since: Instant,
@@ -116,6 +121,7 @@ impl Connection {
             leaving: AtomicBool::new(false),
             gate: Mutex::default(),
             finished: watch::Sender::new(false),
+            inline_left: AtomicU32::new(INLINE_BURST),
             activity: AtomicU64::new(0),
             since: Instant::now(),
         })
@@ -134,6 +140,19 @@ impl Connection {
     /// Whether it says farewell already.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Whether this frame may be written in its sender: a few in a row may, then the writer gathers
+    /// the rest of the burst, until it found nothing more or something came in.
+    pub(super) fn take_inline(&self) -> bool {
+        // Under the lock of the lane; the refills race with it harmlessly.
+        let left = self.inline_left.load(Ordering::Relaxed);
+        self.inline_left.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+
+    pub(super) fn refill_inline(&self) {
+        self.inline_left.store(INLINE_BURST, Ordering::Relaxed);
     }
 
     pub(super) fn is_killed(&self) -> bool {

@@ -97,7 +97,8 @@ impl TcpLane {
         if let Some(conn) = state.conn.clone() {
             conn.check(&frame)?;
             state.admit(shared, &frame)?;
-            if state.queue.is_settled() && frame.wire_len() <= INLINE_MAX && !conn.is_leaving() {
+            let small = frame.wire_len() <= INLINE_MAX;
+            if state.queue.is_settled() && small && !conn.is_leaving() && conn.take_inline() {
                 return conn.write_now(shared, self, &mut state.queue, frame);
             }
             let idle = state.queue.is_empty();
