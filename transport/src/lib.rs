@@ -3,7 +3,7 @@
 //! **Is:** identities and a versioned handshake; three independent lanes per peer; one-way messages
 //! and calls with deadlines and cancellation; outcomes that say whether a call may have run
 //! ([`CallError`]); limits on everything; a tiny dyn-compatible trait ([`Transport`]) with two
-//! implementations, in memory ([`Memory`]) and over TCP ([`TcpTransport`]).
+//! implementations, in memory ([`Memory`]) and over TCP (`TcpTransport`).
 //!
 //! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
 //! messaging, or exactly-once. Planned and not in it yet: TLS, byte streams, datagrams, calls to
