@@ -161,7 +161,8 @@ pub enum CallError {
     /// Effect: the handler had none: the call never left. Retry as the inner error says.
     #[error("call not sent: {0}")]
     NotSent(SendError),
-    /// Effect: the handler had none: the callee refused. Retry helps for `Overloaded` and `Expired`.
+    /// Effect: the handler had none: the callee refused. Retry helps for `Overloaded` and
+    /// `Expired`.
     #[error("call rejected: {0}")]
     Rejected(Reject),
     /// Effect: unknown. Retry only what may be executed twice.

@@ -56,13 +56,23 @@ impl std::error::Error for ConfigError {}
 pub(crate) struct Checks(Vec<String>);
 
 impl Checks {
-    pub(crate) fn range<T: PartialOrd + fmt::Debug>(&mut self, name: &str, v: T, min: T, max: T) {
+    pub(crate) fn range<T: PartialOrd + fmt::Debug + Copy>(
+        &mut self,
+        name: &str,
+        v: T,
+        min: T,
+        max: T,
+    ) {
         if v < min || v > max {
             self.0.push(format!("{name} is {v:?}, allowed are {min:?} to {max:?}"));
         }
     }
 
-    pub(crate) fn ordered<T: PartialOrd + fmt::Debug>(&mut self, small: (&str, T), big: (&str, T)) {
+    pub(crate) fn ordered<T: PartialOrd + fmt::Debug + Copy>(
+        &mut self,
+        small: (&str, T),
+        big: (&str, T),
+    ) {
         if small.1 >= big.1 {
             self.0.push(format!("{} is {:?}, must exceed {} {:?}", big.0, big.1, small.0, small.1));
         }
@@ -111,19 +121,16 @@ pub struct EndpointConfig {
 
 impl EndpointConfig {
     /// One machine: pings every 100 ms.
-    #[must_use]
     pub const fn local() -> EndpointConfigBuilder {
         EndpointConfigBuilder::with_ping(Duration::from_millis(100))
     }
 
     /// One site: pings every 500 ms.
-    #[must_use]
     pub const fn lan() -> EndpointConfigBuilder {
         EndpointConfigBuilder::with_ping(Duration::from_millis(500))
     }
 
     /// Several sites: pings every 2 s.
-    #[must_use]
     pub const fn wan() -> EndpointConfigBuilder {
         EndpointConfigBuilder::with_ping(Duration::from_secs(2))
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 /// Guard against a test that would wait for ever; no case depends on how long anything takes.
-const GUARD: Duration = Duration::from_secs(20);
+const GUARD: Duration = Duration::from_secs(30);
 const A: NodeId = NodeId::new(1);
 const B: NodeId = NodeId::new(2);
 const CHANNEL: ChannelId = ChannelId::new(16);
@@ -109,7 +109,13 @@ impl Recorder {
             let (next, timeout) =
                 self.changed.wait_timeout(seen, GUARD).unwrap_or_else(PoisonError::into_inner);
             seen = next;
-            assert!(!timeout.timed_out(), "waited in vain for {what}");
+            assert!(
+                !timeout.timed_out(),
+                "waited in vain for {what}: {} frames, unsent {:?}, events {:?}",
+                seen.frames.len(),
+                seen.unsent,
+                seen.events
+            );
         }
     }
 
@@ -136,6 +142,13 @@ impl Recorder {
                 _ => None,
             })
         })
+    }
+
+    fn wait_frames_of(&self, n: usize, sender: &Self) {
+        self.wait(format_args!("{n} frames of a sender"), |seen| {
+            (seen.frames.len() >= n).then_some(())
+        });
+        assert_eq!(lock(&sender.seen).unsent, [], "returned by a session that was only replaced");
     }
 
     fn wait_down(&self, session: SessionId) {
@@ -398,8 +411,8 @@ fn simultaneous(factory: &impl Factory) {
             scope.spawn(|| (0..50).for_each(|id| assert_eq!(a.send(B, Lane::Data, id), Ok(()))));
             scope.spawn(|| (0..50).for_each(|id| assert_eq!(b.send(A, Lane::Data, id), Ok(()))));
         });
-        a.sink.wait_frames(50);
-        b.sink.wait_frames(50);
+        a.sink.wait_frames_of(50, &b.sink);
+        b.sink.wait_frames_of(50, &a.sink);
         assert_eq!(a.sink.ids(Lane::Data), (0..50).collect::<Vec<_>>());
         assert_eq!(b.sink.ids(Lane::Data), (0..50).collect::<Vec<_>>());
     }

@@ -11,7 +11,7 @@ const SLICE_MIN: usize = 8 * 1024;
 
 /// Decodes the frames of one direction of one connection.
 ///
-/// Sans-IO: [`feed`](Self::feed) it bytes (or let a socket write [into its block](Self::fill)), then
+/// Sans-IO: [`feed`](Self::feed) it bytes, or let a socket write [into its block](Self::fill), then
 /// take frames until there is none. After an error the connection is over and so is the decoder.
 ///
 /// # Cost
@@ -125,6 +125,7 @@ impl Decoder {
     }
 
     /// Gives the block away if it holds nothing, for another connection to use.
+    #[cfg(feature = "tokio")]
     pub(crate) fn take_idle_block(&mut self) -> Option<BytesMut> {
         if self.at < self.block.len() || self.block.capacity() == 0 {
             return None;
@@ -138,11 +139,13 @@ impl Decoder {
     }
 
     /// Whether the next [`fill`](Self::fill) would have to allocate a block.
+    #[cfg(feature = "tokio")]
     pub(crate) fn wants_block(&self) -> bool {
         self.block.capacity() == 0 && self.large.as_ref().is_none_or(|l| l.missing() == 0)
     }
 
     /// Takes an empty block to read into.
+    #[cfg(feature = "tokio")]
     pub(crate) fn give_block(&mut self, block: BytesMut) {
         if self.block.capacity() == 0 {
             self.block = block;

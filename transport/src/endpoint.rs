@@ -1,6 +1,9 @@
 //! [`Endpoint`]: one process's share of a transport, cut into channels.
 
 mod core;
+mod counters;
+mod discovery;
+mod sink;
 mod timers;
 
 pub(crate) use self::core::{Core, PeerEntry};
@@ -198,7 +201,7 @@ impl Endpoint {
     /// # Cancel safety
     /// Dropping it forgets the question; the connection may still come up.
     pub async fn discover(&self, address: &Address) -> Result<Peer, DialError> {
-        let found = self.core.discover(address)?;
+        let found = discovery::Discovery::ask(&self.core, address)?;
         let peer = poll_fn(|cx| found.poll(cx)).await?;
         self.set_peer(peer.node, std::slice::from_ref(address));
         Ok(peer)

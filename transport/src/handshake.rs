@@ -12,7 +12,7 @@ pub(crate) const WIRE_VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"QRTEHELO";
 /// Length of a Hello's body.
 pub(crate) const HELLO: usize = 128;
-/// Length of a HelloAck's body.
+/// Length of the body of a `HelloAck`.
 pub(crate) const HELLO_ACK: usize = 96;
 
 /// The acceptor's answer to a [`Hello`]. The numbers are those on the wire.
@@ -175,16 +175,16 @@ impl Hello {
     /// Reads one.
     ///
     /// # Errors
-    /// [`FrameError::Malformed`] if the frame is not a well-formed Hello. Zero fields are not looked
-    /// at, and neither is the version: that is for [`check`](Self::check).
+    /// [`FrameError::Malformed`] if the frame is not a well-formed Hello. Zero fields are not
+    /// looked at, and neither is the version: that is for [`check`](Self::check).
     pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
         let raw = Reader::open(frame, Kind::Hello, HELLO)?;
         if raw.bytes::<8>(0) != *MAGIC {
             return Err(FrameError::Malformed { what: "hello magic" });
         }
         let malformed = |what| FrameError::Malformed { what };
-        let node = NodeId::try_new(raw.u64(32)).ok_or(malformed("hello node"))?;
-        let role = Role::from_byte(raw.u8(13)).ok_or(malformed("hello role"))?;
+        let node = NodeId::try_new(raw.u64(32)).ok_or_else(|| malformed("hello node"))?;
+        let role = Role::from_byte(raw.u8(13)).ok_or_else(|| malformed("hello role"))?;
         let cluster = ClusterId::new(u128::from_le_bytes(raw.bytes(16)));
         let nonce = raw.u64(64);
         if nonce == 0 {
@@ -193,7 +193,7 @@ impl Hello {
         Ok(Self {
             wire_min: raw.u16(8),
             wire_max: raw.u16(10),
-            lane: Lane::from_byte(raw.u8(12)).ok_or(malformed("hello lane"))?,
+            lane: Lane::from_byte(raw.u8(12)).ok_or_else(|| malformed("hello lane"))?,
             identity: Identity::new(cluster, node, Incarnation::new(raw.u64(40))).with_role(role),
             target: NodeId::try_new(raw.u64(48)),
             features: raw.u64(56),
@@ -312,16 +312,16 @@ impl HelloAck {
     /// Reads one.
     ///
     /// # Errors
-    /// [`FrameError::Malformed`] if the frame is not a well-formed HelloAck.
+    /// [`FrameError::Malformed`] if the frame is not a well-formed `HelloAck`.
     pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
         let raw = Reader::open(frame, Kind::HelloAck, HELLO_ACK)?;
         let malformed = |what| FrameError::Malformed { what };
-        let status = HelloStatus::from_byte(raw.u8(0)).ok_or(malformed("hello status"))?;
+        let status = HelloStatus::from_byte(raw.u8(0)).ok_or_else(|| malformed("hello status"))?;
         Ok(Self {
             status,
             wire: raw.u16(2),
             frame_bytes_max: raw.u32(4),
-            node: NodeId::try_new(raw.u64(8)).ok_or(malformed("hello node"))?,
+            node: NodeId::try_new(raw.u64(8)).ok_or_else(|| malformed("hello node"))?,
             incarnation: Incarnation::new(raw.u64(16)),
             features: raw.u64(24),
             nonce: raw.u64(32),

@@ -118,10 +118,11 @@ impl FromStr for ClusterId {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 32 && text.bytes().all(digit) {
-            if let Ok(value) = u128::from_str_radix(text, 16) {
-                return Ok(Self(value));
-            }
+        if text.len() == 32
+            && text.bytes().all(digit)
+            && let Ok(value) = u128::from_str_radix(text, 16)
+        {
+            return Ok(Self(value));
         }
         Err(ParseIdError { what: "cluster id" })
     }

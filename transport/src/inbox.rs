@@ -1,6 +1,6 @@
 //! The bounded queue between the transport's threads and one component.
 
-use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, NodeId, Peer};
+use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, Peer};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,7 +104,7 @@ impl Inbox {
     }
 
     /// `Ready(None)` once closed.
-    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Item>> {
         if let Some(item) = self.pop() {
             return Poll::Ready(Some(item));
         }
@@ -158,11 +158,10 @@ impl Inbox {
 fn coalesce(items: &mut VecDeque<Item>, event: &LinkEvent) {
     let key = |e: &LinkEvent| (e.node(), e.lane());
     let same = |item: &Item| matches!(item, Item::Link(e) if key(e) == key(event));
-    let found: (Option<NodeId>, usize) =
-        (event.node(), items.iter().filter(|item| same(item)).count());
-    if found.0.is_some() && found.1 >= LINKS_MAX {
-        if let Some(at) = items.iter().rposition(same) {
-            items.remove(at);
-        }
+    if event.node().is_some()
+        && items.iter().filter(|item| same(item)).count() >= LINKS_MAX
+        && let Some(at) = items.iter().rposition(same)
+    {
+        items.remove(at);
     }
 }

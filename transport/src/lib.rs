@@ -1,4 +1,95 @@
 //! One bounded transport for every distributed component of a process.
+//!
+//! **Is:** identities and a versioned handshake; three independent lanes per peer; one-way messages
+//! and calls with deadlines and cancellation; outcomes that say whether a call may have run
+//! ([`CallError`]); limits on everything; a tiny dyn-compatible trait ([`Transport`]) with two
+//! implementations, in memory ([`Memory`]) and over TCP (`TcpTransport`).
+//!
+//! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
+//! messaging, or exactly-once. Planned and not in it yet: TLS, byte streams, datagrams, calls to
+//! many nodes with quorums, idempotent retries, typed codecs, fault injection.
+//!
+//! ```
+//! # #[cfg(feature = "tokio")] {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use quorate_transport::*;
+//! use std::time::Duration;
+//!
+//! let network = MemoryNetwork::new(); // or TcpTransport::bind(id, TcpConfig::lan().build()?)
+//! let start = |n| {
+//!     let id = Identity::new(ClusterId::new(7), NodeId::new(n), Incarnation::new(1));
+//!     Endpoint::start(network.node(id), EndpointConfig::default())
+//! };
+//! let (a, b) = (start(1)?, start(2)?);
+//! let client = a.channel(ChannelId::new(16), ChannelOptions::new())?;
+//! let mut server = b.channel(ChannelId::new(16), ChannelOptions::new())?;
+//!
+//! let answer = client.call(NodeId::new(2), b"hi", CallOptions::within(Duration::from_secs(1)));
+//! if let Some(Inbound::Call { body, reply, .. }) = server.recv().await {
+//!     reply.reply(body)?;
+//! }
+//! assert_eq!(&answer.await?[..], b"hi");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap() }
+//! ```
+//!
+//! # Patterns
+//!
+//! | *Patterns of Distributed Systems* | type |
+//! |---|---|
+//! | Single-Socket Channel | one session per (peer, [`Lane`]): one socket, both directions, FIFO |
+//! | Request Pipeline | [`Channel::call`]: many calls in flight on one session, bounded |
+//! | Request Batch | the lane writer: everything queued goes out in one gathered write |
+//! | Heartbeat | [`PeerWatch`], [`PeerHealth`] |
+//! | Generation Clock (use of) | [`Incarnation`] in the handshake, zombie exclusion |
+//!
+//! # Guarantees
+//!
+//! | property | condition | test |
+//! |---|---|---|
+//! | a frame accepted by `send` is delivered 0 or 1 times and never altered | body check on | `conformance` (conservation), `bad_input::every_flipped_bit_of_every_kind_is_refused` |
+//! | FIFO per sender, receiver and lane within a session; none of an older session after the first of a newer | always; none across lanes | `conformance` (fifo, simultaneous) |
+//! | `send` and `call` never wait; an `Err` means nothing was sent | always | `conformance` (refusals, full queues) |
+//! | `NotSent` and `Rejected` mean the handler had no effect; all else is `MaybeExecuted` | handlers reject only what they did not do | `calls`, `hazards::h11_…`, `h38_…`, `h39_…` |
+//! | a component that does not read delays only its own channel | always | `hazards::h28_…` |
+//! | once a frame of a life of a node was delivered, none of an earlier life is | this process remembers the peer | `conformance` (zombie), `links::h13_…` |
+//! | a silent peer is `Suspect` and `Down` in time; a wedged lane is reset alone | watched, or talked to; local timers run | `liveness`, `hazards::h15_…` |
+//! | dropping any future loses no acknowledged work and leaks no slot | always | `hazards::h02_…`, `h09_…` |
+//! | malformed input closes that one connection with a typed reason, and allocates at most 64 KiB ahead of arrival | always | `bad_input`, `hazards::h03_…`, `violations_…` |
+//! | two nodes that dial each other at once agree on one connection, without loss | they live | `links` (every interleaving), `conformance` (simultaneous) |
+//!
+//! # Limits
+//!
+//! Everything that is queued has a bound, a counter and a typed answer: see [`EndpointConfig`] and
+//! `TcpConfig`. Fixed: 65,536 peers, 8,192 connections (dials included), 8 addresses per peer, 255
+//! bytes per address, 256 channels, 1,024 waiters of `poll_ready` per lane, 1 KiB of reject detail.
+//!
+//! # How to drive it
+//!
+//! Make a transport, give it to [`Endpoint::start_with`] with a [`Runtime`] (or to `start` on
+//! tokio), name peers with [`Endpoint::set_peer`], open a [`Channel`] per component. Connections
+//! are dialed by the first frame for a lane and closed when idle. Drivers of protocols take
+//! executor, clock, timers and seeds from [`Endpoint::runtime`] and nowhere else.
+//!
+//! # Failure model
+//!
+//! Peers may crash, restart, stall, or be cut off at any time; bytes may be lost, and altered by
+//! accident (CRC-32, not a MAC): without TLS, whoever can reach the port is trusted to be who it
+//! says. A restarted process must have a higher [`Incarnation`].
+//!
+//! # Features
+//!
+//! - `tokio` (default): `TcpTransport`, `TokioRuntime`, `Endpoint::start`. Without it the crate has
+//!   no sockets and no executor: ids, frames, traits, [`PeerMux`], [`Endpoint`], [`Memory`].
+//! - `testing`: `conformance`, the list of cases every transport must pass.
+//!
+//! # Sources
+//!
+//! Joshi, *Patterns of Distributed Systems* (2023); RFC 6298 (round-trip time); RFC 5482 (TCP user
+//! timeout); the byte tables are in FORMAT.md, the decisions in DESIGN.md.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
 
 mod address;
 mod backoff;
@@ -50,7 +141,6 @@ pub use mux::{
     CallId, InboundCall, LaneHealth, MuxEffect, MuxOutput, MuxStats, PeerHealth, PeerMux, PeerState,
 };
 pub use quorate_clocks::{Clock, Monotonic, Timer};
-pub(crate) use responder::REJECT_DETAIL_MAX;
 pub use responder::Responder;
 pub use runtime::{Elapsed, Runtime, Task, sleep, timeout};
 pub use stats::{ChannelStats, EndpointStats, TransportStats};
@@ -62,5 +152,11 @@ pub use transport::{
     DialId, DownReason, LaneStatus, Limits, LinkEvent, SendError, Sink, StartError, Transport,
 };
 
+pub(crate) use responder::REJECT_DETAIL_MAX;
+
 /// Waiters of `poll_ready` per lane.
 pub(crate) const WAITERS_MAX: usize = 1_024;
+
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -231,8 +231,10 @@ impl Drop for Turn<'_> {
     }
 }
 
+type Pending = VecDeque<(MemoryNetwork, Key)>;
+
 thread_local! {
-    static PENDING: RefCell<VecDeque<(MemoryNetwork, Key)>> = const { RefCell::new(VecDeque::new()) };
+    static PENDING: RefCell<Pending> = const { RefCell::new(VecDeque::new()) };
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
 }
 

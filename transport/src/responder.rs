@@ -52,7 +52,8 @@ impl Responder {
         self.call.is_revoked()
     }
 
-    /// Waits until the caller gives up or the session of the call ends.
+    /// Waits until the caller gives up or the session of the call ends. One task at a time: the
+    /// last one that polled is woken.
     ///
     /// # Cancel safety
     /// Dropping it forgets the wait, nothing else.

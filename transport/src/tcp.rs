@@ -17,7 +17,7 @@ use crate::{
     NodeId, Role, SendError, SessionId, Sink, StartError, TcpConfig, Transport, TransportStats,
 };
 use bytes::BytesMut;
-use connection::{GOAWAY_IDLE, GOAWAY_SHUTDOWN};
+use connection::{Connection, GOAWAY_IDLE, GOAWAY_SHUTDOWN};
 use peer::TcpPeer;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, VecDeque};
@@ -199,6 +199,11 @@ impl Shared {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        let of = |peer: &Arc<TcpPeer>| peer.lanes().each_ref().map(|lane| lane.lock().conn.clone());
+        self.all_peers().iter().flat_map(of).flatten().collect()
+    }
+
     fn report(&self, event: LinkEvent) {
         if let Some(sink) = self.sink.get() {
             sink.on_event(event);
@@ -269,19 +274,16 @@ impl Shared {
                 return;
             }
             let mut next = BTreeMap::new();
-            for peer in self.all_peers() {
-                for lane in peer.lanes() {
-                    let Some(conn) = lane.lock().conn.clone() else { continue };
-                    let activity = conn.activity.load(Ordering::Relaxed);
-                    let idle = match seen.get(&conn.session) {
-                        Some((last, idle)) if *last == activity => idle + 1,
-                        _ => 0,
-                    };
-                    if idle >= 4 {
-                        conn.retire(&self, GOAWAY_IDLE, DownReason::Closed);
-                    }
-                    next.insert(conn.session, (activity, idle));
+            for conn in self.connections() {
+                let activity = conn.activity.load(Ordering::Relaxed);
+                let idle = match seen.get(&conn.session) {
+                    Some((last, idle)) if *last == activity => idle + 1,
+                    _ => 0,
+                };
+                if idle >= 4 {
+                    conn.retire(&self, GOAWAY_IDLE, DownReason::Closed);
                 }
+                next.insert(conn.session, (activity, idle));
             }
             seen = next;
         }

@@ -93,7 +93,6 @@ struct Armed {
 }
 
 impl Timer for TokioTimer {
-    #[expect(clippy::disallowed_methods, reason = "tokio's own Instant, which its sleeps need")]
     fn poll_at(&mut self, deadline: Monotonic, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let left = deadline.since(self.clock.monotonic());

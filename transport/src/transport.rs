@@ -103,7 +103,8 @@ impl StartError {
 /// # Examples
 /// ```
 /// use quorate_transport::{DownReason, HelloStatus};
-/// assert_eq!(DownReason::Refused(HelloStatus::WrongCluster).to_string(), "refused: wrong cluster");
+/// let reason = DownReason::Refused(HelloStatus::WrongCluster);
+/// assert_eq!(reason.to_string(), "refused: wrong cluster");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -53,19 +53,16 @@ pub struct TcpConfig {
 
 impl TcpConfig {
     /// One machine.
-    #[must_use]
     pub const fn local() -> TcpConfigBuilder {
         TcpConfigBuilder::with_times(1, 1, 1)
     }
 
     /// One site.
-    #[must_use]
     pub const fn lan() -> TcpConfigBuilder {
         TcpConfigBuilder::with_times(3, 2, 1)
     }
 
     /// Several sites.
-    #[must_use]
     pub const fn wan() -> TcpConfigBuilder {
         TcpConfigBuilder::with_times(10, 5, 10)
     }
@@ -136,7 +133,7 @@ impl TcpConfigBuilder {
         self
     }
 
-    /// Time for Hello and HelloAck. Default 1 / 2 / 5 s · 10 ms to 60 s · too small → slow links
+    /// Time for the handshake. Default 1 / 2 / 5 s · 10 ms to 60 s · too small → slow links
     /// fail · too large → idle strangers hold slots.
     pub const fn handshake_timeout(mut self, d: Duration) -> Self {
         self.config.handshake_timeout = d;

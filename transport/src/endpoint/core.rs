@@ -1,22 +1,23 @@
 //! What endpoint, channels and replies share; the sink of the transport.
 
+use super::OpenError;
+use super::counters::{Counters, add};
+use super::discovery::Dials;
+use super::sink::EndpointSink;
 use super::timers::{Timers, drive};
-use super::{DialError, OpenError};
 use crate::inbox::{Inbox, Item, Pushed};
 use crate::mux::{ABANDONED, EXPIRED, NO_HANDLER, OVERLOADED};
-use crate::stats::counters;
 use crate::{
-    Address, Body, CallError, CallId, CallOptions, Cause, ChannelId, ChannelOptions, DialId,
-    DownReason, EndpointConfig, EndpointStats, Frame, Identity, InboundCall, Kind, Lane, LinkEvent,
-    MuxEffect, MuxOutput, MuxStats, NodeId, Peer, PeerHealth, PeerMux, Reply, Runtime, SendError,
-    SessionId, Sink, StartError, Transport,
+    Body, CallError, CallId, CallOptions, Cause, ChannelId, ChannelOptions, EndpointConfig,
+    EndpointStats, Frame, Identity, InboundCall, Lane, LinkEvent, MuxEffect, MuxOutput, MuxStats,
+    NodeId, Peer, PeerHealth, PeerMux, Reply, Runtime, SendError, SessionId, StartError, Transport,
 };
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::Waker;
 
 /// Peers an endpoint keeps state for.
 const PEERS_MAX: usize = 65_536;
@@ -24,21 +25,6 @@ const PEERS_MAX: usize = 65_536;
 const CHANNELS_MAX: usize = 256;
 /// Session of calls to oneself, which no transport uses.
 const LOOPBACK: SessionId = SessionId::new(0);
-
-counters!(Counters {
-    calls_ok,
-    calls_not_sent,
-    calls_rejected,
-    calls_maybe,
-    calls_cancelled,
-    inbound_expired,
-    inbound_overloaded,
-    unknown_channel,
-    inbox_dropped,
-    control_unsent,
-    peers_overflow,
-    unsent_at_shutdown,
-});
 
 #[derive(Debug)]
 pub(crate) struct PeerEntry {
@@ -54,15 +40,6 @@ impl PeerEntry {
     }
 }
 
-/// One question to [`Transport::discover`]; the answer may come before its id is known here.
-#[derive(Debug, Default)]
-struct Dial {
-    found: Option<Result<Peer, DownReason>>,
-    waker: Option<Waker>,
-    /// Nobody waits any more: the answer takes the entry away.
-    forgotten: bool,
-}
-
 /// Lock order: peer table → one peer's mux → one inbox. No lock is held across a call of the
 /// transport or of a waker.
 pub(crate) struct Core {
@@ -73,7 +50,7 @@ pub(crate) struct Core {
     peers: RwLock<BTreeMap<NodeId, Arc<PeerEntry>>>,
     channels: RwLock<BTreeMap<ChannelId, Arc<Inbox>>>,
     timers: Timers,
-    dials: Mutex<BTreeMap<DialId, Dial>>,
+    dials: Dials,
     /// Components to wake at the end of the burst.
     woken: Mutex<Vec<Waker>>,
     any_woken: AtomicBool,
@@ -83,9 +60,6 @@ pub(crate) struct Core {
     /// Of muxes that were disposed of.
     past: Mutex<MuxStats>,
 }
-
-/// The transport's hold on the endpoint: weak, or the two would keep each other alive.
-struct EndpointSink(Weak<Core>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +79,7 @@ impl Core {
             peers: RwLock::default(),
             channels: RwLock::default(),
             timers: Timers::default(),
-            dials: Mutex::default(),
+            dials: Dials::default(),
             woken: Mutex::default(),
             any_woken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -114,7 +88,7 @@ impl Core {
             past: Mutex::default(),
         });
         let weak = Arc::downgrade(&core);
-        core.transport.start(Arc::new(EndpointSink(weak.clone())))?;
+        core.transport.start(Arc::new(EndpointSink::new(weak.clone())))?;
         let timer = core.runtime.timer();
         core.runtime.spawn("endpoint timers", Box::pin(drive(weak, timer)));
         Ok(core)
@@ -136,11 +110,30 @@ impl Core {
         &self.timers
     }
 
-    fn is_closed(&self) -> bool {
+    /// Counters of all peers, also of those that were disposed of.
+    pub(super) fn mux_stats(&self) -> MuxStats {
+        let mut sum = *lock(&self.past);
+        let peers: Vec<_> = {
+            let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+            peers.values().cloned().collect()
+        };
+        peers.iter().for_each(|peer| add(&mut sum, peer.mux().stats()));
+        sum
+    }
+
+    pub(super) fn stats(&self) -> EndpointStats {
+        self.counters.snapshot(self.mux_stats(), self.inflight.load(Ordering::Acquire))
+    }
+
+    pub(super) fn dials(&self) -> &Dials {
+        &self.dials
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn known(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
+    pub(super) fn known(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
@@ -178,7 +171,7 @@ impl Core {
     }
 
     /// Changes a peer's mux, then does what came out of it without the lock.
-    fn with<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> R {
+    pub(super) fn with<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> R {
         let mut out = MuxOutput::default();
         let mut mux = peer.mux();
         let result = change(&mut mux);
@@ -280,6 +273,15 @@ impl Core {
         }
     }
 
+    /// Frames for a peer without an entry came back.
+    pub(super) fn count_unsent(&self, messages: u64) {
+        lock(&self.past).messages_unsent += messages;
+    }
+
+    pub(super) fn count_unsent_at_shutdown(&self) {
+        self.counters.unsent_at_shutdown.add(1);
+    }
+
     fn wake_later(&self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             lock(&self.woken).push(waker);
@@ -287,14 +289,14 @@ impl Core {
         }
     }
 
-    fn wake_components(&self) {
+    pub(super) fn wake_components(&self) {
         if self.any_woken.swap(false, Ordering::AcqRel) {
             let woken = std::mem::take(&mut *lock(&self.woken));
             woken.into_iter().for_each(Waker::wake);
         }
     }
 
-    fn handle_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
+    pub(super) fn handle_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
         let Some(peer) = self.peer(from.node) else { return };
         let now = self.runtime.now();
         self.with(&peer, |mux| mux.handle_frame(now, from, lane, session, frame));
@@ -478,10 +480,10 @@ impl Core {
 
     // Links and liveness.
 
-    fn handle_event(&self, event: &LinkEvent) {
+    pub(super) fn handle_event(&self, event: &LinkEvent) {
         match event {
-            LinkEvent::Discovered { dial, peer, .. } => self.dialed(*dial, Ok(*peer)),
-            LinkEvent::DialFailed { dial, reason } => self.dialed(*dial, Err(*reason)),
+            LinkEvent::Discovered { dial, peer, .. } => self.dials.answered(*dial, Ok(*peer)),
+            LinkEvent::DialFailed { dial, reason } => self.dials.answered(*dial, Err(*reason)),
             LinkEvent::Up { .. } | LinkEvent::Down { .. } => {}
         }
         let Some(node) = event.node() else { return };
@@ -518,27 +520,6 @@ impl Core {
         }
     }
 
-    pub(super) fn discover(self: &Arc<Self>, address: &Address) -> Result<Discovery, DialError> {
-        if self.is_closed() {
-            return Err(DialError::Closed);
-        }
-        let dial = self.transport.discover(address).map_err(DialError::NotMade)?;
-        Ok(Discovery { core: self.clone(), dial })
-    }
-
-    fn dialed(&self, dial: DialId, found: Result<Peer, DownReason>) {
-        let mut dials = lock(&self.dials);
-        let entry = dials.entry(dial).or_default();
-        if entry.forgotten {
-            dials.remove(&dial);
-            return;
-        }
-        entry.found = Some(found);
-        let waker = entry.waker.take();
-        drop(dials);
-        waker.into_iter().for_each(Waker::wake);
-    }
-
     // End.
 
     pub(super) fn begin_shutdown(&self) {
@@ -562,131 +543,16 @@ impl Core {
             items.into_iter().for_each(|item| self.refuse(item, NO_HANDLER));
             waker.into_iter().for_each(Waker::wake);
         }
-        let wakers: Vec<_> =
-            lock(&self.dials).values_mut().filter_map(|dial| dial.waker.take()).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        self.dials.wake_all();
     }
 
     pub(super) fn unsent_at_shutdown(&self) -> u64 {
         self.counters.unsent_at_shutdown.value()
     }
-
-    pub(super) fn stats(&self) -> EndpointStats {
-        let mut mux = *lock(&self.past);
-        let peers: Vec<_> = {
-            let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
-            peers.values().cloned().collect()
-        };
-        peers.iter().for_each(|peer| add(&mut mux, peer.mux().stats()));
-        let c = &self.counters;
-        EndpointStats {
-            calls_ok: c.calls_ok.value(),
-            calls_not_sent: c.calls_not_sent.value(),
-            calls_rejected: c.calls_rejected.value(),
-            calls_maybe: c.calls_maybe.value(),
-            calls_cancelled: c.calls_cancelled.value(),
-            calls_inflight: self.inflight.load(Ordering::Acquire),
-            late_frames: mux.late_frames,
-            inbound_calls: mux.inbound_calls,
-            inbound_expired: c.inbound_expired.value(),
-            inbound_overloaded: c.inbound_overloaded.value() + mux.inbound_overloaded,
-            inbound_cancelled: mux.inbound_cancelled,
-            unknown_channel: c.unknown_channel.value(),
-            unsupported_frames: mux.unsupported_frames,
-            inbox_dropped: c.inbox_dropped.value(),
-            messages_unsent: mux.messages_unsent,
-            control_unsent: c.control_unsent.value() + mux.control_unsent,
-            peers_overflow: c.peers_overflow.value(),
-            stall_resets: mux.stall_resets,
-            peers_down: mux.downs,
-        }
-    }
-}
-
-/// Sums up counters of several peers.
-fn add(sum: &mut MuxStats, more: MuxStats) {
-    sum.late_frames += more.late_frames;
-    sum.inbound_calls += more.inbound_calls;
-    sum.inbound_overloaded += more.inbound_overloaded;
-    sum.inbound_cancelled += more.inbound_cancelled;
-    sum.unsupported_frames += more.unsupported_frames;
-    sum.messages_unsent += more.messages_unsent;
-    sum.control_unsent += more.control_unsent;
-    sum.stall_resets += more.stall_resets;
-    sum.downs += more.downs;
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
         self.timers.close();
-    }
-}
-
-/// Waits for the answer to one question.
-pub(super) struct Discovery {
-    core: Arc<Core>,
-    dial: DialId,
-}
-
-impl Discovery {
-    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Peer, DialError>> {
-        let mut dials = lock(&self.core.dials);
-        let entry = dials.entry(self.dial).or_default();
-        match entry.found {
-            Some(found) => Poll::Ready(found.map_err(DialError::Failed)),
-            None if self.core.is_closed() => Poll::Ready(Err(DialError::Closed)),
-            None => {
-                entry.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Discovery {
-    fn drop(&mut self) {
-        let mut dials = lock(&self.core.dials);
-        let entry = dials.entry(self.dial).or_default();
-        if entry.found.is_some() {
-            dials.remove(&self.dial);
-        } else {
-            entry.forgotten = true;
-        }
-    }
-}
-
-impl Sink for EndpointSink {
-    fn on_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
-        if let Some(core) = self.0.upgrade() {
-            core.handle_frame(from, lane, session, frame);
-        }
-    }
-
-    fn on_event(&self, event: LinkEvent) {
-        if let Some(core) = self.0.upgrade() {
-            core.handle_event(&event);
-        }
-    }
-
-    fn on_unsent(&self, to: NodeId, _lane: Lane, frames: &mut dyn Iterator<Item = Frame>) {
-        let Some(core) = self.0.upgrade() else { return };
-        let Some(peer) = core.known(to) else {
-            // Nothing but one-way messages is sent to a node without an entry.
-            let frames = frames.filter(|frame| frame.kind == Kind::Message).count();
-            lock(&core.past).messages_unsent += u64::try_from(frames).unwrap_or(u64::MAX);
-            return;
-        };
-        for frame in frames {
-            if core.is_closed() && frame.kind.is_application() {
-                core.counters.unsent_at_shutdown.add(1);
-            }
-            core.with(&peer, |mux| mux.handle_unsent(&frame));
-        }
-    }
-
-    fn on_batch_end(&self) {
-        if let Some(core) = self.0.upgrade() {
-            core.wake_components();
-        }
     }
 }

@@ -7,7 +7,7 @@ use crate::queue::LaneQueue;
 use crate::{Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, SessionId};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -17,6 +17,9 @@ pub(super) const GOAWAY_SHUTDOWN: u32 = 1;
 pub(super) const GOAWAY_REPLACED: u32 = 2;
 pub(super) const GOAWAY_PROTOCOL: u32 = 3;
 pub(super) const GOAWAY_IDLE: u32 = 4;
+
+/// Frames written in their senders, one system call each, before a burst is left to the writer.
+const INLINE_BURST: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -36,6 +39,8 @@ pub(super) struct Connection {
     leaving: AtomicBool,
     gate: Mutex<Gate>,
     finished: watch::Sender<bool>,
+    /// Inline writes left before the writer gets its turn.
+    inline_left: AtomicU32,
     /// Rises with each burst of frames, either way.
     pub(super) activity: AtomicU64,
     since: Instant,
@@ -96,7 +101,7 @@ impl Connection {
     pub(super) fn new(
         shared: &Shared,
         stream: TcpStream,
-        agreed: Agreed,
+        agreed: &Agreed,
         first: Option<Head>,
     ) -> Arc<Self> {
         let own = shared.limits.body_bytes_max(agreed.lane);
@@ -116,6 +121,7 @@ impl Connection {
             leaving: AtomicBool::new(false),
             gate: Mutex::default(),
             finished: watch::Sender::new(false),
+            inline_left: AtomicU32::new(INLINE_BURST),
             activity: AtomicU64::new(0),
             since: Instant::now(),
         })
@@ -134,6 +140,19 @@ impl Connection {
     /// Whether it says farewell already.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Whether this frame may be written in its sender: a few in a row may, then the writer gathers
+    /// the rest of the burst, until it found nothing more or something came in.
+    pub(super) fn take_inline(&self) -> bool {
+        // Under the lock of the lane; the refills race with it harmlessly.
+        let left = self.inline_left.load(Ordering::Relaxed);
+        self.inline_left.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+
+    pub(super) fn refill_inline(&self) {
+        self.inline_left.store(INLINE_BURST, Ordering::Relaxed);
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -166,11 +185,8 @@ impl Connection {
             *slice = IoSlice::new(piece);
         }
         let used = 1 + frame.body.pieces().len();
-        let written = match self.stream.try_write_vectored(&slices[..used]) {
-            Ok(n) => n,
-            // Not now, or not at all: the writer finds out.
-            Err(_) => 0,
-        };
+        // Not now, or not at all: the writer finds out.
+        let written = self.stream.try_write_vectored(&slices[..used]).unwrap_or(0);
         if written == 0 {
             queue.push(frame);
             self.wake.notify_one();
@@ -312,7 +328,7 @@ impl Life {
                 next
             };
             let Some(mut finished) = next else { return };
-            // A predecessor is killed after `handover_max` at the latest; an error means it is gone.
+            // A predecessor is killed after `handover_max` at the latest; an error: it is gone.
             let _ = finished.wait_for(|finished| *finished).await;
         }
     }
@@ -343,8 +359,10 @@ impl Life {
         tracing::debug!(
             peer = %node, %lane, session = session.value(), %reason, elapsed_us, "session down"
         );
-        self.shared.report(LinkEvent::Down { node, lane, session, reason });
+        // Whoever reacts to the `Down` finds a lane that can be dialed; a session that is dialed
+        // meanwhile is announced only after it.
         self.rearm(reason);
+        self.shared.report(LinkEvent::Down { node, lane, session, reason });
         self.conn.finished.send_replace(true);
         self.shared.live.send_modify(|live| *live -= 1);
     }

@@ -262,13 +262,13 @@ fn install(
             return Err(DownReason::Refused(HelloStatus::StaleIncarnation));
         }
         DialVerdict::Current { restarted, replaces } => {
-            let conn = Connection::new(shared, stream, agreed, None);
+            let conn = Connection::new(shared, stream, &agreed, None);
             peer.install(shared, &conn, restarted, replaces);
             conn
         }
         DialVerdict::Surplus => {
             let current = peer.lane(lane).lock().conn.clone();
-            let conn = Connection::new(shared, stream, agreed, None);
+            let conn = Connection::new(shared, stream, &agreed, None);
             let in_time = current.is_some_and(|current| current.follow(conn.finished()));
             conn.retire(shared, GOAWAY_REPLACED, DownReason::Replaced);
             if !in_time {

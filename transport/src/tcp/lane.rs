@@ -32,8 +32,8 @@ pub(super) struct TcpLane {
 #[derive(Debug)]
 pub(super) struct LaneState {
     pub(super) conn: Option<Arc<Connection>>,
-    /// The last session ended and its `Down` is not reported yet: nothing may be queued for the
-    /// next one, or the `Down` would seem to concern it.
+    /// The last session is ending and what it leaves unsent is not returned yet: nothing may be
+    /// queued for the next one.
     pub(super) closing: bool,
     /// Turns true when the end of the lane's last connection was reported.
     pub(super) previous: Option<watch::Receiver<bool>>,
@@ -97,7 +97,8 @@ impl TcpLane {
         if let Some(conn) = state.conn.clone() {
             conn.check(&frame)?;
             state.admit(shared, &frame)?;
-            if state.queue.is_settled() && frame.wire_len() <= INLINE_MAX && !conn.is_leaving() {
+            let small = frame.wire_len() <= INLINE_MAX;
+            if state.queue.is_settled() && small && !conn.is_leaving() && conn.take_inline() {
                 return conn.write_now(shared, self, &mut state.queue, frame);
             }
             let idle = state.queue.is_empty();

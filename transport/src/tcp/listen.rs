@@ -97,11 +97,11 @@ impl Drop for Place {
     }
 }
 
-fn greet(shared: &Arc<Shared>, mut stream: TcpStream, remote: SocketAddr, place: Place) {
+fn greet(shared: &Arc<Shared>, stream: TcpStream, remote: SocketAddr, place: Place) {
     let shared = shared.clone();
     drop(shared.handle.clone().spawn(async move {
         let limit = shared.config.handshake_timeout;
-        let answer = timeout(limit, handshake(&shared, &mut stream, remote)).await;
+        let answer = timeout(limit, handshake(&shared, &stream, remote)).await;
         if let Ok(Ok((hello, decoder))) = answer {
             answer_hello(&shared, stream, remote, &hello, decoder).await;
         }
@@ -111,7 +111,7 @@ fn greet(shared: &Arc<Shared>, mut stream: TcpStream, remote: SocketAddr, place:
 
 async fn handshake(
     shared: &Shared,
-    stream: &mut TcpStream,
+    stream: &TcpStream,
     remote: SocketAddr,
 ) -> Result<(Hello, crate::Decoder), DownReason> {
     let (frame, decoder) = first_frame(shared, stream).await.inspect_err(|reason| {
@@ -182,7 +182,7 @@ async fn answer_hello(
     refuse(shared, stream, hello, &ack).await;
 }
 
-/// The connection, with the HelloAck as the first thing its writer writes.
+/// The connection, with the answer as the first thing its writer writes.
 fn accept(shared: &Shared, stream: TcpStream, hello: &Hello, ack: &HelloAck) -> Arc<Connection> {
     super::socket::tune(&stream, hello.lane, &shared.config);
     let id = hello.identity;
@@ -195,7 +195,7 @@ fn accept(shared: &Shared, stream: TcpStream, hello: &Hello, ack: &HelloAck) -> 
     let frame = ack.to_frame();
     let head = frame.encode_header(0).ok();
     let head = head.map(|header| Head { header, frame, written: 0, counted: false });
-    Connection::new(shared, stream, agreed, head)
+    Connection::new(shared, stream, &agreed, head)
 }
 
 /// The reason travels to the dialer, whose log says why. // H33

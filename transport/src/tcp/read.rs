@@ -22,6 +22,7 @@ pub(super) async fn run(shared: &Shared, conn: &Connection, decoder: &mut Decode
         let turn = turn(shared, conn, decoder);
         shared.counters.skipped.add(decoder.skipped() - skipped);
         conn.activity.fetch_add(1, Ordering::Relaxed);
+        conn.refill_inline();
         if let Some(sink) = shared.sink.get() {
             sink.on_batch_end();
         }

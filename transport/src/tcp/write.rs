@@ -36,6 +36,7 @@ pub(super) async fn run(
         match fetch(&shared, &peer, &conn, &mut batch) {
             Fetched::Work => {}
             Fetched::Nothing => {
+                conn.refill_inline();
                 batch.scratch = Vec::new(); // an idle connection holds no block
                 conn.wake.notified().await;
                 continue;

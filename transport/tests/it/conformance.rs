@@ -25,7 +25,10 @@ struct OverTcp {
 impl Factory for OverTcp {
     fn node(&self, identity: Identity) -> Arc<dyn Transport> {
         let _guard = self.runtime.enter();
-        let config = TcpConfig::local().drain_max(Duration::from_secs(20)).build().unwrap();
+        // Generous: a loaded machine must not look like a dead peer.
+        let long = Duration::from_secs(20);
+        let config = TcpConfig::local().connect_timeout(long).handshake_timeout(long);
+        let config = config.handover_max(long).drain_max(long).build().unwrap();
         let transport = TcpTransport::bind(identity, config).unwrap();
         let address = transport.local_addr().unwrap();
         self.addresses.lock().unwrap().insert(identity.node, address);

@@ -1,7 +1,25 @@
 //! Integration tests of quorate-transport, one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests fail the way tests do"
+)]
+
+mod bad_input;
 mod calls;
 mod conformance;
+mod examples;
 mod golden;
+mod hazards;
+mod limits;
+mod links;
+mod liveness;
+#[cfg(mutant)]
+mod mutants;
+mod props;
 mod support;
 mod tcp;

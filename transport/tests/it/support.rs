@@ -128,12 +128,12 @@ impl Virtual {
     }
 }
 
-trait Extract<T> {
-    fn extract(&mut self, goes: impl Fn(&T) -> bool) -> Vec<T>;
+trait Extract<T>: Sized {
+    fn extract(&mut self, goes: impl Fn(&T) -> bool) -> Self;
 }
 
 impl<T> Extract<T> for Vec<T> {
-    fn extract(&mut self, goes: impl Fn(&T) -> bool) -> Vec<T> {
+    fn extract(&mut self, goes: impl Fn(&T) -> bool) -> Self {
         let (out, rest) = std::mem::take(self).into_iter().partition(|item| goes(item));
         *self = rest;
         out

@@ -28,9 +28,9 @@ pub fn cluster(size: u64) -> Vec<(Endpoint, Arc<TcpTransport>)> {
 }
 
 /// Answers every call with its own body and counts messages.
-pub fn echo(mut channel: Channel) {
+pub fn echo(mut receiver: ChannelReceiver) {
     tokio::spawn(async move {
-        while let Some(inbound) = channel.recv().await {
+        while let Some(inbound) = receiver.recv().await {
             if let Inbound::Call { body, reply, .. } = inbound {
                 let _ = reply.reply(body);
             }
@@ -61,26 +61,16 @@ async fn a_cluster_of_five_talks_on_every_lane() {
         .map(|(endpoint, _)| {
             let (sender, receiver) =
                 endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
-            let mut receiver = receiver;
-            tokio::spawn(async move {
-                while let Some(inbound) = receiver.recv().await {
-                    if let Inbound::Call { body, reply, .. } = inbound {
-                        let _ = reply.reply(body);
-                    }
-                }
-            });
+            echo(receiver);
             sender
         })
         .collect();
     let mut calls = Vec::new();
-    for sender in &senders {
-        for to in 1..=5 {
-            for lane in Lane::ALL {
-                for i in 0..20_u8 {
-                    let call = sender.call(node(to), vec![i; 100], seconds(20).lane(lane));
-                    calls.push((i, call));
-                }
-            }
+    let targets: Vec<_> = (1..=5).flat_map(|to| Lane::ALL.map(|lane| (to, lane))).collect();
+    for (sender, (to, lane)) in senders.iter().flat_map(|s| targets.iter().map(move |t| (s, t))) {
+        for i in 0..20_u8 {
+            let call = sender.call(node(*to), vec![i; 100], seconds(20).lane(*lane));
+            calls.push((i, call));
         }
     }
     for (i, call) in calls {
@@ -99,7 +89,7 @@ async fn a_restarted_node_is_reached_again_at_its_address() {
     let nodes = cluster(2);
     let (sender, _receiver) = nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
     let address = nodes[1].1.local_addr().unwrap();
-    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     guarded("first life", call_until_answered(&sender, node(2))).await;
     let (endpoint, transport) = nodes.into_iter().nth(1).unwrap();
     guarded("shutdown", endpoint.shutdown()).await.unwrap();
@@ -108,7 +98,7 @@ async fn a_restarted_node_is_reached_again_at_its_address() {
     let config = TcpConfig::local().listen(address).build().unwrap();
     let reborn = TcpTransport::bind(identity(2, 2), config).unwrap();
     let reborn = Endpoint::start(reborn, EndpointConfig::default()).unwrap();
-    echo(reborn.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(reborn.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     guarded("second life", call_until_answered(&sender, node(2))).await;
 }
 
@@ -122,7 +112,7 @@ async fn discovery_names_who_listens() {
     let at_b = Address::from(nodes[1].1.local_addr().unwrap());
     let found = guarded("discovery", client.discover(&at_b)).await.unwrap();
     assert_eq!((found.node, found.incarnation), (node(2), Incarnation::new(1)));
-    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap());
+    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
     let channel = client.channel(CHANNEL, ChannelOptions::new()).unwrap();
     let answer = guarded("an answer", channel.call(node(2), b"x", seconds(20))).await;
     assert_eq!(&answer.unwrap()[..], b"x");

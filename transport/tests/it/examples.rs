@@ -1,0 +1,32 @@
+//! Each example runs.
+
+use crate::support::*;
+use crate::tcp::{bind, guarded};
+use quorate_transport::*;
+
+#[path = "../../examples/echo.rs"]
+#[expect(dead_code, reason = "its command line is for processes; the test calls what it calls")]
+mod echo;
+#[path = "../../examples/quickstart.rs"]
+mod quickstart;
+
+#[test]
+fn quickstart_runs() {
+    quickstart::main().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn echo_answers_and_says_why_it_is_refused() {
+    let transport = bind(1, 1);
+    let at = transport.local_addr().unwrap().to_string();
+    let endpoint = Endpoint::start(transport, EndpointConfig::default()).unwrap();
+    tokio::spawn(echo::serve(endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap()));
+    let args = |cluster: String| {
+        ["call", "--to", &at, "--node", "9", "--cluster", &cluster, "hello"].map(str::to_owned)
+    };
+    let answer = guarded("an answer", echo::run(&args(CLUSTER.to_string()))).await.unwrap();
+    assert_eq!(answer, "hello");
+    let foreign = args(ClusterId::new(1).to_string());
+    let refused = guarded("a refusal", echo::run(&foreign)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "dial failed: refused: wrong cluster");
+}

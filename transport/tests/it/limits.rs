@@ -1,0 +1,195 @@
+//! Every limit is kept, counted and answered with a type.
+
+use crate::support::*;
+use crate::tcp::{bind, cluster, echo, guarded};
+use bytes::Bytes;
+use quorate_transport::*;
+use std::time::Duration;
+
+#[test]
+fn a_configuration_lists_all_its_violations() {
+    let error = EndpointConfig::lan()
+        .ping_interval(Duration::ZERO)
+        .suspect_after(Duration::from_secs(9))
+        .down_after(Duration::from_secs(8))
+        .calls_inflight_max(0)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.violations().len(), 4, "{error}");
+    let error = TcpConfig::lan()
+        .channel_share(0)
+        .queue_bytes_max(Lane::Bulk, 1)
+        .backoff_min(Duration::from_secs(10))
+        .build()
+        .unwrap_err();
+    assert_eq!(error.violations().len(), 3, "{error}");
+    for preset in [TcpConfig::local(), TcpConfig::lan(), TcpConfig::wan()] {
+        assert!(preset.build().is_ok());
+    }
+    for preset in [EndpointConfig::local(), EndpointConfig::lan(), EndpointConfig::wan()] {
+        assert!(preset.build().is_ok());
+    }
+}
+
+#[test]
+fn channels_have_one_owner_and_a_number() {
+    let net = Net::new();
+    let a = net.endpoint(1);
+    let open = |n| a.channel(ChannelId::new(n), ChannelOptions::new());
+    assert_eq!(open(0).err(), Some(OpenError::Reserved));
+    let first = open(1).unwrap();
+    assert_eq!(open(1).err(), Some(OpenError::Taken));
+    drop(first);
+    let all: Vec<_> = (1..=256).map(|n| open(n).unwrap()).collect();
+    assert_eq!(open(300).err(), Some(OpenError::TooMany));
+    drop(all);
+    net.rt.block_on(a.shutdown()).unwrap();
+    assert_eq!(open(1).err(), Some(OpenError::Closed));
+}
+
+#[test]
+fn calls_per_peer_are_bounded_on_both_sides() {
+    let net = Net::new();
+    let few = EndpointConfig::lan().peer_calls_inflight_max(2).build().unwrap();
+    let a = net.endpoint_with(identity(1, 1), few);
+    let b = net.endpoint_with(identity(2, 1), few);
+    let c = net.endpoint(3);
+    let (client, _server) = (net.channel(&a), net.channel(&b));
+    let mut held: Vec<_> = (0..2).map(|_| client.call(node(2), b"x", seconds(9))).collect();
+    let third = net.rt.block_on(client.call(node(2), b"x", seconds(9)));
+    assert_eq!(third, Err(CallError::NotSent(SendError::Full)));
+    held.clear();
+    // A caller without that limit meets the callee's.
+    let other = net.channel(&c);
+    held.extend((0..2).map(|_| other.call(node(2), b"x", seconds(9))));
+    let third = net.rt.block_on(other.call(node(2), b"x", seconds(9)));
+    assert_eq!(third, Err(CallError::Rejected(Reject::Overloaded)));
+    assert_eq!(b.stats().inbound_overloaded, 1);
+}
+
+#[test]
+fn deadlines_and_details_are_cut_to_their_limits() {
+    let net = Net::new();
+    let short = EndpointConfig::lan().deadline_max(Duration::from_secs(2)).build().unwrap();
+    let (a, b) = (net.endpoint_with(identity(1, 1), short), net.endpoint(2));
+    let (client, mut server) = (net.channel(&a), net.channel(&b));
+    let call = client.call(node(2), b"x", seconds(1_000));
+    let Some(Inbound::Call { reply, .. }) = server.try_recv() else { panic!("no call") };
+    assert_eq!(reply.deadline().since(net.rt.now()), Duration::from_secs(2));
+    reply.reject(1, Bytes::from(vec![7; 5_000]));
+    let Err(CallError::Rejected(Reject::Application { detail, .. })) = net.rt.block_on(call) else {
+        panic!("not rejected")
+    };
+    assert_eq!(detail.len(), 1024);
+}
+
+#[test]
+fn an_answer_too_large_ends_its_call() {
+    let net = Net::new();
+    let (a, b) = (net.endpoint(1), net.endpoint(2));
+    let (client, mut server) = (net.channel(&a), net.channel(&b));
+    let call = client.call(node(2), b"x", seconds(9).lane(Lane::Control));
+    let Some(Inbound::Call { reply, .. }) = server.try_recv() else { panic!("no call") };
+    let refused = reply.reply(vec![0; 100_000]);
+    assert_eq!(refused, Err(SendError::TooLarge { bytes: 100_000, max: 65_536 }));
+    assert!(!net.rt.block_on(call).unwrap_err().is_definite(), "the handler ran");
+}
+
+#[test]
+fn kinds_that_are_not_built_are_answered() {
+    let mut mux = PeerMux::new(node(2), EndpointConfig::default(), 1);
+    let (now, session) = (Monotonic::from_nanos(1), SessionId::new(1));
+    let peer = Peer::new(node(2), Incarnation::new(1), Role::Member);
+    let mut answer = |lane, frame| {
+        mux.handle_frame(now, peer, lane, session, frame);
+        let mut out = MuxOutput::default();
+        mux.drain(&mut out);
+        let mut sent = None;
+        while let Some(effect) = out.pop() {
+            if let MuxEffect::Send { lane, frame } = effect {
+                sent = Some((lane, frame.kind, frame.id, frame.aux));
+            }
+        }
+        (sent, mux.stats())
+    };
+    let open = Frame::new(Kind::StreamOpen, CHANNEL).with_id(5);
+    let (sent, stats) = answer(Lane::Bulk, open);
+    assert_eq!(sent, Some((Lane::Control, Kind::StreamReset, 5, 2)));
+    assert_eq!(stats.unsupported_frames, 1);
+    let mut call =
+        Frame::new(Kind::Call, CHANNEL).with_id(6).with_aux(1_000).with_body(vec![0; 40]);
+    call.flags |= 4;
+    let (sent, stats) = answer(Lane::Data, call);
+    assert_eq!(sent, Some((Lane::Data, Kind::Reject, 6, 2)));
+    assert_eq!(stats.unsupported_frames, 2);
+    let (sent, stats) = answer(Lane::Bulk, Frame::new(Kind::StreamData, CHANNEL).with_id(7));
+    assert_eq!((sent, stats.late_frames), (None, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_is_closed_in_order_and_dialed_again() {
+    let start = |n| {
+        let config = TcpConfig::local().idle_close(Duration::from_millis(100)).build().unwrap();
+        TcpTransport::bind(identity(n, 1), config).unwrap()
+    };
+    let (a, b) = (start(1), start(2));
+    a.set_peer(node(2), &[b.local_addr().unwrap().into()]);
+    let a = Endpoint::start(a, EndpointConfig::default()).unwrap();
+    let b = Endpoint::start(b, EndpointConfig::default()).unwrap();
+    echo(b.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
+    let mut channel = a.channel(CHANNEL, ChannelOptions::new().links(true)).unwrap();
+    for _ in 0..2 {
+        let answer = guarded("an answer", channel.call(node(2), b"x", seconds(20))).await;
+        assert_eq!(&answer.unwrap()[..], b"x");
+        loop {
+            let event = guarded("the idle close", channel.recv()).await;
+            let Some(Inbound::Link(LinkEvent::Down { reason, .. })) = event else { continue };
+            assert_eq!(reason, DownReason::Closed);
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_known_peers_get_in_where_that_is_the_policy() {
+    let config = TcpConfig::local().accept(AcceptPolicy::KnownOnly).build().unwrap();
+    let strict = TcpTransport::bind(identity(2, 1), config).unwrap();
+    let at = Address::from(strict.local_addr().unwrap());
+    let strict = Endpoint::start(strict, EndpointConfig::default()).unwrap();
+    let guest = Endpoint::start(bind(1, 1), EndpointConfig::default()).unwrap();
+    let refused = guarded("a refusal", guest.discover(&at)).await;
+    let reason = DownReason::Refused(HelloStatus::UnknownPeer);
+    assert_eq!(refused, Err(DialError::Failed(reason)));
+    strict.set_peer(node(1), &[]);
+    assert_eq!(guarded("a welcome", guest.discover(&at)).await.unwrap().node, node(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_over_the_other_sides_limit_is_refused_or_returned() {
+    let config = TcpConfig::local().frame_bytes_max(4 << 10).build().unwrap();
+    let small = TcpTransport::bind(identity(2, 1), config).unwrap();
+    let at = small.local_addr().unwrap();
+    let small = Endpoint::start(small, EndpointConfig::default()).unwrap();
+    echo(small.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
+    let a = Endpoint::start(bind(1, 1), EndpointConfig::default()).unwrap();
+    a.set_peer(node(2), &[at.into()]);
+    let channel = a.channel(CHANNEL, ChannelOptions::new()).unwrap();
+    // Queued before the limit is known: returned.
+    let early = guarded("an outcome", channel.call(node(2), vec![0; 5_000], seconds(20))).await;
+    assert!(matches!(early, Err(CallError::NotSent(_))), "{early:?}");
+    // The session is up now: refused at once.
+    guarded("an answer", channel.call(node(2), vec![0; 4_000], seconds(20))).await.unwrap();
+    let late = guarded("an outcome", channel.call(node(2), vec![0; 5_000], seconds(20))).await;
+    let error = SendError::TooLarge { bytes: 5_000, max: 4 << 10 };
+    assert_eq!(late, Err(CallError::NotSent(error)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgotten_peers_are_unknown_again() {
+    let nodes = cluster(2);
+    echo(nodes[1].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
+    let channel = nodes[0].0.channel(CHANNEL, ChannelOptions::new().links(true)).unwrap();
+    guarded("an answer", channel.call(node(2), b"x", seconds(20))).await.unwrap();
+    nodes[0].0.remove_peer(node(2));
+    assert_eq!(channel.send(node(2), Lane::Data, b"x"), Err(SendError::UnknownPeer));
+}
