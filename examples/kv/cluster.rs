@@ -5,7 +5,8 @@ use crate::resp::Server;
 use quorate_clocks::{Clock, SystemClock};
 use quorate_raft::{Config, Limits, Node, SnapshotDir, WalLog};
 use quorate_transport::{
-    Address, ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, NodeId, TcpConfig, TcpTransport,
+    Address, ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, NodeId, TcpConfig,
+    TcpTransport,
 };
 use quorate_wal::Wal;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub(crate) struct Member {
     pub(crate) cluster: ClusterId,
     pub(crate) dir: PathBuf,
     pub(crate) election_timeout: Duration,
+    pub(crate) max_clients: usize,
 }
 
 /// A node that can be reached by its peers and is not started yet.
@@ -75,7 +77,7 @@ impl Bound {
             .await
             .map_err(|error| format!("{}: {error}", member.dir.display()))?;
         let resp = listener.local_addr()?;
-        let server = Server::new(node.clone(), Arc::new(SystemClock::new()));
+        let server = Server::new(node.clone(), Arc::new(SystemClock::new()), member.max_clients);
         let serving = tokio::spawn(server.serve(listener));
         Ok(Running { id: member.id, dir: member.dir, resp, node, endpoint, wal, serving })
     }

@@ -34,12 +34,8 @@ pub(crate) struct DemoArgs {
 }
 
 /// What is done to the nodes, at which share of the time.
-const PLAN: [(u64, Deed); 4] = [
-    (25, Deed::KillLeader),
-    (45, Deed::Restart),
-    (60, Deed::PauseFollower),
-    (75, Deed::Resume),
-];
+const PLAN: [(u64, Deed); 4] =
+    [(25, Deed::KillLeader), (45, Deed::Restart), (60, Deed::PauseFollower), (75, Deed::Resume)];
 
 #[derive(Clone, Copy)]
 enum Deed {
@@ -78,7 +74,8 @@ fn judge(args: &DemoArgs, dir: &std::path::Path) -> Result<Summary, Error> {
     let mut victim = 0;
     for second in 1..=args.seconds {
         let mut deeds = Vec::new();
-        while let Some((_, deed)) = plan.next_if(|(share, _)| second * 100 >= share * args.seconds) {
+        while let Some((_, deed)) = plan.next_if(|(share, _)| second * 100 >= share * args.seconds)
+        {
             deeds.push(children.perform(deed, &mut victim)?);
         }
         let due = begun.saturating_add(Duration::from_secs(second));
@@ -89,14 +86,14 @@ fn judge(args: &DemoArgs, dir: &std::path::Path) -> Result<Summary, Error> {
     debug_assert!(clock.monotonic().since(begun) >= total);
     load.stop();
     children.wait_until_all_serve(Duration::from_secs(30))?;
-    let summary = history.judge(&mut children)?;
+    let summary = history.judge(&children)?;
     children.stop()?;
     Ok(summary)
 }
 
 #[expect(clippy::print_stdout, reason = "the timeline is what it is run for")]
 fn timeline(second: u64, children: &Children, history: &History, deeds: &[String]) {
-    let leader = children.leader().map_or("-".to_owned(), |id| id.to_string());
+    let leader = children.leader().map_or_else(|| "-".to_owned(), |id| id.to_string());
     let (writes, reads) = history.rates();
     let deeds = deeds.join(", ");
     println!("{second:>4} s  leader {leader}  {writes:>6} writes/s  {reads:>6} reads/s  {deeds}");

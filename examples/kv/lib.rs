@@ -55,6 +55,9 @@ struct CommonArgs {
     /// Milliseconds without a leader before an election
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     election_timeout: u64,
+    /// Connections that a node serves at a time
+    #[arg(long, default_value_t = 10_000)]
+    max_clients: usize,
 }
 
 impl CommonArgs {
@@ -76,7 +79,8 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // A second call in one process keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let mode = cli.mode.unwrap_or(Mode::Local(cli.local));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -91,6 +95,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
             cluster: args.common.cluster,
             port: args.port,
             election_timeout: args.common.election_timeout_duration(),
+            max_clients: args.common.max_clients,
         })),
         Mode::Node(args) => match args.check() {
             Ok(setup) => runtime.block_on(node::run(setup)),

@@ -15,6 +15,7 @@ pub(crate) struct Local {
     pub(crate) cluster: ClusterId,
     pub(crate) port: u16,
     pub(crate) election_timeout: Duration,
+    pub(crate) max_clients: usize,
 }
 
 /// Runs until Ctrl-C.
@@ -41,6 +42,7 @@ pub(crate) async fn start(options: &Local) -> Result<Vec<Running>, Error> {
             cluster: options.cluster,
             dir: options.dir.join(format!("node-{id}")),
             election_timeout: options.election_timeout,
+            max_clients: options.max_clients,
         };
         bound.push(Bound::new(member, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?);
     }

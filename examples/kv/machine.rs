@@ -237,14 +237,19 @@ impl Store {
                 Reply::Array(values.collect())
             }
             Query::Length { key } => Reply::count(get(key).map_or(0, |v| v.data.len())),
-            Query::Exists { keys } => Reply::count(keys.iter().filter(|k| get(k).is_some()).count()),
-            Query::Type { key } => Reply::simple(if get(key).is_some() { "string" } else { "none" }),
+            Query::Exists { keys } => {
+                Reply::count(keys.iter().filter(|k| get(k).is_some()).count())
+            }
+            Query::Type { key } => {
+                Reply::simple(if get(key).is_some() { "string" } else { "none" })
+            }
             Query::TimeToLive { key, millis } => Reply::Int(match get(key).map(|v| v.expires) {
                 None => -2,
                 Some(None) => -1,
                 Some(Some(at)) => {
                     let left = at - now; // live, so it lies ahead
-                    i64::try_from(if *millis { left } else { left.div_ceil(1_000) }).unwrap_or(i64::MAX)
+                    i64::try_from(if *millis { left } else { left.div_ceil(1_000) })
+                        .unwrap_or(i64::MAX)
                 }
             }),
             Query::Size => Reply::count(self.live_keys(now).count()),
@@ -267,16 +272,15 @@ impl Store {
     /// whatever is there all the time is returned.
     fn scan(&self, cursor: u64, count: usize, now: u64, wanted: impl Fn(&Bytes) -> bool) -> Reply {
         let mut found = Vec::new();
-        let mut seen = 0;
         let mut next = 0;
         let mut last_hash = None;
-        for ((hash, key), value) in self.keys.range((cursor, Bytes::new())..) {
+        let from_cursor = self.keys.range((cursor, Bytes::new())..);
+        for (seen, ((hash, key), value)) in from_cursor.enumerate() {
             if seen >= count && last_hash != Some(*hash) {
                 next = *hash;
                 break;
             }
             last_hash = Some(*hash);
-            seen += 1;
             if value.expires.is_none_or(|at| at > now) && wanted(key) {
                 found.push(Reply::Bulk(key.clone()));
             }

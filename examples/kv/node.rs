@@ -39,8 +39,9 @@ impl NodeArgs {
     pub(crate) fn check(self) -> Result<Setup, String> {
         let mut peers: Vec<(NodeId, Address)> = Vec::new();
         for peer in &self.peers {
-            let (id, address) =
-                peer.split_once('=').ok_or_else(|| format!("--peer {peer}: expected ID=HOST:PORT"))?;
+            let (id, address) = peer
+                .split_once('=')
+                .ok_or_else(|| format!("--peer {peer}: expected ID=HOST:PORT"))?;
             let id = id.parse().map_err(|error| format!("--peer {peer}: {error}"))?;
             let address = address.parse().map_err(|error| format!("--peer {peer}: {error}"))?;
             if peers.iter().any(|(other, _)| *other == id) {
@@ -50,12 +51,16 @@ impl NodeArgs {
         }
         let own = peers.iter().find(|(id, _)| *id == self.id);
         let (_, own) = own.ok_or_else(|| format!("--id {}: no --peer {}=…", self.id, self.id))?;
-        let listen = own.to_string().parse().map_err(|error| format!("--peer {}={own}: {error}", self.id))?;
+        let listen = own
+            .to_string()
+            .parse()
+            .map_err(|error| format!("--peer {}={own}: {error}", self.id))?;
         let member = Member {
             id: self.id,
             cluster: self.common.cluster,
             dir: self.dir,
             election_timeout: self.common.election_timeout_duration(),
+            max_clients: self.common.max_clients,
         };
         Ok(Setup { member, resp: self.resp, listen, peers })
     }

@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 
 pub(crate) const KEY_BYTES_MAX: usize = 64 << 10;
 pub(crate) const VALUE_BYTES_MAX: usize = 8 << 20;
-const CONNECTIONS_MAX: usize = 10_000;
 
 /// What the connections of a node share.
 pub(crate) struct Server {
@@ -26,12 +25,17 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<dyn Clock>,
     connections: AtomicUsize,
     last_id: AtomicU64,
+    connections_max: usize,
 }
 
 impl Server {
-    pub(crate) fn new(node: Node<Machine>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(
+        node: Node<Machine>,
+        clock: Arc<dyn Clock>,
+        connections_max: usize,
+    ) -> Arc<Self> {
         let (connections, last_id) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Self { node, clock, connections, last_id })
+        Arc::new(Self { node, clock, connections, last_id, connections_max })
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -81,7 +85,7 @@ impl Slot {
     fn take(server: &Arc<Server>) -> Option<Self> {
         let before = server.connections.fetch_add(1, Ordering::Relaxed);
         let slot = Self(Arc::clone(server));
-        (before < CONNECTIONS_MAX).then_some(slot)
+        (before < server.connections_max).then_some(slot)
     }
 }
 

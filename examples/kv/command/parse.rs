@@ -94,14 +94,12 @@ impl Parser<'_> {
                 self.exactly().map(|[key]| read(Query::TimeToLive { key, millis }))
             }
             "DBSIZE" => self.exactly().map(|[]| read(Query::Size)),
-            "KEYS" => {
-                self.exactly().map(|[p]| read(Query::Keys { pattern: Pattern::new(p) }))
-            }
+            "KEYS" => self.exactly().map(|[p]| read(Query::Keys { pattern: Pattern::new(p) })),
             "SCAN" => self.scan(),
             "SET" => self.set(),
-            "SETNX" => self.exactly().map(|[key, data]| {
-                write(Op::SetMany { pairs: vec![(key, data)], only_new: true })
-            }),
+            "SETNX" => self
+                .exactly()
+                .map(|[key, data]| write(Op::SetMany { pairs: vec![(key, data)], only_new: true })),
             "SETEX" | "PSETEX" => self.set_expiring(upper == "PSETEX"),
             "GETSET" => self.exactly().map(|[key, data]| {
                 let (condition, expiry) = (Condition::Always, Expiry::Never);
@@ -150,7 +148,9 @@ impl Parser<'_> {
                 _ => Reply::Array(Vec::new()),
             }),
             "CONFIG" => match self.args {
-                [sub, patterns @ ..] if sub.eq_ignore_ascii_case(b"GET") && !patterns.is_empty() => {
+                [sub, patterns @ ..]
+                    if sub.eq_ignore_ascii_case(b"GET") && !patterns.is_empty() =>
+                {
                     answer(settings(patterns))
                 }
                 _ => Err(self.unknown(name)),
@@ -183,7 +183,8 @@ impl Parser<'_> {
         let shorten = |arg: &Bytes| {
             String::from_utf8_lossy(&arg[..arg.len().min(128)]).replace(['\r', '\n'], " ")
         };
-        let args: String = self.args.iter().take(8).map(|arg| format!("'{}' ", shorten(arg))).collect();
+        let args: String =
+            self.args.iter().take(8).map(|arg| format!("'{}' ", shorten(arg))).collect();
         let name = shorten(name);
         Reply::Error(format!("ERR unknown command '{name}', with args beginning with: {args}"))
     }
@@ -222,7 +223,8 @@ impl Parser<'_> {
                 Ok(Command::Client(Client::SetName(name.clone())))
             }
             (b"SETNAME", [_]) => Err(Reply::Error(
-                "ERR Client names cannot contain spaces, newlines or special characters.".to_owned(),
+                "ERR Client names cannot contain spaces, newlines or special characters."
+                    .to_owned(),
             )),
             (b"GETNAME", []) => Ok(Command::Client(Client::GetName)),
             (b"ID", []) => Ok(Command::Client(Client::Id)),
@@ -236,7 +238,8 @@ impl Parser<'_> {
 
     fn scan(&self) -> Parsed {
         let (cursor, mut rest) = self.args.split_first().ok_or_else(|| self.arity())?;
-        let number = |text: &Bytes| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u64>().ok());
+        let number =
+            |text: &Bytes| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u64>().ok());
         let invalid = || Reply::Error("ERR invalid cursor".to_owned());
         let cursor = number(cursor).ok_or_else(invalid)?;
         let (mut pattern, mut count, mut strings) = (Pattern::any(), 10, true);
@@ -305,7 +308,7 @@ impl Parser<'_> {
     }
 
     fn set_many(&self, only_new: bool) -> Parsed {
-        if self.args.is_empty() || self.args.len() % 2 != 0 {
+        if self.args.is_empty() || !self.args.len().is_multiple_of(2) {
             return Err(self.arity());
         }
         let pairs = self.args.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
@@ -344,14 +347,17 @@ impl Parser<'_> {
         let base = if unit.ends_with(b"AT") { 0 } else { self.now_ms };
         let amount = u64::try_from(amount).ok().filter(|n| *n > 0);
         let at = amount.and_then(|n| n.checked_mul(scale)).and_then(|n| n.checked_add(base));
-        at.filter(|ms| i64::try_from(*ms).is_ok()).map(Expiry::At).ok_or_else(|| self.invalid_expiry())
+        at.filter(|ms| i64::try_from(*ms).is_ok())
+            .map(Expiry::At)
+            .ok_or_else(|| self.invalid_expiry())
     }
 }
 
 /// The few settings that tools ask for: every write is durable, there are no dumps by time.
 fn settings(patterns: &[Bytes]) -> Reply {
     let known = [("appendonly", "yes"), ("save", "")];
-    let wanted = |name: &str| patterns.iter().any(|p| Pattern::new(p.clone()).matches(name.as_bytes()));
+    let wanted =
+        |name: &str| patterns.iter().any(|p| Pattern::new(p.clone()).matches(name.as_bytes()));
     let pairs = known.iter().filter(|(name, _)| wanted(name));
     Reply::Map(pairs.map(|(name, value)| (Reply::text(name), Reply::text(value))).collect())
 }

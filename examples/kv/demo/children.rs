@@ -74,8 +74,8 @@ impl Children {
         let deadline = clock.monotonic().saturating_add(within);
         for node in &self.nodes {
             loop {
-                let asked: Result<Option<String>, _> =
-                    connect(node.resp, Duration::from_secs(5)).and_then(|mut c| redis::cmd("GET").arg("-").query(&mut c));
+                let asked: Result<Option<String>, _> = connect(node.resp, Duration::from_secs(5))
+                    .and_then(|mut c| redis::cmd("GET").arg("-").query(&mut c));
                 match asked {
                     Ok(_) => break,
                     Err(error) if clock.monotonic() >= deadline => {

@@ -64,7 +64,7 @@ impl History {
     }
 
     /// Reads back what was acknowledged and judges what was seen.
-    pub(super) fn judge(&self, children: &mut Children) -> Result<Summary, Error> {
+    pub(super) fn judge(&self, children: &Children) -> Result<Summary, Error> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let acknowledged = || events.iter().filter(|e| matches!(e.outcome, Outcome::Done(_)));
         let own: Vec<(&String, &String)> = acknowledged()
@@ -77,7 +77,8 @@ impl History {
         let mut connection = connect(children.addresses()[0], Duration::from_secs(30))?;
         for part in own.chunks(500) {
             let keys: Vec<&String> = part.iter().map(|(key, _)| *key).collect();
-            let values: Vec<Option<String>> = redis::cmd("MGET").arg(keys).query(&mut connection)?;
+            let values: Vec<Option<String>> =
+                redis::cmd("MGET").arg(keys).query(&mut connection)?;
             let pairs = part.iter().zip(values);
             lost += pairs.filter(|((_, value), found)| found.as_ref() != Some(value)).count();
         }
@@ -123,9 +124,7 @@ fn registers_are_linearizable(events: &[Event]) -> bool {
         }
         let operation = match (&event.outcome, write) {
             (Outcome::Done(_), Some(value)) => Operation::write(event.call, event.back, value),
-            (Outcome::Done(seen), None) => {
-                Operation::read(event.call, event.back, seen.as_deref())
-            }
+            (Outcome::Done(seen), None) => Operation::read(event.call, event.back, seen.as_deref()),
             // It may take effect at any time from its call on, or never: by then nobody looks.
             (Outcome::Unknown, Some(value)) => {
                 Operation::write(event.call, Monotonic::FAR_FUTURE, value)

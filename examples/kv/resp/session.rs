@@ -115,43 +115,23 @@ impl Session {
         let mut commands = batch.into_iter().peekable();
         while let Some(command) = commands.next() {
             match command {
-                Command::Write(op) => {
-                    let mut size = op_bytes(&op);
-                    let mut ops = vec![op];
-                    while let Some(Command::Write(op)) = commands.peek() {
-                        size += op_bytes(op);
-                        if size > ENTRY_BYTES {
-                            break;
-                        }
-                        if let Some(Command::Write(op)) = commands.next() {
-                            ops.push(op);
-                        }
-                    }
-                    self.write(ops).await;
-                }
+                Command::Write(op) => self.write(run_of_writes(op, &mut commands)).await,
                 Command::Read(query) => {
-                    let mut queries = vec![query];
-                    while let Some(Command::Read(_)) = commands.peek() {
-                        if let Some(Command::Read(query)) = commands.next() {
-                            queries.push(query);
-                        }
-                    }
-                    let replies = self.read(queries).await;
-                    for reply in replies {
+                    for reply in self.read(run_of_reads(query, &mut commands)).await {
                         self.answer(reply);
-                        if self.answers.len() > FLUSH_BYTES {
-                            self.flush(stream).await?;
-                        }
+                        self.flush_if_large(stream).await?;
                     }
                 }
                 Command::Answer(reply) => self.answer(reply),
                 Command::Client(client) => self.client(client).await,
             }
-            if self.answers.len() > FLUSH_BYTES {
-                self.flush(stream).await?;
-            }
+            self.flush_if_large(stream).await?;
         }
         Ok(())
+    }
+
+    async fn flush_if_large(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        if self.answers.len() > FLUSH_BYTES { self.flush(stream).await } else { Ok(()) }
     }
 
     async fn write(&mut self, ops: Vec<Op>) {
@@ -178,8 +158,7 @@ impl Session {
     }
 
     async fn read(&self, queries: Vec<Query>) -> Vec<Reply> {
-        let mode =
-            if self.stale_reads { Read::MaxStale(STALE_MAX) } else { Read::Linearizable };
+        let mode = if self.stale_reads { Read::MaxStale(STALE_MAX) } else { Read::Linearizable };
         let (now, count) = (self.now_ms(), queries.len());
         let ask = |machine: &crate::machine::Machine| {
             queries.iter().map(|query| machine.query(query, now)).collect()
@@ -248,7 +227,8 @@ impl Session {
 
     /// How many voters hold the log up to this connection's last write.
     async fn wait(&self, voters: u32, millis: u64) -> Reply {
-        let within = if millis == 0 { WAIT_MAX } else { Duration::from_millis(millis).min(WAIT_MAX) };
+        let within =
+            if millis == 0 { WAIT_MAX } else { Duration::from_millis(millis).min(WAIT_MAX) };
         let wanted = NonZeroU32::new(voters).unwrap_or(NonZeroU32::MIN);
         match self.server.node.replicated(self.last_write, wanted, within).await {
             Ok(count) => Reply::Int(i64::from(count)),
@@ -300,6 +280,34 @@ impl Session {
             self.closing = true;
         }
     }
+}
+
+type Commands = std::iter::Peekable<std::vec::IntoIter<Command>>;
+
+/// The write and those right behind it that fit one entry.
+fn run_of_writes(first: Op, commands: &mut Commands) -> Vec<Op> {
+    let mut size = op_bytes(&first);
+    let mut ops = vec![first];
+    while let Some(Command::Write(op)) = commands.next_if(|next| match next {
+        Command::Write(op) => {
+            size += op_bytes(op);
+            size <= ENTRY_BYTES
+        }
+        _ => false,
+    }) {
+        ops.push(op);
+    }
+    ops
+}
+
+/// The read and those right behind it.
+fn run_of_reads(first: Query, commands: &mut Commands) -> Vec<Query> {
+    let mut queries = vec![first];
+    while let Some(Command::Read(query)) = commands.next_if(|next| matches!(next, Command::Read(_)))
+    {
+        queries.push(query);
+    }
+    queries
 }
 
 /// Roughly what an operation adds to an entry.
