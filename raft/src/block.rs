@@ -413,11 +413,8 @@ impl Block {
         if p.count() == 0 {
             return None;
         }
-        let prev = if from <= self.first() {
-            self.prev()
-        } else {
-            LogId::of(self.head.term, from.prev())
-        };
+        let prev =
+            if from <= self.first() { self.prev() } else { LogId::of(self.head.term, from.prev()) };
         Some(p.stamp(self.head.group, self.head.term, prev, self.head.time_ms))
     }
 }
@@ -433,8 +430,10 @@ fn decode_head(bytes: &[u8]) -> Result<(Head, u32, u32), BlockError> {
     if magic != MAGIC {
         return Err(BlockError::Magic { found: magic });
     }
-    let (expected, found) =
-        (u32::from_le_bytes([header[60], header[61], header[62], header[63]]), crc32fast::hash(&header[..60]));
+    let (expected, found) = (
+        u32::from_le_bytes([header[60], header[61], header[62], header[63]]),
+        crc32fast::hash(&header[..60]),
+    );
     if expected != found {
         return Err(BlockError::HeaderCrc { expected, found });
     }

@@ -260,7 +260,10 @@ impl ConfigDraft {
             self.reference || (t_min..=Duration::from_secs(600)).contains(&t),
             format!("election_timeout {t:?}: expected 10ms to 10min"),
         );
-        check(h >= h_min && h <= t / 2, format!("heartbeat_interval {h:?}: expected 1ms to {:?}", t / 2));
+        check(
+            h >= h_min && h <= t / 2,
+            format!("heartbeat_interval {h:?}: expected 1ms to {:?}", t / 2),
+        );
         let ranges = [
             ("append_bytes_max", c.append_bytes_max, 4 << 10, u64::MAX),
             ("inflight_messages_max", c.inflight_messages_max as u64, 1, 1 << 31),

@@ -193,12 +193,7 @@ impl Raft {
     ///
     /// # Errors
     /// [`BootError`] if the store's content contradicts itself.
-    pub fn new(
-        config: Config,
-        boot: Boot,
-        now: Monotonic,
-        seed: u64,
-    ) -> Result<Self, BootError> {
+    pub fn new(config: Config, boot: Boot, now: Monotonic, seed: u64) -> Result<Self, BootError> {
         let voters = boot.membership.all_voters().len();
         if voters == 0 && !boot.membership.learners.is_empty() || voters > quorum::VOTERS_MAX {
             return Err(BootError::Membership);

@@ -177,7 +177,13 @@ pub trait LogStore: Send + 'static {
 
     /// Reads blocks of which the first contains `from`, stopping before `bytes_max` is exceeded but
     /// not before the first.
-    fn load(&mut self, group: GroupId, from: LogIndex, bytes_max: u64, done: Completion<Vec<Block>>);
+    fn load(
+        &mut self,
+        group: GroupId,
+        from: LogIndex,
+        bytes_max: u64,
+        done: Completion<Vec<Block>>,
+    );
 
     /// Forgets everything up to `mark.last`, which a durable snapshot holds.
     ///

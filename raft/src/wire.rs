@@ -53,12 +53,8 @@ struct Head {
 /// Never for messages of a core; a snapshot has no wire form and yields `None`.
 #[must_use]
 pub fn encode(message: &Message, store: u64) -> Option<Vec<Bytes>> {
-    let mut head = Head {
-        group: message.group.value(),
-        term: message.term.value(),
-        store,
-        ..Head::default()
-    };
+    let mut head =
+        Head { group: message.group.value(), term: message.term.value(), store, ..Head::default() };
     let tail = fill(&mut head, &message.body)?;
     if !matches!(message.body, Body::Append { .. }) && !tail.is_empty() {
         // Blocks have checksums of their own; ids and entries are covered by this one.
@@ -108,7 +104,11 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
         Body::PreVoteResp { granted, commit } | Body::VoteResp { granted, commit } => {
             head.commit = *commit;
             head.flags = u16::from(*granted);
-            if matches!(body, Body::VoteResp { .. }) { kind::VOTE_RESP } else { kind::PRE_VOTE_RESP }
+            if matches!(body, Body::VoteResp { .. }) {
+                kind::VOTE_RESP
+            } else {
+                kind::PRE_VOTE_RESP
+            }
         }
         Body::Heartbeat { commit, read } => {
             head.commit.index = *commit;
@@ -228,8 +228,10 @@ pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<(Message, u64), StepErro
         return Err(StepError::Malformed { what: "body checksum" });
     }
     let body = body_of(&head, &tail, limits)?;
-    let takes_body =
-        matches!(head.kind, kind::APPEND | kind::READ_INDEX | kind::READ_INDEX_RESP | kind::PROPOSE);
+    let takes_body = matches!(
+        head.kind,
+        kind::APPEND | kind::READ_INDEX | kind::READ_INDEX_RESP | kind::PROPOSE
+    );
     if !takes_body && !tail.is_empty() {
         return Err(StepError::Malformed { what: "trailing bytes" });
     }
@@ -260,9 +262,7 @@ fn body_of(head: &Head, tail: &Bytes, limits: &Limits) -> Result<Body, StepError
         kind::COMMIT => Body::Commit { index: head.commit.index },
         kind::TIMEOUT_NOW => Body::TimeoutNow,
         kind::READ_INDEX => Body::ReadIndex { ids: ids_of(tail)? },
-        kind::READ_INDEX_RESP => {
-            Body::ReadIndexResp { index: head.log.index, ids: ids_of(tail)? }
-        }
+        kind::READ_INDEX_RESP => Body::ReadIndexResp { index: head.log.index, ids: ids_of(tail)? },
         kind::PROPOSE => Body::Propose(Proposal::from_body(tail, limits)?),
         _ => return Err(StepError::Malformed { what: "kind" }),
     })

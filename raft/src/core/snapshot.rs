@@ -1,9 +1,9 @@
 //! Snapshots: sending the state instead of a compacted log, and taking one in (R13). Thesis §5.
 
 use super::{Event, Raft};
+use crate::LogIndex;
 use crate::message::{Body, SnapshotMeta};
 use crate::progress::ProgressState;
-use crate::LogIndex;
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 

@@ -267,10 +267,7 @@ impl<M: StateMachine> Parts<M> {
     fn run(
         self,
         started: Started,
-        (sender, receiver): (
-            quorate_transport::ChannelSender,
-            quorate_transport::ChannelReceiver,
-        ),
+        (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
         let Started { boot, store_id } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
@@ -322,7 +319,8 @@ impl<M: StateMachine> Parts<M> {
             out: Output::default(),
             runtime: Arc::clone(&runtime),
         };
-        runtime.spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
+        runtime
+            .spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
         runtime.spawn("raft", Box::pin(shard.run()));
         let shared = Shared {
             endpoint: self.endpoint,

@@ -16,14 +16,27 @@ pub(super) enum Report {
     Stored(Result<(), StoreError>),
     Loaded(LoadId, Result<Vec<Block>, StoreError>),
     /// One reply per data entry, none for others.
-    Applied { token: ApplyToken, entries: Vec<(LogId, Option<Bytes>)> },
+    Applied {
+        token: ApplyToken,
+        entries: Vec<(LogId, Option<Bytes>)>,
+    },
     /// The machine misbehaved: the replica must stop.
     MachineFailed(Arc<str>),
     Restored(SnapshotMeta),
-    Forwarded { batch: Vec<Pending>, result: Result<Bytes, CallError> },
+    Forwarded {
+        batch: Vec<Pending>,
+        result: Result<Bytes, CallError>,
+    },
     SnapshotMade(Result<SnapshotMeta, Arc<str>>),
-    SnapshotSent { to: NodeId, ok: bool },
-    SnapshotReceived { from: NodeId, term: Term, meta: SnapshotMeta },
+    SnapshotSent {
+        to: NodeId,
+        ok: bool,
+    },
+    SnapshotReceived {
+        from: NodeId,
+        term: Term,
+        meta: SnapshotMeta,
+    },
 }
 
 /// A queue from many to one. Its length is bounded by what the owner has started and what has a limit of

@@ -281,7 +281,9 @@ impl<M: StateMachine> Shard<M> {
                 None => batch.into_iter().for_each(|p| self.drop_unknown(p)),
             },
             Err(CallError::Rejected(Reject::Application { code, .. })) => match code {
-                refusal::BUSY => self.refuse_all(batch, &ProposeError::Busy { why: BusyWhy::Queue }),
+                refusal::BUSY => {
+                    self.refuse_all(batch, &ProposeError::Busy { why: BusyWhy::Queue })
+                }
                 refusal::NO_SPACE => self.refuse_all(batch, &ProposeError::NoSpace),
                 refusal::TOO_LARGE => {
                     let max = u64::from(self.config.limits().entry_max());

@@ -2,9 +2,9 @@
 
 use super::calls::{self, Call, refusal};
 use super::shard::Shard;
+use crate::LogIndex;
 use crate::core::Role;
 use crate::machine::StateMachine;
-use crate::LogIndex;
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use quorate_transport::{CallOptions, Responder};

@@ -139,7 +139,8 @@ impl<M: StateMachine> Shard<M> {
 
     fn wakes_at(&self) -> Monotonic {
         let core = self.raft.poll_timeout().unwrap_or(Monotonic::FAR_FUTURE);
-        let waits = self.proposals.is_waiting() || self.reads.len() > 0 || !self.questions.is_empty();
+        let waits =
+            self.proposals.is_waiting() || self.reads.len() > 0 || !self.questions.is_empty();
         let mut at = core;
         if waits {
             at = at.min(self.sweep_at);

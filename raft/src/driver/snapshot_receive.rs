@@ -101,11 +101,7 @@ impl<M: StateMachine> Shard<M> {
 }
 
 /// Writes pieces until the last, or until the sender gave up: what arrived is kept for resuming.
-fn receive(
-    mut receiver: Box<dyn SnapshotReceiver>,
-    arriving: &Receiver<Piece>,
-    mailbox: &Mailbox,
-) {
+fn receive(mut receiver: Box<dyn SnapshotReceiver>, arriving: &Receiver<Piece>, mailbox: &Mailbox) {
     while let Ok((chunk, from, reply)) = arriving.recv() {
         let answer = take_piece(&mut *receiver, &chunk);
         let complete = matches!(answer, Ok(ChunkAnswer::Done));

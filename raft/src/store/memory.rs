@@ -2,8 +2,8 @@
 
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
-use crate::{Block, GroupId, HardState, LogId, LogIndex, SnapshotMeta, StoreId, TermRun};
 use crate::sync::lock;
+use crate::{Block, GroupId, HardState, LogId, LogIndex, SnapshotMeta, StoreId, TermRun};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 

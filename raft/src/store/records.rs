@@ -46,7 +46,8 @@ impl Meta {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged { what: format!("meta record: {what}").into() };
+        let damaged =
+            |what: &str| StoreError::Damaged { what: format!("meta record: {what}").into() };
         let record: &[u8; META_LEN] = bytes
             .try_into()
             .map_err(|_| damaged(&format!("expected {META_LEN} bytes, found {}", bytes.len())))?;

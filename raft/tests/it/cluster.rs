@@ -1,8 +1,8 @@
 //! Whole nodes in one process, over the memory transport.
 
 use quorate_raft::{
-    Batch, BusyWhy, Config, LogIndex, MemoryLog, MemorySnapshots, Node, Outcome, ProposeError, Read,
-    Replies, Role, SnapshotSource, StateMachine,
+    Batch, BusyWhy, Config, LogIndex, MemoryLog, MemorySnapshots, Node, Outcome, ProposeError,
+    Read, Replies, Role, SnapshotSource, StateMachine,
 };
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,

@@ -1,8 +1,8 @@
 //! What every log store must do, run over the one in memory and the one on disk.
 
 use quorate_raft::{
-    AppendRequest, Block, Completion, EntryBody, GroupId, HardState, Limits, LogId, LogIndex, LogStore,
-    Membership, MemoryLog, Owner, Proposal, SnapshotMeta, StoreError, Term, WalLog,
+    AppendRequest, Block, Completion, EntryBody, GroupId, HardState, Limits, LogId, LogIndex,
+    LogStore, Membership, MemoryLog, Owner, Proposal, SnapshotMeta, StoreError, Term, WalLog,
 };
 use quorate_transport::{ClusterId, NodeId};
 use quorate_wal::{Config, Wal, vfs::MemVfs};
@@ -227,7 +227,10 @@ fn h37_power_cuts_lose_nothing_that_was_answered() {
         let mut store = after.open();
         let log = store.open(GROUP, owner()).unwrap();
         let found = ids(&log.blocks, 1);
-        assert!(found.starts_with(&answered), "seed {seed}: {answered:?} answered, {found:?} found");
+        assert!(
+            found.starts_with(&answered),
+            "seed {seed}: {answered:?} answered, {found:?} found"
+        );
         assert!(log.hard.term >= log.last.term, "seed {seed}: blocks ahead of the hard state");
     }
     assert!(interrupted > 30, "the power went in {interrupted} of 60 runs");

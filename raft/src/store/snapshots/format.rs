@@ -1,9 +1,9 @@
 //! The snapshot file: header with the mark, the state in chunks, a trailer that proves it whole.
 
 use super::SnapshotFile;
+use crate::SnapshotMeta;
 use crate::machine::SnapshotSource;
 use crate::store::records::{decode_mark, encode_mark};
-use crate::SnapshotMeta;
 use bytes::{Buf as _, BufMut as _};
 use std::io::{self, Read, Write};
 

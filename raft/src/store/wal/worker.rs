@@ -4,9 +4,9 @@
 use crate::error::StoreError;
 use crate::store::Completion;
 use quorate_wal::{Ack, AppendError, Batch, InDoubt, ReadError, Staged, Wal, WriteError};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 

@@ -94,7 +94,9 @@ impl Observer {
             None => {}
         }
         match self.committed.iter().find(|(id, _)| !holds(*id)) {
-            Some((id, _)) => Err(format!("leader {node} of term {term} lacks committed entry {id}")),
+            Some((id, _)) => {
+                Err(format!("leader {node} of term {term} lacks committed entry {id}"))
+            }
             None => Ok(true),
         }
     }
@@ -131,8 +133,8 @@ impl Observer {
         to: NodeId,
         disk: &Durable,
     ) -> Checked {
-        let durable = disk.hard.term > term
-            || (disk.hard.term == term && disk.hard.vote == Some(to));
+        let durable =
+            disk.hard.term > term || (disk.hard.term == term && disk.hard.vote == Some(to));
         if !durable {
             return Err(format!("node {voter} voted in term {term} before that was durable"));
         }

@@ -6,9 +6,9 @@ use super::faults::{Draw, Plan};
 use bytes::{Bytes, BytesMut};
 use quorate_clocks::Monotonic;
 use quorate_raft::{
-    Append, AppendToken, Apply, Body, Config, EntryBody, Envelope, GroupId, LoadId, LogId, LogIndex,
-    Membership, Message, Output, Proposal, Proposed, Raft, ReadId, Role, SnapshotMeta, StepError,
-    StoreError, Term, wire,
+    Append, AppendToken, Apply, Body, Config, EntryBody, Envelope, GroupId, LoadId, LogId,
+    LogIndex, Membership, Message, Output, Proposal, Proposed, Raft, ReadId, Role, SnapshotMeta,
+    StepError, StoreError, Term, wire,
 };
 use quorate_transport::NodeId;
 use std::cmp::Reverse;
@@ -155,7 +155,8 @@ impl World {
                 return Err(format!("no end after {STEPS_MAX} steps"));
             }
             let event_at = self.events.peek().map_or(Monotonic::FAR_FUTURE, |Reverse((at, _))| *at);
-            let timers = self.nodes.iter().enumerate().filter_map(|(i, n)| Some((n.wakes_at()?, i)));
+            let timers =
+                self.nodes.iter().enumerate().filter_map(|(i, n)| Some((n.wakes_at()?, i)));
             let (timer_at, i) = timers.min().unwrap_or((Monotonic::FAR_FUTURE, 0));
             let at = event_at.min(timer_at);
             if at > end {
@@ -205,7 +206,8 @@ impl World {
         let (now, config) = (self.now, self.config.clone());
         let node = &mut self.nodes[i];
         let boot = node.disk.boot(node.id, GROUP, &self.members);
-        node.state = node.disk.durable.snapshot.as_ref().map(|(_, s)| s.clone()).unwrap_or_default();
+        node.state =
+            node.disk.durable.snapshot.as_ref().map(|(_, s)| s.clone()).unwrap_or_default();
         node.commit = boot.hard.commit;
         node.last = boot.last;
         node.raft = Some(Raft::new(config, boot, now, seed).expect("the disk holds a legal log"));
@@ -369,7 +371,10 @@ impl World {
                 return Err(format!("node {} applies {} instead of {expected}", node.id, entry.id));
             }
             if !node.disk.durable.holds(entry.id) {
-                return Err(format!("node {} applies {} before its disk has it", node.id, entry.id));
+                return Err(format!(
+                    "node {} applies {} before its disk has it",
+                    node.id, entry.id
+                ));
             }
             node.state.push((entry.id, entry.data.to_vec()));
             if let Some(term) = node.waiting.remove(&entry.id.index) {
@@ -414,8 +419,10 @@ impl World {
         let node = &mut self.nodes[i];
         let log = &node.disk.durable;
         let gone = from <= log.start.index;
-        let blocks = log.blocks.iter().filter(|b| b.last().index >= from).take(3).cloned().collect();
-        let result = if gone { Err(StoreError::Compacted { to: log.start.index }) } else { Ok(blocks) };
+        let blocks =
+            log.blocks.iter().filter(|b| b.last().index >= from).take(3).cloned().collect();
+        let result =
+            if gone { Err(StoreError::Compacted { to: log.start.index }) } else { Ok(blocks) };
         if let Some(raft) = &mut node.raft {
             raft.loaded(self.now, id, result);
         }
@@ -568,7 +575,8 @@ impl World {
             7..9 => self.read(i),
             _ => {
                 let now = self.now;
-                if let Some(raft) = self.nodes[i].raft.as_mut().filter(|_| now.as_nanos() % 3 == 0) {
+                if let Some(raft) = self.nodes[i].raft.as_mut().filter(|_| now.as_nanos() % 3 == 0)
+                {
                     let _not_the_leader = raft.transfer(now, None);
                 }
                 self.after(i)
@@ -718,7 +726,8 @@ impl World {
         }
         for node in &self.nodes {
             if node.state != self.observer.committed {
-                let all: Vec<_> = self.nodes.iter().map(|n| n.raft.as_ref().map(Raft::status)).collect();
+                let all: Vec<_> =
+                    self.nodes.iter().map(|n| n.raft.as_ref().map(Raft::status)).collect();
                 return Err(format!("node {} did not catch up: {all:?}", node.id));
             }
         }
