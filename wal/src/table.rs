@@ -315,7 +315,7 @@ impl Table {
         }
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(debug_assertions)]
     pub(crate) fn check_invariants(&self) {
         for s in self.streams.values() {
             debug_assert!(s.low <= s.next, "low {} above next {}", s.low, s.next);
