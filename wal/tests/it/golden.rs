@@ -47,6 +47,7 @@ pub(crate) fn crc(bytes: &[u8]) -> u32 {
 #[derive(Clone, Copy, Default)]
 struct Head {
     kind: u8,
+    flags: u8,
     records: u16,
     durable_off: u32,
     first_lsn: u64,
@@ -60,6 +61,7 @@ fn frame(file: &mut [u8], at: &mut usize, (salt, seq): (u64, u64), head: Head, l
     padded.resize(load.len().next_multiple_of(8), 0);
     let mut h = vec![0; 40];
     h[4] = head.kind;
+    h[5] = head.flags;
     put(&mut h, 6, &head.records.to_le_bytes());
     put(&mut h, 8, &(load.len() as u32).to_le_bytes());
     put(&mut h, 12, &head.durable_off.to_le_bytes());
@@ -99,6 +101,15 @@ fn manifest(uuid: u128) -> Vec<u8> {
 
 /// A whole log of one segment and one Data frame, built by hand; also the segment's bytes.
 pub(crate) fn log_with_payload(payload: &[u8], lsns: u32) -> (MemVfs, Vec<u8>) {
+    log(payload, lsns, 0)
+}
+
+/// The same with flags in the Data frame.
+pub(crate) fn log_with_flags(flags: u8) -> (MemVfs, Vec<u8>) {
+    log(&[1, 0], 1, flags)
+}
+
+fn log(payload: &[u8], lsns: u32, flags: u8) -> (MemVfs, Vec<u8>) {
     let (uuid, salt, seq) = (0x0123_4567_89ab_cdef_0011_2233_4455_6677, 0x1122_3344_5566_7788, 1);
     let mut file = header_page(uuid, seq, salt, 16 << 10);
     file.resize(16 << 10, 0);
@@ -108,10 +119,10 @@ pub(crate) fn log_with_payload(payload: &[u8], lsns: u32) -> (MemVfs, Vec<u8>) {
     let life = (salt, seq);
     let head = Head { kind: 2, durable_off: 4096, first_lsn: 1, ..Head::default() };
     let chain = frame(&mut file, &mut at, life, head, &link);
-    let head = Head { kind: 1, records: 1, lsns, chain, ..head };
+    let head = Head { kind: 1, records: 1, lsns, chain, flags, ..head };
     let chain = frame(&mut file, &mut at, life, head, payload);
     let head =
-        Head { kind: 3, durable_off: 4096, first_lsn: 1 + u64::from(lsns), lsns: 0, records: 0, chain };
+        Head { kind: 3, durable_off: 4096, first_lsn: 1 + u64::from(lsns), chain, ..Head::default() };
     frame(&mut file, &mut at, life, head, &[]);
     let disk = MemVfs::new();
     disk.create_dir_all(dir()).unwrap();
