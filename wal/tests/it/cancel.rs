@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -19,16 +19,56 @@ use crate::sync_errors::guarded;
 pub(crate) struct Panicking {
     disk: MemVfs,
     pub(crate) armed: Arc<AtomicBool>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+/// Holds `sync_data` back while closed; then it fails.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn close(&self) {
+        self.state.lock().unwrap().0 = true;
+    }
+
+    /// Waits until a sync stands before the gate.
+    pub(crate) fn reached(&self) {
+        let mut state = self.state.lock().unwrap();
+        while !state.1 {
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.lock().unwrap().0 = false;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if !state.0 {
+            return Ok(());
+        }
+        state.1 = true;
+        self.changed.notify_all();
+        while state.0 {
+            state = self.changed.wait(state).unwrap();
+        }
+        Err(io::Error::other("planted"))
+    }
 }
 
 impl Panicking {
     pub(crate) fn new(disk: MemVfs) -> Self {
-        Self { disk, armed: Arc::new(AtomicBool::new(false)) }
+        Self { disk, armed: Arc::new(AtomicBool::new(false)), gate: Arc::default() }
     }
 }
 
 #[derive(Debug)]
-struct PanickingFile(Arc<dyn VfsFile>, Arc<AtomicBool>);
+struct PanickingFile(Arc<dyn VfsFile>, Arc<AtomicBool>, Arc<Gate>);
 
 impl Vfs for Panicking {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -38,7 +78,8 @@ impl Vfs for Panicking {
         self.disk.list(dir)
     }
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(Arc::new(PanickingFile(self.disk.open(path, mode)?, self.armed.clone())))
+        let file = self.disk.open(path, mode)?;
+        Ok(Arc::new(PanickingFile(file, self.armed.clone(), self.gate.clone())))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)
@@ -69,6 +110,7 @@ impl VfsFile for PanickingFile {
     }
     fn sync_data(&self) -> io::Result<()> {
         assert!(!self.1.load(Ordering::SeqCst), "planted");
+        self.2.pass()?;
         self.0.sync_data()
     }
     fn sync_all(&self) -> io::Result<()> {

@@ -12,7 +12,7 @@ const BUGS: [(&str, &str); 9] = [
     ("durable_off_written", "crash::explorer"),
     ("no_sync_at_roll", "hazards::h22"),
     ("no_dir_sync", "hazards::h19"),
-    ("slots_not_alternated", "hazards::h31"),
+    ("slots_not_alternated", "hazards_more::h45"),
     ("retry_failed_sync", "sync_errors::h17"),
     ("evidence_ignored", "hazards::h01"),
     ("salt_left_out", "hazards::h05"),

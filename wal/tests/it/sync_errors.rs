@@ -1,15 +1,20 @@
 //! Failing writes and syncs at every call site of a script: the log stops, everybody gets an
 //! answer, and what was acknowledged is there afterwards (G7, H10, H17, H18).
 
+use std::future::Future;
 use std::io::ErrorKind;
-use std::sync::mpsc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use quorate_wal::vfs::{FsyncFailure, MemVfs, OpKind};
-use quorate_wal::{Batch, Wal, WriteError};
+use quorate_wal::{Ack, Batch, Lsn, Wal, WriteError};
 
+use crate::cancel::Panicking;
 use crate::crash::{History, Script, Seen, check};
-use crate::rig::{Rng, block_on, open_with, records, small};
+use crate::rig::{Rng, block_on, dir, open_with, records, small};
 
 /// Runs `work` on another thread; a hang is a failure, not a wait for ever.
 pub(crate) fn guarded<T: Send + 'static>(
@@ -38,7 +43,7 @@ fn stays_stopped(wal: &Wal) {
         assert!(wal.append_blocking(b"late").is_err(), "sticky");
         assert!(block_on(wal.append(b"late")).is_err(), "sticky");
         assert!(matches!(wal.sync(), Err(WriteError::Poisoned(_))), "sticky");
-        assert!(wal.wait_durable(quorate_wal::Lsn::new(1 << 40)).is_err(), "answered");
+        assert!(wal.wait_durable(Lsn::new(1 << 40)).is_err(), "answered");
     }
     assert_eq!(wal.marks().durable, durable, "durable does not move");
     wal.wait_durable(durable).unwrap();
@@ -110,7 +115,7 @@ fn h17_a_failed_sync_is_never_retried_into_an_ok() {
         disk.fsync_failure(model);
         let (wal, _) = open_with(&disk, small()).unwrap();
         wal.append_blocking(b"kept").unwrap();
-        let staged = wal.stage(&records(&[b"?"]), quorate_wal::Ack::Durable).unwrap();
+        let staged = wal.stage(&records(&[b"?"]), Ack::Durable).unwrap();
         disk.fail_nth(OpKind::SyncData, 1, ErrorKind::Other);
         let syncs = disk.count(OpKind::SyncData);
         let doubt = staged.wait().unwrap_err();
@@ -126,23 +131,72 @@ fn h17_a_failed_sync_is_never_retried_into_an_ok() {
 #[test]
 fn h18_every_waiter_is_answered_when_the_log_stops() {
     guarded("waiters", || {
-        let disk = MemVfs::new();
-        let (wal, _) = open_with(&disk, small()).unwrap();
+        let vfs = Panicking::new(MemVfs::new());
+        let gate = vfs.gate.clone();
+        let config = small().build().unwrap();
+        let (wal, _) = Wal::open_on(Arc::new(vfs), dir(), config, None).unwrap();
         wal.append_blocking(b"kept").unwrap();
-        disk.fail_nth(OpKind::Write, 1, ErrorKind::Other);
-        let staged: Vec<_> = (0..10)
-            .map(|_| wal.stage(&records(&[b"?"]), quorate_wal::Ack::Durable).unwrap())
-            .collect();
-        let durable = wal.durable(quorate_wal::Lsn::new(5));
-        let waiting = {
+        gate.close();
+        let blocking = |record: &'static [u8]| {
             let wal = wal.clone();
-            std::thread::spawn(move || wal.wait_durable(quorate_wal::Lsn::new(9)))
+            std::thread::spawn(move || wal.append_blocking(record))
         };
-        for staged in staged {
-            drop(block_on(staged).unwrap_err());
+        let leader = blocking(b"leads");
+        gate.reached();
+        // A commit is held before its sync: whoever comes now waits.
+        let parked = [blocking(b"waits"), blocking(b"waits too")];
+        let mut tasks: Vec<Pin<Box<dyn Future<Output = bool> + Send>>> = Vec::new();
+        for ack in [Ack::Durable, Ack::Written] {
+            let staged = wal.stage(&records(&[b"?"]), ack).unwrap();
+            tasks.push(Box::pin(async move { staged.await.is_err() }));
         }
-        block_on(durable).unwrap_err();
-        waiting.join().unwrap().unwrap_err();
-        drop(block_on(wal.clone().shutdown()).unwrap_err());
+        let later = wal.clone();
+        tasks.push(Box::pin(async move { later.durable(Lsn::new(99)).await.is_err() }));
+        let waiting: Vec<_> = tasks.into_iter().map(Waiting::new).collect();
+        let lsn_waiter = {
+            let wal = wal.clone();
+            std::thread::spawn(move || wal.wait_durable(Lsn::new(99)))
+        };
+        gate.open();
+        assert!(leader.join().unwrap().is_err());
+        for parked in parked {
+            assert!(parked.join().unwrap().is_err());
+        }
+        assert!(lsn_waiter.join().unwrap().is_err());
+        for waiting in waiting {
+            waiting.finish();
+        }
+        assert!(block_on(wal.clone().shutdown()).is_err());
     });
+}
+
+/// A future that was polled once, and is polled again only when it was woken.
+struct Waiting {
+    task: Pin<Box<dyn Future<Output = bool> + Send>>,
+    woken: Arc<Woken>,
+}
+
+struct Woken(std::thread::Thread, AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.1.store(true, Ordering::SeqCst);
+        self.0.unpark();
+    }
+}
+
+impl Waiting {
+    fn new(mut task: Pin<Box<dyn Future<Output = bool> + Send>>) -> Self {
+        let woken = Arc::new(Woken(std::thread::current(), AtomicBool::new(false)));
+        let waker = woken.clone().into();
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        Self { task, woken }
+    }
+
+    fn finish(mut self) {
+        while !self.woken.1.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        assert!(block_on(self.task.as_mut()), "answered with an error");
+    }
 }
