@@ -141,22 +141,31 @@ impl Threads {
             .map(|_| {
                 let (wal, barrier, count) = (wal.clone(), barrier.clone(), count.clone());
                 let (stop, end) = (stop.clone(), end.clone());
-                std::thread::spawn(move || {
-                    loop {
-                        barrier.wait();
-                        if end.load(Ordering::SeqCst) {
-                            return;
-                        }
-                        while !stop.load(Ordering::Relaxed) {
-                            wal.append_blocking(&RECORD).unwrap();
-                            count.fetch_add(1, Ordering::Relaxed);
-                        }
-                        barrier.wait();
-                    }
-                })
+                std::thread::spawn(move || write_turns(&wal, &barrier, &stop, &end, &count))
             })
             .collect();
         Self { barrier, stop, count, end, handles, wal }
+    }
+}
+
+/// One turn after the other, each between two openings of the barrier.
+fn write_turns(
+    wal: &Wal,
+    barrier: &Barrier,
+    stop: &AtomicBool,
+    end: &AtomicBool,
+    count: &AtomicU64,
+) {
+    loop {
+        barrier.wait();
+        if end.load(Ordering::SeqCst) {
+            return;
+        }
+        while !stop.load(Ordering::Relaxed) {
+            wal.append_blocking(&RECORD).unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        barrier.wait();
     }
 }
 

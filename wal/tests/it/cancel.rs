@@ -4,8 +4,8 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use quorate_wal::vfs::{DirItem, MemVfs, OpenMode, Vfs, VfsFile, VfsLock};
@@ -183,13 +183,7 @@ fn many_tasks_and_threads_share_groups() {
                 let wal = wal.clone();
                 std::thread::spawn(move || {
                     for i in 0..200_u8 {
-                        let lsn = if t % 2 == 0 {
-                            wal.append_blocking(&[t, i]).unwrap()
-                        } else {
-                            block_on(wal.append(&[t, i])).unwrap()
-                        };
-                        assert!(wal.marks().durable >= lsn);
-                        assert_eq!(wal.get(lsn).unwrap()[..], [t, i]);
+                        append_and_read(&wal, [t, i], t % 2 == 0);
                     }
                 })
             })
@@ -201,4 +195,14 @@ fn many_tasks_and_threads_share_groups() {
         drop(wal);
         assert_eq!(open(&disk).1.durable, Lsn::new(1600));
     });
+}
+
+fn append_and_read(wal: &quorate_wal::Wal, record: [u8; 2], blocking: bool) {
+    let lsn = if blocking {
+        wal.append_blocking(&record).unwrap()
+    } else {
+        block_on(wal.append(&record)).unwrap()
+    };
+    assert!(wal.marks().durable >= lsn);
+    assert_eq!(wal.get(lsn).unwrap()[..], record);
 }

@@ -3,7 +3,7 @@
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{
     Ack, Batch, DamageKind, Evidence, Health, Lsn, LsnSpan, OpenError, ReadBound, ReadError,
-    RecoveryReport, Recovery, Slot, Tail, Wal,
+    Recovery, RecoveryReport, Slot, Tail, Wal,
 };
 
 use crate::rig::{Rng, dir, group, open, open_with, records, segments, small};

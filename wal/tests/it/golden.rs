@@ -121,8 +121,13 @@ fn log(payload: &[u8], lsns: u32, flags: u8) -> (MemVfs, Vec<u8>) {
     let chain = frame(&mut file, &mut at, life, head, &link);
     let head = Head { kind: 1, records: 1, lsns, chain, flags, ..head };
     let chain = frame(&mut file, &mut at, life, head, payload);
-    let head =
-        Head { kind: 3, durable_off: 4096, first_lsn: 1 + u64::from(lsns), chain, ..Head::default() };
+    let head = Head {
+        kind: 3,
+        durable_off: 4096,
+        first_lsn: 1 + u64::from(lsns),
+        chain,
+        ..Head::default()
+    };
     frame(&mut file, &mut at, life, head, &[]);
     let disk = MemVfs::new();
     disk.create_dir_all(dir()).unwrap();
@@ -155,13 +160,41 @@ fn a_hand_made_log_opens_clean() {
     // The vector `frame-data` of FORMAT.md: the Data frame at 4184 and the End frame behind it.
     assert_eq!(
         hex(&bytes[4184..4184 + 48]),
-        "72774c91010001000700000000100000010000000000000001000000cd889d9cc9de8e9e00000000010568656c6c6f00",
+        concat!(
+            "72774c91010001000700000000100000010000000000000001000000cd889d9cc9de8e9e00000000",
+            "010568656c6c6f00"
+        ),
     );
-    assert_eq!(hex(&bytes[4232..4272]), "c6a33e1d0300000000000000001000000200000000000000000000000000000072774c9100000000");
-    assert_eq!(hex(&bytes[4096..4184]), "c9de8e9e0200000030000000001000000100000000000000000000000422e05c0000000000000000000000000000000000000000000000000000000000000000000000000000000001000000000000000000000000000000");
-    assert_eq!(hex(&bytes[..96]), "5157414c0d0a1a0a01000100001000007766554433221100efcdab8967452301010000000000000088776655443322110040000000000000000000000000000000000000000000000000000000000000000000000000000000000000a9f78fa0");
+    assert_eq!(
+        hex(&bytes[4232..4272]),
+        "c6a33e1d0300000000000000001000000200000000000000000000000000000072774c9100000000"
+    );
+    assert_eq!(
+        hex(&bytes[4096..4184]),
+        concat!(
+            "c9de8e9e0200000030000000001000000100000000000000000000000422e05c0000000000000000",
+            "00000000000000000000000000000000000000000000000000000000000000000100000000000000",
+            "0000000000000000"
+        )
+    );
+    assert_eq!(
+        hex(&bytes[..96]),
+        concat!(
+            "5157414c0d0a1a0a01000100001000007766554433221100efcdab89674523010100000000000000",
+            "88776655443322110040000000000000000000000000000000000000000000000000000000000000",
+            "000000000000000000000000a9f78fa0"
+        )
+    );
     let slot = disk.contents(&dir().join("MANIFEST")).unwrap()[..128].to_vec();
-    assert_eq!(hex(&slot), "5157414c4d414e31010000000000000002000000000000007766554433221100efcdab89674523010100000000000000010000000000000000000000000000000000000000000000000000000000000000000000000000000100000000000000000000000000000000000000000000000000000000000000000000003cfb0c78");
+    assert_eq!(
+        hex(&slot),
+        concat!(
+            "5157414c4d414e31010000000000000002000000000000007766554433221100efcdab8967452301",
+            "01000000000000000100000000000000000000000000000000000000000000000000000000000000",
+            "00000000000000000100000000000000000000000000000000000000000000000000000000000000",
+            "000000003cfb0c78"
+        )
+    );
     let (wal, report) = open(&disk);
     assert_eq!((report.tail, report.repaired, report.created), (Tail::Clean, 0, false));
     assert_eq!(&wal.get(Lsn::new(1)).unwrap()[..], b"hello");
@@ -191,7 +224,11 @@ fn record_vectors() {
         ("data", payload_of(|b| drop(b.record(b"abc"))), "0103616263"),
         ("data, empty", payload_of(|b| drop(b.record(b""))), "0100"),
         ("extend", payload_of(|b| drop(b.extend(g, 7, 2, 5, b"xy"))), "020001ac02000702050278 79"),
-        ("replace", payload_of(|b| drop(b.replace(g, 7, 2, 5, b"xy"))), "020101ac020007020502 7879"),
+        (
+            "replace",
+            payload_of(|b| drop(b.replace(g, 7, 2, 5, b"xy"))),
+            "020101ac020007020502 7879",
+        ),
         ("meta", payload_of(|b| drop(b.meta(g, slot, b"m"))), "030001ac020003016d"),
         (
             "meta, drop",

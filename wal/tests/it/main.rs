@@ -1,5 +1,14 @@
 //! The one integration binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    reason = "tests stop at the first surprise, print what they saw, and know their numbers"
+)]
+
 mod rig;
 
 mod bad_input;

@@ -96,8 +96,7 @@ fn every_write_and_sync_may_fail() {
         ] {
             for nth in 1..=30 {
                 let what = format!("{model:?} {kind:?} {nth}");
-                let outcome =
-                    guarded(&what, move || one_site(kind, nth, model, ErrorKind::Other));
+                let outcome = guarded(&what, move || one_site(kind, nth, model, ErrorKind::Other));
                 let Some(stopped) = outcome else { break };
                 sites += 1;
                 stops += stopped;
