@@ -6,7 +6,7 @@ use std::path::Path;
 use quorate_wal::{Config, Lsn, ReadBound, Wal};
 
 /// Writes three records and reads them back from a second life of the log.
-pub fn run(dir: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+pub(crate) fn run(dir: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let config = Config::embedded().build()?;
     let (wal, report) = Wal::open(dir, config.clone())?;
     assert!(report.created);

@@ -10,7 +10,7 @@ const WRITERS: u64 = 64;
 const APPENDS: u64 = 50;
 
 /// How many records were appended durably, and in how many groups.
-pub fn run(dir: &Path) -> Result<(u64, u64), Box<dyn Error>> {
+pub(crate) fn run(dir: &Path) -> Result<(u64, u64), Box<dyn Error>> {
     let (wal, _) = Wal::open(dir, Config::embedded().build()?)?;
     thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)

@@ -6,7 +6,7 @@ use std::path::Path;
 use quorate_wal::{Ack, Batch, Config, Slot, StreamId, Tail, Wal};
 
 /// Writes the log of group 1 and reads it back as a restarted node would.
-pub fn run(dir: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+pub(crate) fn run(dir: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let config = Config::embedded().build()?;
     let group = StreamId::new(1, 1);
     let vote = Slot::new(0).ok_or("slots are 0 to 15")?;

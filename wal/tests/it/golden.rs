@@ -8,7 +8,7 @@ use quorate_wal::{Batch, Lsn, Slot, Tail};
 
 use crate::rig::{dir, group, open, segments};
 
-fn put(out: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     out[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
@@ -221,21 +221,55 @@ fn record_vectors() {
     let g = group(300);
     let slot = Slot::new(3).unwrap();
     let cases = [
-        ("data", payload_of(|b| drop(b.record(b"abc"))), "0103616263"),
-        ("data, empty", payload_of(|b| drop(b.record(b""))), "0100"),
-        ("extend", payload_of(|b| drop(b.extend(g, 7, 2, 5, b"xy"))), "020001ac02000702050278 79"),
+        (
+            "data",
+            payload_of(|b| {
+                b.record(b"abc");
+            }),
+            "0103616263",
+        ),
+        (
+            "data, empty",
+            payload_of(|b| {
+                b.record(b"");
+            }),
+            "0100",
+        ),
+        (
+            "extend",
+            payload_of(|b| {
+                b.extend(g, 7, 2, 5, b"xy");
+            }),
+            "020001ac02000702050278 79",
+        ),
         (
             "replace",
-            payload_of(|b| drop(b.replace(g, 7, 2, 5, b"xy"))),
+            payload_of(|b| {
+                b.replace(g, 7, 2, 5, b"xy");
+            }),
             "020101ac020007020502 7879",
         ),
-        ("meta", payload_of(|b| drop(b.meta(g, slot, b"m"))), "030001ac020003016d"),
+        (
+            "meta",
+            payload_of(|b| {
+                b.meta(g, slot, b"m");
+            }),
+            "030001ac020003016d",
+        ),
         (
             "meta, drop",
-            payload_of(|b| drop(b.meta(g, slot, b"m").drop_stream(g))),
+            payload_of(|b| {
+                b.meta(g, slot, b"m").drop_stream(g);
+            }),
             "030001ac020003016d 0401ac0201",
         ),
-        ("keep", payload_of(|b| drop(b.keep_from(g, 128))), "1001ac028001"),
+        (
+            "keep",
+            payload_of(|b| {
+                b.keep_from(g, 128);
+            }),
+            "1001ac028001",
+        ),
     ];
     for (name, found, expected) in cases {
         assert_eq!(found, expected.replace(' ', ""), "{name}");

@@ -333,14 +333,14 @@ fn h22_the_old_segment_is_durable_before_a_frame_of_the_next_can_be() {
     let disk = MemVfs::new();
     let (wal, _) = open(&disk);
     // Never durable, across rolls: every state must be a prefix, none corrupt.
-    let mut seen = 0;
+    let mut seen = 0_u8;
     while wal.stats().rolls < 3 {
-        let staged = wal.stage(&records(&[&[seen as u8; 700]]), Ack::Written);
+        let staged = wal.stage(&records(&[&[seen; 700]]), Ack::Written);
         match staged {
             Ok(staged) => drop(staged.wait().unwrap()),
             Err(_) => std::thread::yield_now(),
         }
-        seen += 1;
+        seen = seen.wrapping_add(1);
         for seed in 0..4 {
             assert!(open(&disk.crash(seed)).1.damage.is_empty());
         }

@@ -188,8 +188,12 @@ fn h44_the_table_equals_its_replay_after_every_truncation() {
                 let first = bounds.start + rng.below(bounds.end - bounds.start);
                 batch.replace(g, first, 3, i, &[1; 60]);
             }
-            1 => drop(batch.keep_from(g, bounds.start + rng.below(4))),
-            _ => drop(batch.extend(g, bounds.end, 2, i, &[2; 90])),
+            1 => {
+                batch.keep_from(g, bounds.start + rng.below(4));
+            }
+            _ => {
+                batch.extend(g, bounds.end, 2, i, &[2; 90]);
+            }
         }
         wal.commit_blocking(&batch).unwrap();
         let state = disk.crash(i);
