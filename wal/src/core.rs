@@ -174,8 +174,9 @@ impl Core {
             (progress.take_ready(), progress.take_room())
         };
         progress.released = ready.len() as u64 + before;
-        let hand_over = progress.has_waiters();
-        progress.asked |= hand_over;
+        // Also what was asked for while this commit ran, by somebody who does not wait for it.
+        progress.asked |= progress.has_waiters();
+        let hand_over = progress.asked;
         drop(progress);
         if before > 0 {
             self.done.notify_all();

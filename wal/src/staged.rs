@@ -163,7 +163,7 @@ impl Reserve {
         loop {
             let epoch = self.core.progress.lock().room_epoch;
             match self.attempt() {
-                Err(WriteError::Busy { .. }) => {}
+                Err(WriteError::Busy { .. }) => self.core.chore(|c| c.prepare = true),
                 other => return other,
             }
             if self.core.staging.lock().staged() > 0 && self.core.lead_if_free() {

@@ -361,3 +361,6 @@ impl<'a> Judge<'a> {
 fn evidence_of(found: &Found) -> Evidence {
     Evidence::Frame { offset: found.offset, durable_off: found.header.durable_off }
 }
+
+#[cfg(test)]
+mod tests;

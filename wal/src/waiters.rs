@@ -87,14 +87,12 @@ impl Progress {
         key: Option<WaiterKey>,
         waker: &Waker,
     ) -> WaiterKey {
-        let id = key.map_or_else(
-            || {
-                self.next_id += 1;
-                self.next_id
-            },
-            |key| key.id,
-        );
+        self.next_id += 1;
+        let fresh = self.next_id;
         let (list, n) = self.list(goal);
+        // A caller without a key that polls again takes the place of its earlier registration.
+        let again = || list.range((n, 0)..=(n, u64::MAX)).find(|(_, w)| w.will_wake(waker));
+        let id = key.map_or_else(|| again().map_or(fresh, |(&(_, id), _)| id), |key| key.id);
         list.insert((n, id), waker.clone());
         WaiterKey { goal, id }
     }

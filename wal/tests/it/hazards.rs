@@ -420,7 +420,7 @@ fn h28_a_group_of_thousands_of_batches_is_one_write() {
     let stats = wal.stats();
     let one = records(&[b"r"]);
     for _ in 0..5000 {
-        drop(wal.stage(&one, Ack::Staged).unwrap().detach());
+        let _: Lsn = wal.stage(&one, Ack::Staged).unwrap().detach();
     }
     wal.append_blocking(b"last").unwrap();
     let now = wal.stats();

@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
     clippy::print_stderr,
     clippy::cast_possible_truncation,
     reason = "tests stop at the first surprise, print what they saw, and know their numbers"
