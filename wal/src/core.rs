@@ -18,7 +18,7 @@ use crate::plant::planted;
 use crate::segments::SegmentSet;
 use crate::staging::{Gate, Given, Staging};
 use crate::stats::{Counters, Stats, add};
-use crate::sync::{Lock, Signal};
+use crate::sync::{Lock, Parked, Signal};
 use crate::vfs::{Vfs, VfsLock};
 use crate::waiters::{Goal, Progress};
 
@@ -41,7 +41,7 @@ pub(crate) struct Core {
     pub(crate) uuid: u128,
     pub(crate) staging: Lock<Staging>,
     pub(crate) progress: Lock<Progress>,
-    /// Blocking callers wait here.
+    /// Blocking callers wait here for room.
     pub(crate) done: Signal,
     /// The commit thread waits here.
     pub(crate) work: Signal,
@@ -113,29 +113,32 @@ impl Core {
 
     /// Waits until `goal` is reached, leading commits meanwhile if nobody else does.
     pub(crate) fn wait(&self, goal: Goal) -> Result<(), Arc<Failure>> {
-        let mut progress = self.progress.lock();
         loop {
+            let mut progress = self.progress.lock();
             if progress.reached(goal) {
                 return Ok(());
             }
             if let Some(failure) = self.stopped(&progress) {
                 return Err(failure);
             }
-            let leads = !progress.leading && !matches!(goal, Goal::Lsn(_));
-            if leads {
+            let free = !progress.leading;
+            if free && !matches!(goal, Goal::Lsn(_)) {
                 progress.leading = true;
                 drop(progress);
-                self.lead();
-                progress = self.progress.lock();
+                self.lead(1);
                 continue;
             }
-            if matches!(goal, Goal::Lsn(_)) && !progress.leading {
+            if free {
+                // The number may not be staged yet: leading could turn in circles.
                 progress.asked = true;
                 self.work.notify_one();
             }
-            progress.parked += 1;
-            progress = self.done.wait(progress);
-            progress.parked -= 1;
+            let parked = Parked::mine();
+            progress.park(goal, &parked);
+            drop(progress);
+            if parked.park() {
+                return Ok(());
+            }
         }
     }
 
@@ -151,7 +154,8 @@ impl Core {
     }
 
     /// Commits one group. The caller has set `leading`; it is given up here in every case.
-    pub(crate) fn lead(&self) {
+    /// `own`: 1 if the caller waits for a batch of its own.
+    pub(crate) fn lead(&self, own: u64) {
         self.gather();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group()));
         let failure = match outcome {
@@ -167,24 +171,25 @@ impl Core {
         }
         let mut progress = self.progress.lock();
         progress.leading = false;
-        let before = progress.parked as u64;
-        let (ready, has_room) = if progress.failed.is_some() && !planted("waiter_forgotten") {
-            (progress.take_all(), Vec::new())
-        } else {
-            (progress.take_ready(), progress.take_room())
-        };
-        progress.released = ready.len() as u64 + before;
-        // Also what was asked for while this commit ran, by somebody who does not wait for it.
-        progress.asked |= progress.has_waiters();
+        let ready = progress.take_ready();
+        let has_room = progress.take_room();
+        progress.released = ready.len() as u64 + own;
+        // To a thread that is parked with a staged batch first, else to the commit thread; it
+        // also takes what was asked for meanwhile by somebody who does not wait for it.
+        let heir = progress.take_heir();
+        progress.asked |= heir.is_none() && progress.has_waiters();
         let hand_over = progress.asked;
         drop(progress);
-        if before > 0 {
-            self.done.notify_all();
+        if let Some(heir) = heir {
+            heir.look();
         }
         if hand_over {
             self.work.notify_one();
         }
-        wake(ready);
+        self.done.notify_all();
+        for waiter in ready {
+            waiter.done();
+        }
         wake(has_room);
     }
 
@@ -217,7 +222,9 @@ impl Core {
         let all = if planted("waiter_forgotten") { Vec::new() } else { progress.take_all() };
         drop(progress);
         self.done.notify_all();
-        wake(all);
+        for waiter in all {
+            waiter.look();
+        }
     }
 
     /// Leads if nobody else does; for threads that want something done, not for waiting.
@@ -228,7 +235,7 @@ impl Core {
         }
         progress.leading = true;
         drop(progress);
-        self.lead();
+        self.lead(0);
         true
     }
 

@@ -171,9 +171,7 @@ impl Reserve {
             }
             let mut progress = self.core.progress.lock();
             while progress.room_epoch == epoch && self.core.stopped(&progress).is_none() {
-                progress.parked += 1;
                 progress = self.core.done.wait(progress);
-                progress.parked -= 1;
             }
         }
     }
