@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::Core;
+use crate::driver;
 use crate::error::{FailedOp, Failure};
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind, Link};
@@ -31,6 +33,8 @@ pub(crate) struct Io {
     pub(crate) d: u32,
     /// Checksum of the last frame's header.
     pub(crate) chain: u32,
+    /// How long the last sync took.
+    pub(crate) sync_time: Duration,
     /// MANIFEST says that the log was closed cleanly.
     pub(crate) clean: bool,
     pub(crate) group: Group,
@@ -89,7 +93,9 @@ impl Core {
         let Some(file) = &io.file else { return Ok(()) };
         if self.config.sync {
             add(&self.counters.syncs, 1);
+            let start = driver::now();
             let mut outcome = file.sync_data();
+            io.sync_time = start.elapsed();
             if outcome.is_err() && planted("retry_failed_sync") {
                 outcome = file.sync_data();
             }
@@ -197,6 +203,7 @@ impl Core {
     fn publish(&self, io: &Io, group: &Group, synced: bool) {
         self.staging.lock().inflight = 0;
         let mut progress = self.progress.lock();
+        progress.sync_time = io.sync_time;
         progress.written_ticket = progress.written_ticket.max(group.ticket);
         progress.written_lsn = progress.written_lsn.max(group.last_lsn);
         let mut mark = None;

@@ -11,6 +11,7 @@ use std::task::Waker;
 use crate::batch::Op;
 use crate::commit::Io;
 use crate::config::Config;
+use crate::driver;
 use crate::error::{FailedOp, Failure, WriteError};
 use crate::lsn::{Ack, Marks as Positions};
 use crate::marks::Marks;
@@ -194,13 +195,22 @@ impl Core {
     }
 
     /// Those whom the last group released are about to stage again. Giving way to them while
-    /// their number grows makes one group of what would else be two alternating ones; a lone
-    /// writer finds its batch already here and loses nothing.
+    /// their number grows makes one group of what would else be two alternating ones, each
+    /// waiting for the other's sync. A lone writer finds its batch already here and loses
+    /// nothing; it never takes longer than a quarter of a sync, so that a device faster than
+    /// the processor is not kept waiting.
     fn gather(&self) {
-        let expected = self.progress.lock().released;
+        let (expected, limit) = {
+            let progress = self.progress.lock();
+            (progress.released, progress.sync_time / 4)
+        };
         let mut before = self.staging.lock().waiting();
+        if before >= expected {
+            return;
+        }
+        let start = driver::now();
         let mut idle = 0;
-        while before < expected && idle < 4 {
+        while before < expected && idle < 4 && start.elapsed() < limit {
             std::thread::yield_now();
             let now = self.staging.lock().waiting();
             idle = if now > before { 0 } else { idle + 1 };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::error::Failure;
 use crate::sync::Parked;
@@ -76,6 +77,8 @@ pub(crate) struct Progress {
     pub(crate) durable_lsn: u64,
     pub(crate) written_lsn: u64,
     pub(crate) place: DurablePlace,
+    /// How long the last sync took.
+    pub(crate) sync_time: Duration,
     /// How many waiters the last group released: as many are expected to come back.
     pub(crate) released: u64,
     /// Room may have become free: generation of `room` wake-ups.
