@@ -66,6 +66,7 @@ pub(crate) fn assemble(
         io: Lock::new(io),
         segments: Lock::new(segments),
         marks: Lock::new(marks),
+        preparing: Lock::new(()),
         chores: Lock::new(Chores {
             prepare: true,
             reclaim: true,

@@ -1,7 +1,7 @@
 //! The shared state of an open log, and the hand-over of leadership among those who wait.
 //!
-//! Lock order: `io` → `staging` → `segments` → `progress`; `marks` is taken alone or before
-//! `segments`. Wakers are called with no lock held.
+//! Lock order: `preparing` → `io` → `staging` → `segments` → `progress`; `marks` is taken alone or
+//! before `segments`. Wakers are called with no lock held.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) io: Lock<Io>,
     pub(crate) segments: Lock<SegmentSet>,
     pub(crate) marks: Lock<Marks>,
+    /// Held while segments are prepared: two at a time would take the same number.
+    pub(crate) preparing: Lock<()>,
     pub(crate) chores: Lock<Chores>,
     /// The maintenance thread waits here.
     pub(crate) chores_due: Signal,
@@ -247,6 +249,12 @@ impl Core {
         drop(progress);
         self.lead(0);
         true
+    }
+
+    /// Whether anything staged waits for a group that can still come.
+    pub(crate) fn has_staged(&self) -> bool {
+        let staging = self.staging.lock();
+        staging.waiting() > 0 && !matches!(staging.gate, Gate::Poisoned(_))
     }
 
     /// Asks the commit thread to lead.

@@ -170,8 +170,9 @@ fn tend(core: &Core, chores: Chores, deadlines: &mut Deadlines) -> Result<(), Fa
         deadlines.flush = Some(time + core.config.flush_staged);
     }
     if due(deadlines.flush) {
-        deadlines.flush = None;
-        core.lead_if_free();
+        // If somebody else leads, that group may have been taken before these were staged.
+        let again = !core.lead_if_free() && core.has_staged();
+        deadlines.flush = again.then(|| time + core.config.flush_staged);
     }
     if chores.mark_now {
         core.mark()?;

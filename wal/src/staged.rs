@@ -247,9 +247,9 @@ impl Permit {
         let given = staging.stage(&batch.ops, &batch.data, batch.bytes(), ack);
         self.core.after_stage(&mut staging, &given, ack);
         drop(staging);
-        let staged = Staged::new(&self.core, &given?, ack);
+        // The batch may be smaller than the permit, or refused.
         self.core.room_changed();
-        Ok(staged)
+        Ok(Staged::new(&self.core, &given?, ack))
     }
 
     /// How many bytes are set aside.

@@ -26,6 +26,7 @@ impl Judge<'_> {
     pub(super) fn part(&mut self, part: Part, next: Option<&Part>) -> Result<(), Stopped> {
         match part {
             Part::Lost(seq, kind, evidence) => {
+                self.lost_segments += 1;
                 let damage = self.damage_at(seq, 0, kind, evidence);
                 self.begin_hole(damage);
                 Ok(())

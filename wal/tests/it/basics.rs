@@ -143,3 +143,34 @@ fn many_rounds_of_raft_traffic_keep_the_log_short() {
         assert_eq!(wal.stream(group(id)).meta(hard_state).unwrap(), &300_u64.to_le_bytes()[..]);
     }
 }
+
+#[test]
+fn a_log_may_be_reopened_with_segments_of_another_size() {
+    let disk = MemVfs::new();
+    let mut n = 0;
+    for kib in [16, 64, 32, 16] {
+        let config = crate::rig::small().segment_bytes(kib << 10);
+        let (wal, report) = crate::rig::open_with(&disk, config).unwrap();
+        assert_eq!(report.durable, Lsn::new(n));
+        for _ in 0..60 {
+            n += 1;
+            assert_eq!(wal.append_blocking(&n.to_le_bytes().repeat(100)).unwrap(), Lsn::new(n));
+        }
+        for lsn in 1..=n {
+            assert_eq!(wal.get(Lsn::new(lsn)).unwrap(), lsn.to_le_bytes().repeat(100));
+        }
+    }
+}
+
+#[test]
+fn shutdown_answers_who_waits_for_numbers_that_never_come() {
+    let (wal, _) = open(&MemVfs::new());
+    let other = wal.clone();
+    let waiting = std::thread::spawn(move || block_on(other.durable(Lsn::new(1000))));
+    while wal.stats().waiters == 0 {
+        std::thread::yield_now();
+    }
+    wal.shutdown().wait().unwrap();
+    let failure = waiting.join().unwrap().unwrap_err();
+    assert_eq!(failure.op, quorate_wal::FailedOp::Closed);
+}
