@@ -32,20 +32,28 @@
 //! What each `Ok` means: `append`, `commit` and `Staged` at [`Ack::Durable`]: synced; at
 //! [`Ack::Written`]: handed to the system, survives the process; at [`Ack::Staged`]: in memory.
 //!
-//! | property | condition | shown by (`tests/it`) |
-//! |---|---|---|
-//! | A durable record is there after any crash, with its number | sync is not off | `crash` |
-//! | Prefix: nothing recovered has an unrecovered record before it, unless named | | `crash`, `damage` |
-//! | A batch is recovered whole or not at all | | `crash` |
-//! | An acknowledged record is readable, or named as lost, or covered by [`Tail::Unverifiable`] | any single damage to one file | `damage` |
-//! | A crash alone is never reported as corruption | no rot | `crash` |
-//! | What one recovery discarded never comes back; nothing is invented | | `crash`, `damage`, `h04` |
-//! | After the first failed write or sync nothing more is acknowledged; no call hangs | | `sync_errors` |
-//! | A [`WriteError`] left nothing behind; an error after staging is [`InDoubt`] | | `bad_input`, `sync_errors` |
-//! | Recovery changes no byte of a segment; opening twice gives one answer | | `crash` |
-//! | On a full disk open, reads and truncation work, nothing is lost | the file system overwrites in place | `full_disk` |
-//! | A segment is deleted only when nothing live needs it and that fact is durable | | `h45`, `h47`, `h51` |
-//! | [`Health::Intact`] proves that a stream lost nothing | | `damage` |
+//! Each property, its condition, and the suite in `tests/it` that shows it:
+//! - A durable record is there after any crash, with its number, if sync is not off: `crash`.
+//! - Nothing recovered has an unrecovered record before it, unless that is named: `crash`,
+//!   `damage`.
+//! - A batch is recovered whole or not at all: `crash`.
+//! - After any single damage to one file an acknowledged record is readable, or named as lost,
+//!   or covered by [`Tail::Unverifiable`]: `damage`.
+//! - A crash alone, without rot, is never reported as corruption: `crash`.
+//! - What one recovery discarded never comes back; nothing is invented: `crash`, `damage`, `h04`.
+//! - After the first failed write or sync nothing more is acknowledged, and no call hangs:
+//!   `sync_errors`.
+//! - A [`WriteError`] left nothing behind; an error after staging is [`InDoubt`]: `bad_input`,
+//!   `sync_errors`.
+//! - Recovery changes no byte of a segment; opening twice gives one answer: `crash`.
+//! - On a full disk open, reads and truncation work and nothing is lost, where the file system
+//!   overwrites in place: `full_disk`.
+//! - A segment is deleted only when nothing live needs it and that is durable: `h45`, `h47`,
+//!   `h51`.
+//! - [`Health::Intact`] proves that a stream lost nothing: `damage`.
+//!
+//! What is not claimed: the numbers of an unverifiable tail are given out again, and a log that
+//! was copied while it was open may look damaged.
 //!
 //! # Limits
 //! Numbers below 2^63; 65,536 segments of 16 KiB to 1 GiB; 65,535 operations in a batch;

@@ -94,11 +94,12 @@ proptest! {
         let bytes = &data[..];
         let (at, replace, carried) = (0, true, false);
         let slot = Slot::new(3).unwrap();
+        let entries = Entries { replace, carried, stream, back, first, count, tag, bytes };
         let pairs = [
             (Op::Record { at, len }, Record::Data { bytes }),
             (
                 Op::Entries(EntriesOp { stream, replace, first, count, tag, at, len }),
-                Record::Entries(Entries { replace, carried, stream, back, first, count, tag, bytes }),
+                Record::Entries(entries),
             ),
             (
                 Op::Meta { stream, slot, at, len },
