@@ -22,7 +22,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use quorate_wal::{Config, Wal};
+use quorate_wal::{Batch, Config, Slot, StreamId, Wal};
 
 const RECORD: [u8; 256] = [7; 256];
 const ROUNDS: usize = 12;
@@ -271,6 +271,43 @@ impl Drop for Tasks {
     }
 }
 
+/// What a store of many Raft groups does in one turn of its loop: a block and the hard state of
+/// every group, in one batch. Older entries are given up now and then.
+struct Groups {
+    wal: Wal,
+    batch: Batch,
+    next: u64,
+}
+
+const GROUPS: u64 = 64;
+
+impl Lane for Groups {
+    fn name(&self) -> &'static str {
+        "batch of 64 groups: block of 256 B and 128 B of metadata each"
+    }
+
+    fn turn(&mut self) -> f64 {
+        let slot = Slot::new(0).unwrap();
+        let start = Instant::now();
+        let mut n = 0;
+        while start.elapsed() < TURN {
+            self.batch.clear();
+            for id in 1..=GROUPS {
+                let group = StreamId::new(1, id);
+                self.batch.extend(group, self.next, 1, 1, &RECORD);
+                self.batch.meta(group, slot, &RECORD[..128]);
+                if self.next.is_multiple_of(1000) {
+                    self.batch.keep_from(group, self.next - 100);
+                }
+            }
+            self.wal.commit_blocking(&self.batch).unwrap();
+            self.next += 1;
+            n += 1;
+        }
+        start.elapsed().as_secs_f64() / f64::from(n)
+    }
+}
+
 struct Unpark(Thread, AtomicBool);
 
 impl Wake for Unpark {
@@ -336,9 +373,11 @@ fn main() {
         rows.push((floor.name(), f, f, 1.0, 1.0, "-"));
         rows.push((growing.name(), f, g, ratio, 1.0, "-"));
     }
-    let lanes: [(Box<dyn Lane>, f64, &str); 4] = [
+    let groups = Groups { wal: open(&dir, "groups"), batch: Batch::new(), next: 1 };
+    let lanes: [(Box<dyn Lane>, f64, &str); 5] = [
         (Box::new(Blocking(open(&dir, "blocking"))), 1.0, "<= 1.10"),
         (Box::new(Async(open(&dir, "async"))), 1.0, "<= 1.25"),
+        (Box::new(groups), 1.0, "-"),
         (Box::new(Threads::new(open(&dir, "threads"))), 64.0, "<= 1.18 (0.85 x 64)"),
         (Box::new(Tasks(open(&dir, "tasks"))), 64.0, "<= 1.18 (0.85 x 64)"),
     ];

@@ -150,6 +150,7 @@ impl Core {
         buf: &mut [u8],
     ) -> Result<(), Failure> {
         debug_assert_eq!((part.seq, part.offset), (io.seq, io.w), "placed as planned");
+        // H23: what is durable as this group is written; the next group proves this one.
         let claim = if planted("durable_off_written") { u32::MAX } else { io.d };
         let place = |start: usize| Place {
             salt: io.salt,
@@ -180,6 +181,7 @@ impl Core {
         let (bytes, _) = FrameHeader::end(claim.min(at_end.offset), next, chain).encode(at_end);
         buf[end..end + FRAME_HEADER].copy_from_slice(&bytes);
         let Some(file) = &io.file else { return Ok(()) };
+        // H28: one buffer, not a list of parts.
         let whole = &buf[part.start..end + FRAME_HEADER];
         write_full(file.as_ref(), whole, part.offset.into())
             .map_err(|e| failure(FailedOp::Write, io, e))?;

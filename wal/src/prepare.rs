@@ -64,6 +64,7 @@ pub(crate) fn prepare(
     let file = match fill(vfs, &tmp, header) {
         Ok(file) => file,
         Err(e) if is_full(&e) => {
+            // H29, H30: a full disk refuses the next batch, and leaves the numbers dense.
             // Best effort: an open removes what stays behind.
             drop(vfs.remove(&tmp));
             return Err(PrepareError::NoSpace);

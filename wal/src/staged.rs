@@ -45,6 +45,7 @@ pub struct Staged {
 
 impl Staged {
     pub(crate) fn new(core: &Arc<Core>, given: &Given, ack: Ack) -> Self {
+        // H56: durable waits for a sync, and is what appends ask for.
         let goal = match ack {
             Ack::Durable => Some(Goal::Durable(given.ticket)),
             Ack::Written => Some(Goal::Written(given.ticket)),

@@ -29,7 +29,7 @@ use crate::waiters::Goal;
 /// A segmented write-ahead log; cheap to clone, `Send` and `Sync`.
 ///
 /// When the last handle is dropped without [`shutdown`](Self::shutdown), one attempt is made to
-/// sync what is staged; an error then goes to `tracing` only.
+/// sync what is staged, on the dropping thread; an error then goes to `tracing` only.
 ///
 /// # Examples
 /// ```

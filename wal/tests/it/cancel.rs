@@ -206,3 +206,18 @@ fn append_and_read(wal: &quorate_wal::Wal, record: [u8; 2], blocking: bool) {
     assert!(wal.marks().durable >= lsn);
     assert_eq!(wal.get(lsn).unwrap()[..], record);
 }
+
+#[test]
+fn handles_and_futures_cross_threads() {
+    fn crosses<T: Send>(_: &T) {}
+    fn is_shared<T: Send + Sync + Clone>(_: &T) {}
+    let (wal, _) = open(&MemVfs::new());
+    is_shared(&wal);
+    is_shared(&wal.stream(crate::rig::group(1)));
+    crosses(&wal.append(b"x"));
+    crosses(&wal.commit(&records(&[b"x"])));
+    crosses(&wal.durable(Lsn::new(1)));
+    crosses(&wal.reserve(1));
+    crosses(&wal.read(Lsn::new(1), quorate_wal::ReadBound::Durable));
+    crosses(&wal.shutdown());
+}
