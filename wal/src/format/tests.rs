@@ -65,7 +65,8 @@ proptest! {
         slot in any::<u8>(),
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let [a, b, c, d, e] = numbers;
+        let [a, b, c, d, e] = numbers.map(|n| n >> 2);
+        let (count, slot) = (1 + count % (1 << 24), slot % 16);
         let bytes = &bytes[..];
         let carried = !replace;
         let (back, first, tag) = (a, b, c);
@@ -167,7 +168,7 @@ proptest! {
         clean in any::<bool>(),
         bit in 0..768_usize,
     ) {
-        let [a, b, c, d, e, f] = numbers;
+        let [a, b, c, d, e, f] = numbers.map(|n| n >> 1);
         let header = SegmentHeader { uuid, seq: a, salt: b.max(1), segment_bytes: small[0] };
         let mut bytes = header.encode();
         prop_assert_eq!(SegmentHeader::decode(&bytes), Ok(Some(header)));
