@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::commit::Io;
 use crate::config::Config;
@@ -65,6 +66,7 @@ pub(crate) fn assemble(
         io: Lock::new(io),
         segments: Lock::new(segments),
         marks: Lock::new(marks),
+        preparing: Lock::new(()),
         chores: Lock::new(Chores {
             prepare: true,
             reclaim: true,
@@ -99,16 +101,17 @@ fn resumes(config: &Config, found: &Recovered) -> bool {
 
 fn open_last(vfs: &dyn Vfs, dir: &Path, found: &Recovered, resumes: bool) -> Result<Io, OpenError> {
     let clean = found.manifest.is_some_and(|m| m.clean);
-    let group = Group::default();
+    let (group, sync_time) = (Group::default(), Duration::ZERO);
     let path = dir.to_path_buf();
     let Some(last) = found.verdict.last else {
-        return Ok(Io { seq: 0, salt: 0, path, file: None, w: 0, d: 0, chain: 0, clean, group });
+        let (seq, salt, w, d, chain, file) = (0, 0, 0, 0, 0, None);
+        return Ok(Io { seq, salt, path, file, w, d, chain, sync_time, clean, group });
     };
     let path = dir.join(segment_name(last.seq));
     let file =
         if resumes { Some(vfs.open(&path, OpenMode::Write).map_err(io_at(&path))?) } else { None };
     let (seq, salt, chain, w) = (last.seq, last.salt, last.chain, last.at);
-    Ok(Io { seq, salt, path, file, w, d: w, chain, clean, group })
+    Ok(Io { seq, salt, path, file, w, d: w, chain, sync_time, clean, group })
 }
 
 fn segments(

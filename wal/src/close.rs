@@ -15,7 +15,7 @@ use crate::staging::{Gate, Given};
 use crate::vfs::OpenMode;
 use crate::waiters::Goal;
 
-/// Syncs, ends the threads, leaves the clean mark, gives the lock back.
+/// Syncs, ends the threads, leaves the clean mark, gives the lock back; errors are told (H55).
 pub(crate) fn close(core: &Arc<Core>, threads: Option<Threads>) -> Result<(), InDoubt> {
     let (ticket, newest) = {
         let mut staging = core.staging.lock();

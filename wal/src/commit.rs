@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::Core;
+use crate::driver;
 use crate::error::{FailedOp, Failure};
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind, Link};
@@ -31,6 +33,8 @@ pub(crate) struct Io {
     pub(crate) d: u32,
     /// Checksum of the last frame's header.
     pub(crate) chain: u32,
+    /// How long the last sync took.
+    pub(crate) sync_time: Duration,
     /// MANIFEST says that the log was closed cleanly.
     pub(crate) clean: bool,
     pub(crate) group: Group,
@@ -89,7 +93,9 @@ impl Core {
         let Some(file) = &io.file else { return Ok(()) };
         if self.config.sync {
             add(&self.counters.syncs, 1);
+            let start = driver::now();
             let mut outcome = file.sync_data();
+            io.sync_time = start.elapsed();
             if outcome.is_err() && planted("retry_failed_sync") {
                 outcome = file.sync_data();
             }
@@ -144,6 +150,7 @@ impl Core {
         buf: &mut [u8],
     ) -> Result<(), Failure> {
         debug_assert_eq!((part.seq, part.offset), (io.seq, io.w), "placed as planned");
+        // H23: what is durable as this group is written; the next group proves this one.
         let claim = if planted("durable_off_written") { u32::MAX } else { io.d };
         let place = |start: usize| Place {
             salt: io.salt,
@@ -174,6 +181,7 @@ impl Core {
         let (bytes, _) = FrameHeader::end(claim.min(at_end.offset), next, chain).encode(at_end);
         buf[end..end + FRAME_HEADER].copy_from_slice(&bytes);
         let Some(file) = &io.file else { return Ok(()) };
+        // H28: one buffer, not a list of parts.
         let whole = &buf[part.start..end + FRAME_HEADER];
         write_full(file.as_ref(), whole, part.offset.into())
             .map_err(|e| failure(FailedOp::Write, io, e))?;
@@ -197,6 +205,7 @@ impl Core {
     fn publish(&self, io: &Io, group: &Group, synced: bool) {
         self.staging.lock().inflight = 0;
         let mut progress = self.progress.lock();
+        progress.sync_time = io.sync_time;
         progress.written_ticket = progress.written_ticket.max(group.ticket);
         progress.written_lsn = progress.written_lsn.max(group.last_lsn);
         let mut mark = None;

@@ -194,7 +194,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Default: [`Recovery::Strict`].
+    /// Default: [`Recovery::Strict`]: holes are never opened over unasked (H7).
     pub const fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
         self

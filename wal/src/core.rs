@@ -1,7 +1,7 @@
 //! The shared state of an open log, and the hand-over of leadership among those who wait.
 //!
-//! Lock order: `io` → `staging` → `segments` → `progress`; `marks` is taken alone or before
-//! `segments`. Wakers are called with no lock held.
+//! Lock order: `preparing` → `io` → `staging` → `segments` → `progress`; `marks` is taken alone or
+//! before `segments`. Wakers are called with no lock held.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use std::task::Waker;
 use crate::batch::Op;
 use crate::commit::Io;
 use crate::config::Config;
+use crate::driver;
 use crate::error::{FailedOp, Failure, WriteError};
 use crate::lsn::{Ack, Marks as Positions};
 use crate::marks::Marks;
@@ -18,7 +19,7 @@ use crate::plant::planted;
 use crate::segments::SegmentSet;
 use crate::staging::{Gate, Given, Staging};
 use crate::stats::{Counters, Stats, add};
-use crate::sync::{Lock, Signal};
+use crate::sync::{Lock, Parked, Signal};
 use crate::vfs::{Vfs, VfsLock};
 use crate::waiters::{Goal, Progress};
 
@@ -41,13 +42,15 @@ pub(crate) struct Core {
     pub(crate) uuid: u128,
     pub(crate) staging: Lock<Staging>,
     pub(crate) progress: Lock<Progress>,
-    /// Blocking callers wait here.
+    /// Blocking callers wait here for room.
     pub(crate) done: Signal,
     /// The commit thread waits here.
     pub(crate) work: Signal,
     pub(crate) io: Lock<Io>,
     pub(crate) segments: Lock<SegmentSet>,
     pub(crate) marks: Lock<Marks>,
+    /// Held while segments are prepared: two at a time would take the same number.
+    pub(crate) preparing: Lock<()>,
     pub(crate) chores: Lock<Chores>,
     /// The maintenance thread waits here.
     pub(crate) chores_due: Signal,
@@ -113,29 +116,32 @@ impl Core {
 
     /// Waits until `goal` is reached, leading commits meanwhile if nobody else does.
     pub(crate) fn wait(&self, goal: Goal) -> Result<(), Arc<Failure>> {
-        let mut progress = self.progress.lock();
         loop {
+            let mut progress = self.progress.lock();
             if progress.reached(goal) {
                 return Ok(());
             }
             if let Some(failure) = self.stopped(&progress) {
                 return Err(failure);
             }
-            let leads = !progress.leading && !matches!(goal, Goal::Lsn(_));
-            if leads {
+            let free = !progress.leading;
+            if free && !matches!(goal, Goal::Lsn(_)) {
                 progress.leading = true;
                 drop(progress);
-                self.lead();
-                progress = self.progress.lock();
+                self.lead(1);
                 continue;
             }
-            if matches!(goal, Goal::Lsn(_)) && !progress.leading {
+            if free {
+                // The number may not be staged yet: leading could turn in circles.
                 progress.asked = true;
                 self.work.notify_one();
             }
-            progress.parked += 1;
-            progress = self.done.wait(progress);
-            progress.parked -= 1;
+            let parked = Parked::mine();
+            progress.park(goal, &parked);
+            drop(progress);
+            if parked.park() {
+                return Ok(());
+            }
         }
     }
 
@@ -151,7 +157,8 @@ impl Core {
     }
 
     /// Commits one group. The caller has set `leading`; it is given up here in every case.
-    pub(crate) fn lead(&self) {
+    /// `own`: 1 if the caller waits for a batch of its own.
+    pub(crate) fn lead(&self, own: u64) {
         self.gather();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group()));
         let failure = match outcome {
@@ -167,34 +174,45 @@ impl Core {
         }
         let mut progress = self.progress.lock();
         progress.leading = false;
-        let before = progress.parked as u64;
-        let (ready, has_room) = if progress.failed.is_some() && !planted("waiter_forgotten") {
-            (progress.take_all(), Vec::new())
-        } else {
-            (progress.take_ready(), progress.take_room())
-        };
-        progress.released = ready.len() as u64 + before;
-        let hand_over = progress.has_waiters();
-        progress.asked |= hand_over;
+        let ready = progress.take_ready();
+        let has_room = progress.take_room();
+        progress.released = ready.len() as u64 + own;
+        // To a thread that is parked with a staged batch first, else to the commit thread; it
+        // also takes what was asked for meanwhile by somebody who does not wait for it.
+        let heir = progress.take_heir();
+        progress.asked |= heir.is_none() && progress.has_waiters();
+        let hand_over = progress.asked;
         drop(progress);
-        if before > 0 {
-            self.done.notify_all();
+        if let Some(heir) = heir {
+            heir.look();
         }
         if hand_over {
             self.work.notify_one();
         }
-        wake(ready);
+        self.done.notify_all();
+        for waiter in ready {
+            waiter.done();
+        }
         wake(has_room);
     }
 
     /// Those whom the last group released are about to stage again. Giving way to them while
-    /// their number grows makes one group of what would else be two alternating ones; a lone
-    /// writer finds its batch already here and loses nothing.
+    /// their number grows makes one group of what would else be two alternating ones, each
+    /// waiting for the other's sync. A lone writer finds its batch already here and loses
+    /// nothing; it never takes longer than a quarter of a sync, so that a device faster than
+    /// the processor is not kept waiting.
     fn gather(&self) {
-        let expected = self.progress.lock().released;
+        let (expected, limit) = {
+            let progress = self.progress.lock();
+            (progress.released, progress.sync_time / 4)
+        };
         let mut before = self.staging.lock().waiting();
+        if before >= expected {
+            return;
+        }
+        let start = driver::now();
         let mut idle = 0;
-        while before < expected && idle < 4 {
+        while before < expected && idle < 4 && start.elapsed() < limit {
             std::thread::yield_now();
             let now = self.staging.lock().waiting();
             idle = if now > before { 0 } else { idle + 1 };
@@ -216,7 +234,9 @@ impl Core {
         let all = if planted("waiter_forgotten") { Vec::new() } else { progress.take_all() };
         drop(progress);
         self.done.notify_all();
-        wake(all);
+        for waiter in all {
+            waiter.look();
+        }
     }
 
     /// Leads if nobody else does; for threads that want something done, not for waiting.
@@ -227,8 +247,14 @@ impl Core {
         }
         progress.leading = true;
         drop(progress);
-        self.lead();
+        self.lead(0);
         true
+    }
+
+    /// Whether anything staged waits for a group that can still come.
+    pub(crate) fn has_staged(&self) -> bool {
+        let staging = self.staging.lock();
+        staging.waiting() > 0 && !matches!(staging.gate, Gate::Poisoned(_))
     }
 
     /// Asks the commit thread to lead.

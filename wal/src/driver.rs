@@ -76,7 +76,14 @@ fn run_once(work: &Lock<Option<impl FnOnce()>>) {
 impl Core {
     /// Tells both threads to end.
     pub(crate) fn stop_threads(&self) {
-        self.progress.lock().closed = true;
+        let all = {
+            let mut progress = self.progress.lock();
+            progress.closed = true;
+            progress.take_all()
+        };
+        for waiter in all {
+            waiter.look();
+        }
         self.done.notify_all();
         self.work.notify_all();
         self.chores.lock().stop = true;
@@ -99,7 +106,7 @@ fn commits(core: &Core) {
         progress.asked = false;
         progress.leading = true;
         drop(progress);
-        core.lead();
+        core.lead(0);
         progress = core.progress.lock();
     }
 }
@@ -163,8 +170,9 @@ fn tend(core: &Core, chores: Chores, deadlines: &mut Deadlines) -> Result<(), Fa
         deadlines.flush = Some(time + core.config.flush_staged);
     }
     if due(deadlines.flush) {
-        deadlines.flush = None;
-        core.lead_if_free();
+        // If somebody else leads, that group may have been taken before these were staged.
+        let again = !core.lead_if_free() && core.has_staged();
+        deadlines.flush = again.then(|| time + core.config.flush_staged);
     }
     if chores.mark_now {
         core.mark()?;

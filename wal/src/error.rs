@@ -308,14 +308,14 @@ impl ReadError {
 pub enum OpenError {
     /// Effect: nothing was touched. Another process, or another handle of this one, has the log
     /// open; retry when it is closed.
-    #[error("locked by {}", match holder { Some(pid) => format!("process {pid}"), None => "another process".to_owned() })]
+    #[error("locked by {}", holder_name(*holder))]
     Locked {
         /// Process id of the holder, if the lock file names one.
         holder: Option<u32>,
     },
     /// Effect: nothing was written. Acknowledged data is damaged; the report names what is lost.
     /// A `Salvage` open reads the rest.
-    #[error("{} damaged places, the first: {}", .0.damage.len(), match .0.damage.first() { Some(d) => d.to_string(), None => String::new() })]
+    #[error("{} damaged places, the first: {}", .0.damage.len(), first_damage(.0))]
     Corruption(Box<RecoveryReport>),
     /// Effect: nothing was written. `tail(Refuse)` was asked for and the last group is torn or
     /// damaged.
@@ -347,6 +347,14 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn holder_name(holder: Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn first_damage(report: &RecoveryReport) -> String {
+    report.damage.first().map(Damage::to_string).unwrap_or_default()
 }
 
 impl OpenError {

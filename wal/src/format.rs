@@ -16,3 +16,6 @@ pub(crate) struct Unsupported {
     pub(crate) what: &'static str,
     pub(crate) found: u64,
 }
+
+#[cfg(test)]
+mod tests;

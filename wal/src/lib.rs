@@ -1,5 +1,90 @@
-//! A segmented write-ahead log for one process.
+//! A segmented write-ahead log for one process: durable appends in groups, many logs on one
+//! fsync, and recovery that tells damage from an interrupted write.
+//!
+//! It is a library of records (bytes) with numbers; runtime-agnostic futures and blocking calls
+//! over one core; an injectable file system. It is not a key-value store, a message broker, a
+//! log for several processes, or an encryption layer, and it has no rules of a consensus
+//! protocol: a Raft term is an opaque tag here.
+//!
+//! ```
+//! use quorate_wal::{Config, ReadBound, Wal};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let config = Config::embedded().build()?;
+//! let (wal, _) = Wal::open(dir.path(), config.clone())?;
+//! wal.append_blocking(b"hello")?; // synced to the medium when it returns
+//! wal.shutdown().wait()?;
+//!
+//! let (wal, report) = Wal::open(dir.path(), config)?;
+//! for record in wal.read(report.first, ReadBound::Durable) {
+//!     assert_eq!(&record?.bytes[..], b"hello");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Patterns
+//! Write-Ahead Log: [`Wal::append`], [`Staged`]. Segmented Log: the files of a [`Wal`].
+//! Singular Update Queue: the group commit behind [`Wal::stage`]. Low-Water Mark:
+//! [`Wal::truncate_prefix`], [`Batch::keep_from`]. High-Water Mark: [`Wal::advance_high`],
+//! [`ReadBound::High`]. Storage of a Replicated Log: [`StreamLog`].
+//!
+//! # Guarantees
+//! What each `Ok` means: `append`, `commit` and `Staged` at [`Ack::Durable`]: synced; at
+//! [`Ack::Written`]: handed to the system, survives the process; at [`Ack::Staged`]: in memory.
+//!
+//! Each property, its condition, and the suite in `tests/it` that shows it:
+//! - A durable record is there after any crash, with its number, if sync is not off: `crash`.
+//! - Nothing recovered has an unrecovered record before it, unless that is named: `crash`,
+//!   `damage`.
+//! - A batch is recovered whole or not at all: `crash`.
+//! - After any single damage to one file an acknowledged record is readable, or named as lost,
+//!   or covered by [`Tail::Unverifiable`]: `damage`.
+//! - A crash alone, without rot, is never reported as corruption: `crash`.
+//! - What one recovery discarded never comes back; nothing is invented: `crash`, `damage`, `h04`.
+//! - After the first failed write or sync nothing more is acknowledged, and no call hangs:
+//!   `sync_errors`.
+//! - A [`WriteError`] left nothing behind; an error after staging is [`InDoubt`]: `bad_input`,
+//!   `sync_errors`.
+//! - Recovery changes no byte of a segment; opening twice gives one answer: `crash`.
+//! - On a full disk open, reads and truncation work and nothing is lost, where the file system
+//!   overwrites in place: `full_disk`.
+//! - A segment is deleted only when nothing live needs it and that is durable: `h45`, `h47`,
+//!   `h51`.
+//! - [`Health::Intact`] proves that a stream lost nothing: `damage`.
+//!
+//! What is not claimed: the numbers of an unverifiable tail are given out again, and a log that
+//! was copied while it was open may look damaged.
+//!
+//! # Limits
+//! Numbers below 2^63; 65,536 segments of 16 KiB to 1 GiB; 65,535 operations in a batch;
+//! records up to `batch_bytes_max` less 11 B, blocks less 64 B; 16 metadata cells of 4 KiB and
+//! 1,048,576 live blocks in a stream; 1,048,576 streams. Memory: what is staged
+//! (`staged_bytes_max`), an index entry of 16 B for each 4 KiB of log, about 56 B for each live
+//! block, all metadata, and one whole segment during open.
+//!
+//! # How to drive it
+//! Nothing to drive: two threads belong to an open log, one commits for futures, one prepares
+//! and deletes segments. Blocking callers commit on their own thread. [`Wal::stage`] never
+//! blocks; when it answers `Busy`, wait with [`Wal::reserve`].
+//!
+//! # Failure model
+//! fsync is honest; a sector of 512 B is not torn by a power cut; nobody else changes the files.
+//! Any subset of the unsynced sectors may survive a crash. After a failed sync nothing is known
+//! about the page cache: the log stops, and the next open writes what it cannot prove to be on
+//! the medium again before it reports it. Deleting entries before what replaces them is durable
+//! is the caller's error and cannot be noticed here.
+//!
+//! # Features
+//! Default: none. `testing`: `vfs::MemVfs`, a file system in memory with power cuts and
+//! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass.
+//!
+//! # Sources
+//! Joshi, *Patterns of Distributed Systems* (2023); Mohan et al., ARIES (TODS 1992); Pillai et
+//! al., *All File Systems Are Not Created Equal* (OSDI'14); Rebello et al., *Can Applications
+//! Recover from fsync Failures?* (ATC'20); Alagappan et al., *Protocol-Aware Recovery*
+//! (FAST'18).
 
+#![forbid(unsafe_code)]
 mod assemble;
 mod batch;
 mod close;
@@ -33,6 +118,11 @@ pub mod vfs;
 mod waiters;
 mod wal;
 mod width;
+
+/// The example of the README, run as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use batch::Batch;
 pub use config::{Config, ConfigBuilder, ConfigError, Recovery, TailPolicy};

@@ -59,7 +59,7 @@ impl Marks {
     }
 }
 
-/// Puts a durable position into a manifest.
+/// Puts a durable position into a manifest: the place of a sync, never of a write (H24).
 pub(crate) const fn set_place(manifest: &mut Manifest, place: DurablePlace) {
     manifest.durable_seq = place.seq;
     manifest.durable_salt = place.salt;

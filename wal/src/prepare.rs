@@ -64,6 +64,7 @@ pub(crate) fn prepare(
     let file = match fill(vfs, &tmp, header) {
         Ok(file) => file,
         Err(e) if is_full(&e) => {
+            // H29, H30: a full disk refuses the next batch, and leaves the numbers dense.
             // Best effort: an open removes what stays behind.
             drop(vfs.remove(&tmp));
             return Err(PrepareError::NoSpace);
@@ -122,6 +123,7 @@ pub(crate) fn salt(vfs: &dyn Vfs) -> io::Result<u64> {
 impl Core {
     /// Prepares one segment if there are too few; whether it has to be tried again later.
     pub(crate) fn prepare_ahead(&self) -> Result<bool, Failure> {
+        let _turn = self.preparing.lock();
         loop {
             let spare = {
                 let staging = self.staging.lock();
@@ -133,6 +135,7 @@ impl Core {
             if spare >= self.config.spare_segments {
                 return Ok(false);
             }
+            // A log that stops meanwhile is noticed at the top of the loop.
             if !self.prepare_one()? {
                 return Ok(true);
             }
@@ -169,6 +172,10 @@ impl Core {
 
     /// Announces a prepared segment, then lets staging use it (H35).
     fn adopt(&self, prepared: Prepared) -> Result<(), Failure> {
+        if matches!(self.staging.lock().gate, Gate::Poisoned(_)) {
+            // The log stopped meanwhile; the next open finds the file, or does not.
+            return Ok(());
+        }
         if !planted("no_dir_sync") {
             let synced = self.vfs.sync_dir(&self.dir);
             synced.map_err(|e| Failure::new(FailedOp::SyncDir, self.dir.clone(), 0, e))?;

@@ -26,7 +26,9 @@ pub struct RecoveryReport {
     pub created: bool,
     /// First number still in the files; the next number if there is none.
     pub first: Lsn,
-    /// Everything up to here is on the medium now.
+    /// Everything up to here that is not named as lost is on the medium now; the next number
+    /// is one more. Behind damage without a known end numbers are skipped, as many as the lost
+    /// bytes could have held.
     pub durable: Lsn,
     /// How the log ends.
     pub tail: Tail,

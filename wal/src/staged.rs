@@ -45,6 +45,7 @@ pub struct Staged {
 
 impl Staged {
     pub(crate) fn new(core: &Arc<Core>, given: &Given, ack: Ack) -> Self {
+        // H56: durable waits for a sync, and is what appends ask for.
         let goal = match ack {
             Ack::Durable => Some(Goal::Durable(given.ticket)),
             Ack::Written => Some(Goal::Written(given.ticket)),
@@ -163,7 +164,7 @@ impl Reserve {
         loop {
             let epoch = self.core.progress.lock().room_epoch;
             match self.attempt() {
-                Err(WriteError::Busy { .. }) => {}
+                Err(WriteError::Busy { .. }) => self.core.chore(|c| c.prepare = true),
                 other => return other,
             }
             if self.core.staging.lock().staged() > 0 && self.core.lead_if_free() {
@@ -171,9 +172,7 @@ impl Reserve {
             }
             let mut progress = self.core.progress.lock();
             while progress.room_epoch == epoch && self.core.stopped(&progress).is_none() {
-                progress.parked += 1;
                 progress = self.core.done.wait(progress);
-                progress.parked -= 1;
             }
         }
     }
@@ -249,9 +248,9 @@ impl Permit {
         let given = staging.stage(&batch.ops, &batch.data, batch.bytes(), ack);
         self.core.after_stage(&mut staging, &given, ack);
         drop(staging);
-        let staged = Staged::new(&self.core, &given?, ack);
+        // The batch may be smaller than the permit, or refused.
         self.core.room_changed();
-        Ok(staged)
+        Ok(Staged::new(&self.core, &given?, ack))
     }
 
     /// How many bytes are set aside.

@@ -21,6 +21,10 @@ const STREAMS_MAX: usize = 1 << 20;
 /// The most live blocks in one stream.
 const BLOCKS_MAX: usize = 1 << 20;
 
+/// The most that a batch takes in the buffer beside its records: a header, padding, and at a roll
+/// the End of one segment and the Link of the next.
+const OVERHEAD: usize = FRAME_HEADER + 8 + FRAME_HEADER + LINK_FRAME;
+
 /// A frame in the buffer; its header is filled in at commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
@@ -134,14 +138,14 @@ impl Staging {
         if !self.plan.promise(worst) {
             return Err(self.no_room(worst));
         }
-        self.promised += worst;
+        self.promised += worst + OVERHEAD;
         Ok(())
     }
 
     /// Gives room that was set aside back.
     pub(crate) fn redeem(&mut self, worst: usize) {
         self.plan.redeem(worst);
-        self.promised = self.promised.saturating_sub(worst);
+        self.promised = self.promised.saturating_sub(worst + OVERHEAD);
     }
 
     /// Bytes staged and not written.
@@ -163,7 +167,7 @@ impl Staging {
         if worst > self.batch_max {
             return Err(WriteError::TooLarge { bytes: wide(worst), max: wide(self.batch_max) });
         }
-        if self.staged() + self.promised + worst > self.staged_max {
+        if self.staged() + self.promised + worst + OVERHEAD > self.staged_max {
             return Err(self.busy());
         }
         Ok(())

@@ -82,7 +82,8 @@ pub struct Block {
 /// One of the many logs in a [`Wal`]; cheap to clone.
 ///
 /// What it shows is what was *staged*: bounds, tags and metadata include batches that are not
-/// durable yet. [`read`](Self::read) returns only what was written to the file.
+/// durable yet. [`read`](Self::read) returns only what was written to the file. The handle keeps
+/// the log open like a clone of the [`Wal`].
 ///
 /// # Examples
 /// ```

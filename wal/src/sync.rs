@@ -4,7 +4,9 @@
 //! under the locks is only ever changed in steps that leave it whole, so a poisoned lock carries
 //! no further news.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// A mutex whose `lock` cannot fail.
@@ -51,5 +53,58 @@ impl Signal {
 
     pub(crate) fn notify_one(&self) {
         self.0.notify_one();
+    }
+}
+
+/// A thread that waits for its own news: it is woken alone, and knows without a lock whether what
+/// it waited for has happened.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    thread: Thread,
+    news: AtomicU8,
+}
+
+const NONE: u8 = 0;
+const DONE: u8 = 1;
+const LOOK: u8 = 2;
+
+thread_local! {
+    static MINE: Arc<Parked> = Arc::new(Parked {
+        thread: std::thread::current(),
+        news: AtomicU8::new(NONE),
+    });
+}
+
+impl Parked {
+    /// This thread's, without news.
+    pub(crate) fn mine() -> Arc<Self> {
+        let mine = MINE.with(Arc::clone);
+        mine.news.store(NONE, Ordering::Relaxed);
+        mine
+    }
+
+    /// Waits for news; whether it is that the goal is reached.
+    pub(crate) fn park(&self) -> bool {
+        loop {
+            match self.news.load(Ordering::Acquire) {
+                NONE => std::thread::park(),
+                news => return news == DONE,
+            }
+        }
+    }
+
+    /// The goal is reached.
+    pub(crate) fn done(&self) {
+        self.tell(DONE);
+    }
+
+    /// Something changed: look again.
+    pub(crate) fn look(&self) {
+        self.tell(LOOK);
+    }
+
+    fn tell(&self, news: u8) {
+        self.news.store(news, Ordering::Release);
+        self.thread.unpark();
     }
 }

@@ -1,4 +1,5 @@
-//! The state of streams and of the plain log's marks, the same live and at replay.
+//! The state of streams and of the plain log's marks; the same steps change it live and at
+//! replay (H44).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -226,7 +227,7 @@ impl Table {
         self.main_last.insert(seq, lsn);
     }
 
-    /// Takes records from `from` on back; `at` is the number of the truncation.
+    /// Takes records from `from` on back, for good (H43); `at` is the number of the truncation.
     pub(crate) fn cut_main(&mut self, from: u64, at: u64) {
         self.cuts.retain(|&(old, _)| old < from);
         self.cuts.push((from, at));
@@ -251,7 +252,7 @@ impl Table {
             || self.main_last.get(&seq).is_some_and(|&last| last >= self.main_low)
     }
 
-    /// How many live things of streams stand in the segment.
+    /// Which streams have live things in the segment (H48), and how many bytes.
     pub(crate) fn holders(&self, seq: u64) -> Vec<(StreamId, u64)> {
         let mut found = Vec::new();
         for (&id, s) in &self.streams {
@@ -315,7 +316,7 @@ impl Table {
         }
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(debug_assertions)]
     pub(crate) fn check_invariants(&self) {
         for s in self.streams.values() {
             debug_assert!(s.low <= s.next, "low {} above next {}", s.low, s.next);

@@ -18,6 +18,11 @@ mod walk;
 /// Damaged places whose single flipped bit is searched for; the search costs milliseconds each.
 const SINGLE_BIT_SEARCHES: usize = 16;
 
+/// The largest segment a configuration allows.
+const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+/// Numbers are below this.
+const LSN_LIMIT: u64 = 1 << 63;
+
 /// What is known of a segment from its first bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
@@ -160,6 +165,8 @@ struct Judge<'a> {
     seen_lsn: u64,
     bytes_scanned: u64,
     repaired: u32,
+    /// Segments of the chain that are gone or unreadable.
+    lost_segments: u64,
 }
 
 impl<'a> Judge<'a> {
@@ -178,6 +185,7 @@ impl<'a> Judge<'a> {
             seen_lsn: 0,
             bytes_scanned: 0,
             repaired: 0,
+            lost_segments: 0,
         }
     }
 
@@ -338,9 +346,12 @@ impl<'a> Judge<'a> {
         let mut next_lsn = self.lsn.max(1);
         if let Some(damage) = self.open.take() {
             // The hole has no end: no number that may have been given out is given out again.
+            // A record takes two bytes or more, so what is lost held fewer numbers than bytes.
             let marked = self.input.manifest.map_or(0, |m| m.durable_lsn);
             let known = marked.max(self.seen_lsn).max(self.input.expect_durable);
-            next_lsn = next_lsn.max(known + 1);
+            let bytes = self.input.segments.iter().map(|f| f.segment_bytes).max();
+            let lost = u64::from(bytes.unwrap_or(SEGMENT_BYTES_MAX)) * (1 + self.lost_segments);
+            next_lsn = next_lsn.max(known + 1).saturating_add(lost).min(LSN_LIMIT);
             self.sink.hole(damage.lost);
             self.damage.push(damage);
         }
@@ -361,3 +372,6 @@ impl<'a> Judge<'a> {
 fn evidence_of(found: &Found) -> Evidence {
     Evidence::Frame { offset: found.offset, durable_off: found.header.durable_off }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::error::Failure;
+use crate::sync::Parked;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +35,33 @@ pub(crate) struct WaiterKey {
     id: u64,
 }
 
+/// Who waits.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiter {
+    Task(Waker),
+    Thread(Arc<Parked>),
+}
+
+impl Waiter {
+    /// Tells a waiter that its goal is reached.
+    pub(crate) fn done(self) {
+        match self {
+            Self::Task(waker) => waker.wake(),
+            Self::Thread(parked) => parked.done(),
+        }
+    }
+
+    /// Tells a waiter to look again.
+    pub(crate) fn look(self) {
+        match self {
+            Self::Task(waker) => waker.wake(),
+            Self::Thread(parked) => parked.look(),
+        }
+    }
+}
+
 /// Lists ordered by what is waited for.
-type List = BTreeMap<(u64, u64), Waker>;
+type List = BTreeMap<(u64, u64), Waiter>;
 
 /// The shared progress of a log.
 #[derive(Debug, Default)]
@@ -43,8 +70,6 @@ pub(crate) struct Progress {
     pub(crate) leading: bool,
     /// The commit thread is asked to lead.
     pub(crate) asked: bool,
-    /// Blocking callers parked on `done`.
-    pub(crate) parked: usize,
     pub(crate) failed: Option<Arc<Failure>>,
     pub(crate) closed: bool,
     pub(crate) durable_ticket: u64,
@@ -52,6 +77,8 @@ pub(crate) struct Progress {
     pub(crate) durable_lsn: u64,
     pub(crate) written_lsn: u64,
     pub(crate) place: DurablePlace,
+    /// How long the last sync took.
+    pub(crate) sync_time: Duration,
     /// How many waiters the last group released: as many are expected to come back.
     pub(crate) released: u64,
     /// Room may have become free: generation of `room` wake-ups.
@@ -87,16 +114,33 @@ impl Progress {
         key: Option<WaiterKey>,
         waker: &Waker,
     ) -> WaiterKey {
-        let id = key.map_or_else(
-            || {
-                self.next_id += 1;
-                self.next_id
-            },
-            |key| key.id,
-        );
+        self.next_id += 1;
+        let fresh = self.next_id;
         let (list, n) = self.list(goal);
-        list.insert((n, id), waker.clone());
+        // A caller without a key that polls again takes the place of its earlier registration.
+        let again = || list.range((n, 0)..=(n, u64::MAX)).find(|(_, w)| is_for(w, waker));
+        let id = key.map_or_else(|| again().map_or(fresh, |(&(_, id), _)| id), |key| key.id);
+        list.insert((n, id), Waiter::Task(waker.clone()));
         WaiterKey { goal, id }
+    }
+
+    /// Registers a thread; whoever tells it news takes it off the list.
+    pub(crate) fn park(&mut self, goal: Goal, parked: &Arc<Parked>) {
+        self.next_id += 1;
+        let id = self.next_id;
+        let (list, n) = self.list(goal);
+        list.insert((n, id), Waiter::Thread(Arc::clone(parked)));
+    }
+
+    /// A blocking caller whose batch is staged: it can lead the next group.
+    pub(crate) fn take_heir(&mut self) -> Option<Waiter> {
+        for list in [&mut self.durable, &mut self.written] {
+            let mut threads = list.iter().filter(|(_, w)| matches!(w, Waiter::Thread(_)));
+            if let Some(key) = threads.next().map(|(&key, _)| key) {
+                return list.remove(&key);
+            }
+        }
+        None
     }
 
     /// Takes a registration back (H33).
@@ -128,8 +172,8 @@ impl Progress {
         self.durable.len() + self.written.len() + self.lsns.len() + self.room.len()
     }
 
-    /// The wakers whose goal is reached.
-    pub(crate) fn take_ready(&mut self) -> Vec<Waker> {
+    /// The waiters whose goal is reached.
+    pub(crate) fn take_ready(&mut self) -> Vec<Waiter> {
         let mut ready = Vec::new();
         take_up_to(&mut self.durable, self.durable_ticket, &mut ready);
         take_up_to(&mut self.written, self.written_ticket, &mut ready);
@@ -137,12 +181,13 @@ impl Progress {
         ready
     }
 
-    /// All wakers: the log stopped, everybody gets an answer (H18).
-    pub(crate) fn take_all(&mut self) -> Vec<Waker> {
+    /// All waiters: the log stopped, everybody gets an answer (H18).
+    pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
         let lists = [&mut self.durable, &mut self.written, &mut self.lsns];
-        let mut all: Vec<Waker> =
+        let mut all: Vec<Waiter> =
             lists.into_iter().flat_map(|list| std::mem::take(list).into_values()).collect();
-        all.extend(std::mem::take(&mut self.room).into_values());
+        self.room_epoch += 1;
+        all.extend(std::mem::take(&mut self.room).into_values().map(Waiter::Task));
         all
     }
 
@@ -153,7 +198,11 @@ impl Progress {
     }
 }
 
-fn take_up_to(list: &mut List, mark: u64, ready: &mut Vec<Waker>) {
+fn is_for(waiter: &Waiter, waker: &Waker) -> bool {
+    matches!(waiter, Waiter::Task(known) if known.will_wake(waker))
+}
+
+fn take_up_to(list: &mut List, mark: u64, ready: &mut Vec<Waiter>) {
     let rest = list.split_off(&(mark + 1, 0));
     ready.extend(std::mem::replace(list, rest).into_values());
 }

@@ -29,7 +29,7 @@ use crate::waiters::Goal;
 /// A segmented write-ahead log; cheap to clone, `Send` and `Sync`.
 ///
 /// When the last handle is dropped without [`shutdown`](Self::shutdown), one attempt is made to
-/// sync what is staged; an error then goes to `tracing` only.
+/// sync what is staged, on the dropping thread; an error then goes to `tracing` only.
 ///
 /// # Examples
 /// ```
@@ -307,13 +307,13 @@ impl Wal {
         match self.stage_op(op, &[], Ack::Staged) {
             Err(WriteError::Busy { .. } | WriteError::NoSpace { .. }) => {
                 self.core().staging.lock().table.keep_main(keep_from.as_u64());
+                self.core().chore(|c| {
+                    c.mark_now = true;
+                    c.reclaim = true;
+                });
             }
             other => drop(other?),
         }
-        self.core().chore(|c| {
-            c.mark_now = true;
-            c.reclaim = true;
-        });
         Ok(())
     }
 
@@ -366,7 +366,11 @@ impl Wal {
         staging.table.streams.range(range).map(|(&id, _)| id).collect()
     }
 
-    /// Who holds the oldest `segments_old` segments that cannot be deleted, and how much.
+    /// Which streams hold the oldest `segments_old` segments, and with how many bytes each.
+    ///
+    /// # Cost
+    /// Looks at every block of every stream, under the lock that staging takes: for operators,
+    /// not for every append.
     #[must_use]
     pub fn lagging(&self, segments_old: u32) -> Vec<Lagging> {
         let staging = self.core().staging.lock();

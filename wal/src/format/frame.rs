@@ -147,6 +147,10 @@ impl Link {
         if bytes.len() < LINK_LEN || u64_at(bytes, 40) != 0 {
             return None;
         }
+        let numbers = [0, 24, 32].map(|at| u64_at(bytes, at));
+        if numbers.iter().any(|&n| n >= 1 << 63) {
+            return None;
+        }
         Some(Self {
             prev_seq: u64_at(bytes, 0),
             prev_salt: u64_at(bytes, 8),

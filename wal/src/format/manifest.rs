@@ -78,7 +78,10 @@ impl Manifest {
         let zeros = u32_at(bytes, 12) == 0
             && u32_at(bytes, 84) == 0
             && bytes[96..124].iter().all(|&b| b == 0);
-        Ok((zeros && found.slot_seq % 2 == slot).then_some(found))
+        let numbers = [found.oldest, found.newest, found.durable_seq, found.durable_lsn];
+        let small = numbers.iter().chain([&found.main_low]).all(|&n| n < 1 << 63)
+            && found.slot_seq < 1 << 63;
+        Ok((zeros && small && found.slot_seq % 2 == slot).then_some(found))
     }
 
     /// The newest sound slot of the file, and how many slots were not sound.

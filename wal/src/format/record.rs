@@ -1,7 +1,8 @@
 //! Records inside a Data frame's payload.
 
 use super::{Unsupported, varint};
-use crate::lsn::StreamId;
+use crate::batch::{COUNT_MAX, INDEX_MAX};
+use crate::lsn::{Slot, StreamId};
 use crate::width::{index, wide};
 
 const DATA: u8 = 1;
@@ -165,8 +166,12 @@ impl<'a> Records<'a> {
             DATA => Record::Data { bytes: blob(input)? },
             ENTRIES => {
                 let flags = flags(input, FLAG_REPLACE | FLAG_CARRIED)?;
-                let (stream, back, first) = (stream(input)?, number(input)?, number(input)?);
+                let (stream, back, first) = (stream(input)?, number(input)?, bounded(input)?);
                 let count = u32::try_from(number(input)?).map_err(|_| RecordFault::Malformed)?;
+                // Nobody can have staged what staging refuses.
+                if count == 0 || count > COUNT_MAX || first + u64::from(count) >= INDEX_MAX {
+                    return Err(RecordFault::Malformed);
+                }
                 Record::Entries(Entries {
                     replace: flags & FLAG_REPLACE != 0,
                     carried: flags & FLAG_CARRIED != 0,
@@ -182,15 +187,15 @@ impl<'a> Records<'a> {
                 carried: flags(input, FLAG_CARRIED)? != 0,
                 stream: stream(input)?,
                 back: number(input)?,
-                slot: byte(input)?,
+                slot: byte(input).and_then(slot)?,
                 bytes: blob(input)?,
             },
             DROP => Record::Drop { stream: stream(input)?, back: number(input)? },
-            TRUNCATE_SUFFIX => Record::TruncateSuffix { from: number(input)? },
+            TRUNCATE_SUFFIX => Record::TruncateSuffix { from: bounded(input)? },
             HOLE => Record::Hole(hole(input)?),
-            KEEP_STREAM => Record::KeepStream { stream: stream(input)?, low: number(input)? },
-            KEEP_MAIN => Record::KeepMain { low: number(input)? },
-            HIGH => Record::High { lsn: number(input)? },
+            KEEP_STREAM => Record::KeepStream { stream: stream(input)?, low: bounded(input)? },
+            KEEP_MAIN => Record::KeepMain { low: bounded(input)? },
+            HIGH => Record::High { lsn: bounded(input)? },
             // H11: an unknown kind stops the open; it never ends the log quietly.
             other => return Err(unsupported("record kind", other.into())),
         })
@@ -228,6 +233,15 @@ fn number(input: &mut &[u8]) -> Result<u64, RecordFault> {
     varint::take(input).ok_or(RecordFault::Malformed)
 }
 
+/// A record number or an index.
+fn bounded(input: &mut &[u8]) -> Result<u64, RecordFault> {
+    number(input).and_then(|n| if n < INDEX_MAX { Ok(n) } else { Err(RecordFault::Malformed) })
+}
+
+fn slot(n: u8) -> Result<u8, RecordFault> {
+    Slot::new(n).map(Slot::as_u8).ok_or(RecordFault::Malformed)
+}
+
 fn stream(input: &mut &[u8]) -> Result<StreamId, RecordFault> {
     let space = u16::try_from(number(input)?).map_err(|_| RecordFault::Malformed)?;
     Ok(StreamId::new(space, number(input)?))
@@ -249,7 +263,7 @@ fn hole(input: &mut &[u8]) -> Result<Hole, RecordFault> {
         segment: number(input)?,
         from_off: small(number(input)?)?,
         to_off: small(number(input)?)?,
-        from_lsn: number(input)?,
-        to_lsn: number(input)?,
+        from_lsn: bounded(input)?,
+        to_lsn: bounded(input)?,
     })
 }

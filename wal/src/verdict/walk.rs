@@ -26,6 +26,7 @@ impl Judge<'_> {
     pub(super) fn part(&mut self, part: Part, next: Option<&Part>) -> Result<(), Stopped> {
         match part {
             Part::Lost(seq, kind, evidence) => {
+                self.lost_segments += 1;
                 let damage = self.damage_at(seq, 0, kind, evidence);
                 self.begin_hole(damage);
                 Ok(())
@@ -140,7 +141,7 @@ impl Judge<'_> {
         self.close_hole(linked.link.prev_last_lsn + 1);
     }
 
-    /// The next whole frame behind a hole; closes the hole.
+    /// The next whole frame behind a hole; closes the hole, and nothing less does (H14).
     fn reenter(
         &mut self,
         image: &Image<'_>,
@@ -183,7 +184,8 @@ impl Judge<'_> {
         stop.why == Why::End && self.input.manifest.as_ref().is_some_and(here)
     }
 
-    /// R8.
+    /// R8. What is torn was never acknowledged, or nothing speaks for it: no refusal (H2), no
+    /// silence either (H12).
     fn judge_tail(&self, image: &Image<'_>, stop: &Stop) -> Tail {
         let ended = stop.why == Why::End;
         let lost_end = self.above.iter().any(|a| !a.prepared_end);

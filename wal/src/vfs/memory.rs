@@ -337,7 +337,9 @@ impl Disk {
 
     fn sync(&mut self, inode: u64, kind: OpKind) -> io::Result<()> {
         let mut verdict = self.faults.begin(kind);
-        let over = self.faults.quota.is_some_and(|quota| self.used() > quota);
+        // Delayed allocation: only a file that has grown since its last sync needs room.
+        let grown = self.inodes.get(&inode).is_some_and(|i| i.cache.len() > i.durable.len());
+        let over = grown && self.faults.quota.is_some_and(|quota| self.used() > quota);
         if verdict.is_ok() && self.faults.quota_at_sync && over {
             verdict = Err(io::ErrorKind::StorageFull.into());
         }

@@ -84,3 +84,93 @@ fn streams_extend_replace_compact_and_come_back() {
     assert_eq!(report.streams, 1);
     check(&wal);
 }
+
+#[test]
+fn visit_shows_every_operation_in_order_during_the_open() {
+    use quorate_wal::Replayed;
+    let disk = MemVfs::new();
+    let (wal, _) = open(&disk);
+    let (g, slot) = (group(1), Slot::new(2).unwrap());
+    wal.append_blocking(b"one").unwrap();
+    wal.commit_blocking(Batch::new().extend(g, 1, 2, 9, b"ab").meta(g, slot, b"m")).unwrap();
+    wal.append_blocking(b"two").unwrap();
+    wal.truncate_suffix(Lsn::new(4)).unwrap().wait().unwrap();
+    wal.commit_blocking(Batch::new().keep_from(g, 2).drop_stream(g)).unwrap();
+    drop(wal);
+    let mut seen = Vec::new();
+    let mut visit = |op: Replayed<'_>| seen.push(format!("{op:?}"));
+    let config = crate::rig::small().build().unwrap();
+    let vfs = std::sync::Arc::new(disk);
+    let opened = quorate_wal::Wal::open_on(vfs, crate::rig::dir(), config, Some(&mut visit));
+    drop(opened.unwrap());
+    let kinds: Vec<_> = seen.iter().map(|s| s.split_once(' ').unwrap().0).collect();
+    let expected = ["Record", "Block", "Meta", "Record", "Cut", "KeepFrom", "Dropped"];
+    assert_eq!(kinds, expected);
+    assert!(seen[4].contains("from: Lsn(4)"), "{}", seen[4]);
+}
+
+#[test]
+fn many_rounds_of_raft_traffic_keep_the_log_short() {
+    let disk = MemVfs::new();
+    let (wal, _) = open(&disk);
+    let hard_state = Slot::new(0).unwrap();
+    let mut batch = Batch::new();
+    for round in 1..=300_u64 {
+        batch.clear();
+        for id in 1..=4 {
+            batch.extend(group(id), round, 1, 1, &[7; 100]).meta(
+                group(id),
+                hard_state,
+                &round.to_le_bytes(),
+            );
+            if round % 20 == 0 {
+                batch.keep_from(group(id), round - 5);
+            }
+        }
+        wal.commit_blocking(&batch).unwrap();
+    }
+    let wal = crate::sync_errors::guarded("reclaim", move || {
+        while wal.stats().segments > 8 {
+            std::thread::yield_now();
+        }
+        wal
+    });
+    drop(wal);
+    let (wal, report) = open(&disk);
+    assert!(report.segments <= 8 && report.first > Lsn::new(1), "{report:?}");
+    for id in 1..=4 {
+        assert_eq!(wal.stream(group(id)).bounds(), 295..301);
+        assert_eq!(wal.stream(group(id)).meta(hard_state).unwrap(), &300_u64.to_le_bytes()[..]);
+    }
+}
+
+#[test]
+fn a_log_may_be_reopened_with_segments_of_another_size() {
+    let disk = MemVfs::new();
+    let mut n = 0;
+    for kib in [16, 64, 32, 16] {
+        let config = crate::rig::small().segment_bytes(kib << 10);
+        let (wal, report) = crate::rig::open_with(&disk, config).unwrap();
+        assert_eq!(report.durable, Lsn::new(n));
+        for _ in 0..60 {
+            n += 1;
+            assert_eq!(wal.append_blocking(&n.to_le_bytes().repeat(100)).unwrap(), Lsn::new(n));
+        }
+        for lsn in 1..=n {
+            assert_eq!(wal.get(Lsn::new(lsn)).unwrap(), lsn.to_le_bytes().repeat(100));
+        }
+    }
+}
+
+#[test]
+fn shutdown_answers_who_waits_for_numbers_that_never_come() {
+    let (wal, _) = open(&MemVfs::new());
+    let other = wal.clone();
+    let waiting = std::thread::spawn(move || block_on(other.durable(Lsn::new(1000))));
+    while wal.stats().waiters == 0 {
+        std::thread::yield_now();
+    }
+    wal.shutdown().wait().unwrap();
+    let failure = waiting.join().unwrap().unwrap_err();
+    assert_eq!(failure.op, quorate_wal::FailedOp::Closed);
+}

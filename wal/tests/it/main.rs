@@ -1,8 +1,27 @@
 //! The one integration binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    reason = "tests stop at the first surprise, print what they saw, and know their numbers"
+)]
+
 mod rig;
 
+mod bad_input;
 mod basics;
+mod cancel;
 mod crash;
 mod damage;
+mod examples;
+mod full_disk;
+mod golden;
+mod hazards;
+mod hazards_more;
+mod kill;
+mod planted;
+mod props;
+mod sync_errors;
 mod vfs;
