@@ -27,7 +27,8 @@ pub struct Reading {
 /// just `now`.
 ///
 /// # Cost
-/// Implementations must not block; [`SystemClock`](crate::SystemClock) costs one vDSO call a reading.
+/// Implementations must not block; [`SystemClock`](crate::SystemClock) costs one vDSO call a
+/// reading.
 ///
 /// # Examples
 /// A clock of one's own needs two methods:

@@ -8,8 +8,8 @@ const MILLION: u128 = 1_000_000;
 /// A bound on the rate error of one clock against true time, in parts per million.
 ///
 /// Each side of an agreement applies its *own* clock's drift: a holder of a lease counts
-/// [`shrink`](Self::shrink)`(ttl)` of its clock, the granter [`stretch`](Self::stretch)`(ttl)` of its own,
-/// and the holder's time ends first in true time, without any shared setting.
+/// [`shrink`](Self::shrink)`(ttl)` of its clock, the granter [`stretch`](Self::stretch)`(ttl)` of
+/// its own, and the holder's time ends first in true time, without any shared setting.
 ///
 /// # Shape
 /// 0 to 500,000 ppm.
@@ -33,7 +33,8 @@ impl Drift {
     pub const NONE: Self = Self(0);
     /// An undisciplined crystal oscillator.
     pub const CRYSTAL: Self = Self(200);
-    /// A clock that NTP may slew: the kernel allows 10 % and adjusts the frequency by up to 500 ppm.
+    /// A clock that NTP may slew: the kernel allows 10 % and adjusts the frequency by up to 500
+    /// ppm.
     pub const SLEWED: Self = Self(100_500);
 
     const MAX_PPM: u32 = 500_000;
@@ -58,8 +59,8 @@ impl Drift {
 
     /// The local duration within which `d` of true time surely passes: `d + ceil(d · ppm / 10⁶)`.
     ///
-    /// A clock that runs fast by `ppm` shows `d · (1 + ppm/10⁶)` in `d` of true time, so waiting for
-    /// this much is enough.
+    /// A clock that runs fast by `ppm` shows `d · (1 + ppm/10⁶)` in `d` of true time, so waiting
+    /// for this much is enough.
     #[must_use]
     pub fn stretch(self, d: Duration) -> Duration {
         from_nanos(d.as_nanos() + self.error(d))

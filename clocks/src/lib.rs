@@ -59,8 +59,8 @@
 //! # Sources
 //!
 //! Joshi, *Patterns of Distributed Systems* (2023), "Lease" and "Generation Clock" (why time is
-//! data); `clock_gettime(2)` (`CLOCK_BOOTTIME`); chrony's documentation of `maxslewrate` (83,333 ppm
-//! by default).
+//! data); `clock_gettime(2)` (`CLOCK_BOOTTIME`); chrony's documentation of `maxslewrate` (83,333
+//! ppm by default).
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -6,10 +6,10 @@ use std::time::{Instant, SystemTime};
 
 /// The operating system's clocks.
 ///
-/// On 64-bit Linux `monotonic` is `CLOCK_BOOTTIME`, which goes on while the machine is suspended, so
-/// that a lease does not outlive its time because a laptop was closed. Elsewhere, and on a kernel that
-/// refuses that clock, it is std's `Instant`, and [`is_suspend_aware`](Clock::is_suspend_aware) says
-/// `false`.
+/// On 64-bit Linux `monotonic` is `CLOCK_BOOTTIME`, which goes on while the machine is suspended,
+/// so that a lease does not outlive its time because a laptop was closed. Elsewhere, and on a
+/// kernel that refuses that clock, it is std's `Instant`, and
+/// [`is_suspend_aware`](Clock::is_suspend_aware) says `false`.
 ///
 /// # Cost
 /// One vDSO read; no allocation, no system call on common platforms.

@@ -6,8 +6,8 @@ use core::task::{Context, Poll};
 /// One waiting place that is re-armed at each poll.
 ///
 /// A driver owns one timer and polls it with the earliest deadline it knows; a later call with
-/// another deadline replaces the former one. The executor's adapter hands timers out (in the family:
-/// `quorate_transport::Runtime::timer`), so that drivers run unchanged in a simulation.
+/// another deadline replaces the former one. The executor's adapter hands timers out (in the
+/// family: `quorate_transport::Runtime::timer`), so that drivers run unchanged in a simulation.
 ///
 /// # Cancel safety
 /// There is nothing to cancel: not polling again disarms the timer.

@@ -1,4 +1,5 @@
-//! One node from its parts: a write-ahead log, snapshots, a transport, a replica, and a RESP listener.
+//! One node from its parts: a write-ahead log, snapshots, a transport, a replica, and a RESP
+//! listener.
 
 use crate::machine::Machine;
 use crate::resp::Server;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A value, its key and what surrounds them must fit one entry, an entry one frame and one log batch.
+/// A value, its key and what surrounds them must fit one entry, an entry one frame and one log
+/// batch.
 const ENTRY_BYTES_MAX: u32 = 12 << 20;
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,5 +1,5 @@
-//! Commands: what clients may ask, with Redis's argument and error conventions, and the encoding of writes
-//! and replies in the log.
+//! Commands: what clients may ask, with Redis's argument and error conventions, and the encoding of
+//! writes and replies in the log.
 
 mod parse;
 mod pattern;
@@ -64,8 +64,8 @@ pub(crate) enum Query {
     Scan { cursor: u64, pattern: Pattern, count: usize, strings: bool },
 }
 
-/// One entry of the log: consecutive writes of one connection, applied together, and the wall-clock time
-/// their proposer stamped on them.
+/// One entry of the log: consecutive writes of one connection, applied together, and the wall-clock
+/// time their proposer stamped on them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Write {
     pub(crate) now_ms: u64,

@@ -1,6 +1,6 @@
-//! `kv demo`: three child processes under load from real Redis clients. The leader is killed, a follower
-//! is paused, both come back; then the history is judged: nothing acknowledged may be missing, and what
-//! clients saw must be linearizable.
+//! `kv demo`: three child processes under load from real Redis clients. The leader is killed, a
+//! follower is paused, both come back; then the history is judged: nothing acknowledged may be
+//! missing, and what clients saw must be linearizable.
 
 mod children;
 mod history;

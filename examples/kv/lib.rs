@@ -1,6 +1,6 @@
-//! A replicated key-value store that any Redis client can talk to: `kv local` starts three nodes in one
-//! process, `kv node` one of several processes, `kv demo` kills and pauses nodes under load and judges
-//! what is left.
+//! A replicated key-value store that any Redis client can talk to: `kv local` starts three nodes in
+//! one process, `kv node` one of several processes, `kv demo` kills and pauses nodes under load and
+//! judges what is left.
 
 mod cluster;
 mod command;

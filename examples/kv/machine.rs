@@ -1,5 +1,5 @@
-//! The state machine: a map of keys to values with expiry. Deterministic: time is the time stamped on the
-//! command by its proposer, never a clock read here.
+//! The state machine: a map of keys to values with expiry. Deterministic: time is the time stamped
+//! on the command by its proposer, never a clock read here.
 
 use crate::command::{Condition, Expiry, Op, Query, Reply, Write};
 use bytes::Bytes;
@@ -268,8 +268,8 @@ impl Store {
         self.keys.iter().filter(move |(_, value)| live(value)).map(|((_, key), _)| key)
     }
 
-    /// Keys whose hash is at or above the cursor. Keys of one hash are never split over two calls, so
-    /// whatever is there all the time is returned.
+    /// Keys whose hash is at or above the cursor. Keys of one hash are never split over two calls,
+    /// so whatever is there all the time is returned.
     fn scan(&self, cursor: u64, count: usize, now: u64, wanted: impl Fn(&Bytes) -> bool) -> Reply {
         let mut found = Vec::new();
         let mut next = 0;
@@ -288,7 +288,8 @@ impl Store {
         Reply::Array(vec![Reply::Bulk(next.to_string().into()), Reply::Array(found)])
     }
 
-    // --- snapshots: magic, time, count, then key, value, expiry, sorted; the file around it has a CRC ---
+    // --- snapshots: magic, time, count, then key, value, expiry, sorted; the file around it has a
+    // CRC ---
 
     fn write_to(&self, w: &mut dyn io::Write) -> io::Result<()> {
         let mut w = io::BufWriter::new(w);

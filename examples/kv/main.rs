@@ -1,4 +1,5 @@
-//! The program: `kv --help` says what it does. Everything else is in `lib.rs`, so that tests can use it.
+//! The program: `kv --help` says what it does. Everything else is in `lib.rs`, so that tests can
+//! use it.
 
 use std::process::ExitCode;
 

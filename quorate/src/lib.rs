@@ -1,7 +1,7 @@
 //! The family under one name: each component is a crate of its own, re-exported here by a feature.
 //!
-//! **Is:** a convenience for applications that compose several components. **Is not:** needed: each crate
-//! works alone, and depends on no sibling but those below it.
+//! **Is:** a convenience for applications that compose several components. **Is not:** needed: each
+//! crate works alone, and depends on no sibling but those below it.
 //!
 //! | feature | module | crate |
 //! |---|---|---|

@@ -7,9 +7,11 @@ mod snapshots;
 mod wal;
 
 pub use memory::MemoryLog;
+#[cfg(feature = "tokio")]
+pub use snapshots::SnapshotDir;
 pub use snapshots::{
-    MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
-    read_machine, write_snapshot,
+    MemorySnapshots, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter, read_machine,
+    write_snapshot,
 };
 #[cfg(feature = "wal")]
 pub use wal::WalLog;

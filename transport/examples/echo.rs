@@ -1,5 +1,4 @@
 //! An echo server and its client.
-//!
 //! `serve --listen A --node N --cluster HEX` answers every call on channel 16 with its own body and
 //! every message on 16 with a message; `call --to A --node N --cluster HEX TEXT` learns who listens
 //! at A, calls it and prints the answer. A refused handshake prints `refused: <status>`, exit 1.

@@ -14,7 +14,8 @@ fn range_is_checked() {
 
 #[test]
 fn rounds_against_the_caller() {
-    // One nanosecond at 1 ppm is an error of a millionth of a nanosecond: rounded up to a whole one.
+    // One nanosecond at 1 ppm is an error of a millionth of a nanosecond: rounded up to a whole
+    // one.
     let one_ppm = Drift::from_ppm(1).unwrap();
     assert_eq!(one_ppm.shrink(Duration::from_nanos(1)), Duration::ZERO);
     assert_eq!(one_ppm.stretch(Duration::from_nanos(1)), Duration::from_nanos(2));
@@ -33,9 +34,9 @@ fn extremes_saturate() {
     assert_eq!(half.shrink(Duration::from_secs(2)), Duration::from_secs(1));
 }
 
-/// A clock whose rate is off by r ppm shows `d·(1 + r/10⁶)` in `d` of true time. For each rate within
-/// the bound: after `shrink(d)` of local time at most `d` of true time went by, after `stretch(d)` at
-/// least `d` did.
+/// A clock whose rate is off by r ppm shows `d·(1 + r/10⁶)` in `d` of true time. For each rate
+/// within the bound: after `shrink(d)` of local time at most `d` of true time went by, after
+/// `stretch(d)` at least `d` did.
 #[test]
 fn shrink_and_stretch_bound_true_time() {
     const MILLION: i128 = 1_000_000;

@@ -39,7 +39,8 @@ fn says_what_it_is() {
     assert_eq!(clock.is_suspend_aware(), linux);
 }
 
-/// On Linux the reading is the time since boot, suspended time included: `/proc/uptime` counts the same.
+/// On Linux the reading is the time since boot, suspended time included: `/proc/uptime` counts the
+/// same.
 #[cfg(target_os = "linux")]
 #[test]
 fn counts_from_boot_including_suspend() {

@@ -1,5 +1,5 @@
-//! The clients: each writes keys of its own, which must not be lost, and writes and reads registers that
-//! all share, whose history must be linearizable.
+//! The clients: each writes keys of its own, which must not be lost, and writes and reads registers
+//! that all share, whose history must be linearizable.
 
 use super::children::connect;
 use super::history::{Action, History, Outcome};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// A client's patience with an answer. Behind it the outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// Registers in use at a time, and operations of a client on one set of them: so that histories of a key
-/// stay short enough to be judged.
+/// Registers in use at a time, and operations of a client on one set of them: so that histories of
+/// a key stay short enough to be judged.
 const REGISTERS: u64 = 4;
 const OPS_PER_SET: u64 = 100;
 /// After a definite refusal or a lost connection.

@@ -1,5 +1,6 @@
-//! Requests from bytes. `redis-protocol` decodes; before that, the lengths in the request are checked
-//! against limits as they arrive, so that a claimed length cannot make us wait for, or hold, gigabytes.
+//! Requests from bytes. `redis-protocol` decodes; before that, the lengths in the request are
+//! checked against limits as they arrive, so that a claimed length cannot make us wait for, or
+//! hold, gigabytes.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use redis_protocol::resp2::decode::decode_bytes;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Commands taken off a connection at a time; what lies behind waits in the socket, which slows down a
-/// client that sends without reading.
+/// Commands taken off a connection at a time; what lies behind waits in the socket, which slows
+/// down a client that sends without reading.
 const BATCH_MAX: usize = 512;
 /// Consecutive writes share an entry up to this size.
 const ENTRY_BYTES: usize = 256 << 10;
@@ -275,7 +275,8 @@ impl Session {
             encode2(&mut self.answers, &frame2(reply), false)
         };
         if let Err(error) = encoded {
-            // Nothing we answer is unencodable; a client that waits for an answer must not wait for ever.
+            // Nothing we answer is unencodable; a client that waits for an answer must not wait for
+            // ever.
             tracing::error!(%error, "answer not encodable");
             self.closing = true;
         }

@@ -173,8 +173,8 @@ fn scan_and_keys_find_everything_once() {
     assert_eq!(keys.len(), 40);
 }
 
-/// Answers come in the order of requests, however reads, writes and constants mix, and however many a
-/// client sends before it reads.
+/// Answers come in the order of requests, however reads, writes and constants mix, and however many
+/// a client sends before it reads.
 #[test]
 fn pipelines_answer_in_order() {
     let local = Local::start(&[]);

@@ -51,8 +51,8 @@ fn connect(port: u16) -> redis::RedisResult<redis::Connection> {
     Ok(connection)
 }
 
-/// Writes ever higher values to its own key until told to stop; returns what was acknowledged last, and
-/// what was tried last.
+/// Writes ever higher values to its own key until told to stop; returns what was acknowledged last,
+/// and what was tried last.
 fn writer(
     id: u64,
     ports: &[u16],

@@ -61,7 +61,9 @@ fn lines_fit() {
     for file in all_rust_files() {
         for (number, line) in (1..).zip(file.text.lines()) {
             let columns = line.chars().count();
-            if columns > COLUMNS_MAX {
+            // A table cannot be wrapped.
+            let table = line.trim_start_matches(['/', '!', ' ']).starts_with('|');
+            if columns > COLUMNS_MAX && !table {
                 wrong.push(format!("{}:{number}: {columns} columns", file.name));
             }
         }
@@ -86,8 +88,10 @@ fn nothing_is_left_undone_or_ignored() {
         for (number, line) in (1..).zip(file.text.lines()) {
             for parts in &banned {
                 let word = parts.concat();
-                let demo = file.name.starts_with("examples/kv/demo") && word.contains("sleep");
-                if line.contains(&word) && !demo {
+                // A demo paces itself for who watches, a benchmark pauses between runs.
+                let paced =
+                    file.name.starts_with("examples/kv/demo") || file.name.contains("/benches/");
+                if line.contains(&word) && !(paced && word.contains("sleep")) {
                     wrong.push(format!("{}:{number}: {word}", file.name));
                 }
             }

@@ -1,10 +1,12 @@
 //! Snapshots: their file format, the trait of their store, a folder of files and a store in memory.
 //! Layout: FORMAT.md.
 
+#[cfg(feature = "tokio")]
 mod dir;
 mod format;
 mod memory;
 
+#[cfg(feature = "tokio")]
 pub use dir::SnapshotDir;
 pub use format::{read_machine, write_snapshot};
 pub use memory::MemorySnapshots;

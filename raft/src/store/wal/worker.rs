@@ -122,10 +122,13 @@ impl Writer {
     /// Stages everything, then waits for the last that must be durable: all before it are then too.
     fn write(&self, jobs: &[Job]) -> Result<(), StoreError> {
         let mut last: Option<Staged> = None;
-        for job in jobs {
-            for batch in &job.batches {
-                let staged = self.stage(batch, job.ack)?;
-                if job.ack == Ack::Durable {
+        let until = jobs.iter().rposition(|job| job.ack == Ack::Durable);
+        for (n, job) in jobs.iter().enumerate() {
+            for (m, batch) in (1..).zip(&job.batches) {
+                // Only the last asks for the disk: durability is monotone, one sync covers them all.
+                let asks = Some(n) == until && m == job.batches.len();
+                let staged = self.stage(batch, if asks { Ack::Durable } else { Ack::Staged })?;
+                if asks {
                     last = Some(staged);
                 }
             }
