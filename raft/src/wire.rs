@@ -46,19 +46,15 @@ struct Head {
     body_len: u32,
 }
 
-/// The message as at most eight pieces for the transport: header, then blocks without a copy. `store` is
-/// the folded identity of the sender's disk.
+/// The message as at most eight pieces for the transport: header, then blocks without a copy.
+/// `store` is the folded identity of the sender's disk.
 ///
 /// # Panics
 /// Never for messages of a core; a snapshot has no wire form and yields `None`.
 #[must_use]
 pub fn encode(message: &Message, store: u64) -> Option<Vec<Bytes>> {
-    let mut head = Head {
-        group: message.group.value(),
-        term: message.term.value(),
-        store,
-        ..Head::default()
-    };
+    let mut head =
+        Head { group: message.group.value(), term: message.term.value(), store, ..Head::default() };
     let tail = fill(&mut head, &message.body)?;
     if !matches!(message.body, Body::Append { .. }) && !tail.is_empty() {
         // Blocks have checksums of their own; ids and entries are covered by this one.
@@ -108,7 +104,11 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
         Body::PreVoteResp { granted, commit } | Body::VoteResp { granted, commit } => {
             head.commit = *commit;
             head.flags = u16::from(*granted);
-            if matches!(body, Body::VoteResp { .. }) { kind::VOTE_RESP } else { kind::PRE_VOTE_RESP }
+            if matches!(body, Body::VoteResp { .. }) {
+                kind::VOTE_RESP
+            } else {
+                kind::PRE_VOTE_RESP
+            }
         }
         Body::Heartbeat { commit, read } => {
             head.commit.index = *commit;
@@ -172,7 +172,8 @@ impl Head {
 
     fn decode(bytes: &[u8]) -> Result<Self, StepError> {
         let malformed = |what| StepError::Malformed { what };
-        let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(malformed("header truncated"))?;
+        let header: &[u8; HEADER_LEN] =
+            bytes.first_chunk().ok_or_else(|| malformed("header truncated"))?;
         let mut unsealed = *header;
         unsealed[4..8].fill(0);
         let mut r = &header[..];
@@ -215,8 +216,8 @@ fn ids_bytes(ids: &[ReadId]) -> Bytes {
 /// The message in `bytes`, and the folded identity of its sender's disk.
 ///
 /// # Errors
-/// [`StepError::Malformed`] or [`StepError::Block`]: what is wrong. Nothing is allocated from a length
-/// that was not verified.
+/// [`StepError::Malformed`] or [`StepError::Block`]: what is wrong. Nothing is allocated from a
+/// length that was not verified.
 pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<(Message, u64), StepError> {
     let head = Head::decode(bytes)?;
     let tail = bytes.slice(HEADER_LEN..);
@@ -228,8 +229,10 @@ pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<(Message, u64), StepErro
         return Err(StepError::Malformed { what: "body checksum" });
     }
     let body = body_of(&head, &tail, limits)?;
-    let takes_body =
-        matches!(head.kind, kind::APPEND | kind::READ_INDEX | kind::READ_INDEX_RESP | kind::PROPOSE);
+    let takes_body = matches!(
+        head.kind,
+        kind::APPEND | kind::READ_INDEX | kind::READ_INDEX_RESP | kind::PROPOSE
+    );
     if !takes_body && !tail.is_empty() {
         return Err(StepError::Malformed { what: "trailing bytes" });
     }
@@ -260,9 +263,7 @@ fn body_of(head: &Head, tail: &Bytes, limits: &Limits) -> Result<Body, StepError
         kind::COMMIT => Body::Commit { index: head.commit.index },
         kind::TIMEOUT_NOW => Body::TimeoutNow,
         kind::READ_INDEX => Body::ReadIndex { ids: ids_of(tail)? },
-        kind::READ_INDEX_RESP => {
-            Body::ReadIndexResp { index: head.log.index, ids: ids_of(tail)? }
-        }
+        kind::READ_INDEX_RESP => Body::ReadIndexResp { index: head.log.index, ids: ids_of(tail)? },
         kind::PROPOSE => Body::Propose(Proposal::from_body(tail, limits)?),
         _ => return Err(StepError::Malformed { what: "kind" }),
     })
@@ -280,7 +281,7 @@ fn blocks_of(tail: &Bytes, limits: &Limits) -> Result<Vec<Block>, StepError> {
 }
 
 fn ids_of(tail: &Bytes) -> Result<Vec<ReadId>, StepError> {
-    if tail.len() % 8 != 0 || tail.len() / 8 > IDS_MAX {
+    if !tail.len().is_multiple_of(8) || tail.len() / 8 > IDS_MAX {
         return Err(StepError::Malformed { what: "read ids" });
     }
     let mut rest = &tail[..];

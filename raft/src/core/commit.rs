@@ -1,6 +1,6 @@
 //! The commit index (R14, 5.2) and what follows from application.
 
-use super::{ApplyToken, AppendToken, Raft, Role};
+use super::{AppendToken, ApplyToken, Raft, Role};
 use crate::{LogId, LogIndex, Term, quorum};
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
@@ -9,14 +9,13 @@ impl Raft {
     /// R14: commits what a quorum holds, if it is of this term. // H1
     pub(super) fn advance_commit(&mut self) -> bool {
         let m = &self.membership;
-        let matched =
-            |id: NodeId| self.peer_index(id).map_or(0, |i| self.peers[i].matched.value());
+        let matched = |id: NodeId| self.peer_index(id).map_or(0, |i| self.peers[i].matched.value());
         let Some(index) = quorum::committed(&m.voters, &m.outgoing, matched) else {
             return false;
         };
         let index = LogIndex::new(index);
-        let own_term = self.log.term(index) == Some(self.term)
-            || crate::plant::planted("commit_older_term");
+        let own_term =
+            self.log.term(index) == Some(self.term) || crate::plant::planted("commit_older_term");
         if index <= self.log.commit || !own_term {
             return false;
         }
@@ -41,13 +40,14 @@ impl Raft {
         self.role == Role::Leader && self.log.term(self.log.commit) == Some(self.term)
     }
 
-    /// A write of [`Append`](super::Append) is durable; in the order in which they were handed out. (R20)
+    /// A write of [`Append`](super::Append) is durable; in the order in which they were handed out.
+    /// (R20)
     pub fn appended(&mut self, now: Monotonic, token: AppendToken) {
         if self.observe(now).is_err() {
             return;
         }
-        // H6: entries of a token from an older term may have been replaced since, by entries that only
-        // look the same; their own token will come.
+        // H6: entries of a token from an older term may have been replaced since, by entries that
+        // only look the same; their own token will come.
         let ours = (token.term == self.term && self.log.contains(token.last))
             || crate::plant::planted("stale_token_counts");
         if ours {

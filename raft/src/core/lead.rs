@@ -94,7 +94,8 @@ impl Raft {
         let passed = self.now.since(self.appended_at).as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         let time_ms = self.log.time_ms().saturating_add(passed);
-        self.appended_at = self.appended_at.saturating_add(core::time::Duration::from_millis(passed));
+        self.appended_at =
+            self.appended_at.saturating_add(core::time::Duration::from_millis(passed));
         let block = proposal.stamp(self.group, self.term, self.log.last(), time_ms);
         let (first, last) = (block.first(), block.last().index);
         self.log.append(block);
@@ -249,7 +250,8 @@ impl Raft {
         }
         match p.state {
             ProgressState::Probe => p.become_replicate(),
-            ProgressState::Snapshot if p.matched.next() >= first_index => p.become_replicate(), // H8
+            // H8
+            ProgressState::Snapshot if p.matched.next() >= first_index => p.become_replicate(),
             ProgressState::Snapshot => {}
             ProgressState::Replicate => p.inflights.free_to(index),
         }

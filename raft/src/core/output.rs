@@ -92,7 +92,8 @@ impl AppendToken {
         self.term
     }
 
-    /// The last entry that is durable with this write, or zero if the write held no entries that matter.
+    /// The last entry that is durable with this write, or zero if the write held no entries that
+    /// matter.
     #[must_use]
     pub const fn last(&self) -> LogId {
         self.last
@@ -213,8 +214,9 @@ pub enum Event {
 /// Everything the core wants done since the last drain. Reused: draining overwrites.
 ///
 /// # How to drive it
-/// In this order: send `send`, hand `append` to the store, hand `apply` to the machine, answer `reads`,
-/// start `load`. Nothing here waits for anything but what `append` says of its own messages.
+/// In this order: send `send`, hand `append` to the store, hand `apply` to the machine, answer
+/// `reads`, start `load`. Nothing here waits for anything but what `append` says of its own
+/// messages.
 ///
 /// # Examples
 /// See [`Raft`].

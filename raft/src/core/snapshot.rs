@@ -1,9 +1,9 @@
 //! Snapshots: sending the state instead of a compacted log, and taking one in (R13). Thesis §5.
 
 use super::{Event, Raft};
+use crate::LogIndex;
 use crate::message::{Body, SnapshotMeta};
 use crate::progress::ProgressState;
-use crate::LogIndex;
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 
@@ -79,8 +79,8 @@ impl Raft {
         self.log.compact(to.min(self.log.applied));
     }
 
-    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot: what an
-    /// active follower still reads from the log is kept. // H8
+    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot: what
+    /// an active follower still reads from the log is kept. // H8
     #[must_use]
     pub fn compactable(&self, wanted: LogIndex) -> LogIndex {
         let needed = self

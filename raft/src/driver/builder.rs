@@ -93,8 +93,8 @@ impl NodeBuilder {
         self
     }
 
-    /// The voters of a new group: the same list on every one of them. A log that exists already knows its
-    /// members, then this is ignored.
+    /// The voters of a new group: the same list on every one of them. A log that exists already
+    /// knows its members, then this is ignored.
     pub fn founders(mut self, voters: &[NodeId]) -> Self {
         self.founders = voters.to_vec();
         self
@@ -118,8 +118,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Opens everything and runs the replica on the endpoint's runtime. Returns when the log is read and
-    /// the machine restored; there may be no leader yet.
+    /// Opens everything and runs the replica on the endpoint's runtime. Returns when the log is
+    /// read and the machine restored; there may be no leader yet.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs.
@@ -267,10 +267,7 @@ impl<M: StateMachine> Parts<M> {
     fn run(
         self,
         started: Started,
-        (sender, receiver): (
-            quorate_transport::ChannelSender,
-            quorate_transport::ChannelReceiver,
-        ),
+        (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
         let Started { boot, store_id } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
@@ -322,7 +319,8 @@ impl<M: StateMachine> Parts<M> {
             out: Output::default(),
             runtime: Arc::clone(&runtime),
         };
-        runtime.spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
+        runtime
+            .spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
         runtime.spawn("raft", Box::pin(shard.run()));
         let shared = Shared {
             endpoint: self.endpoint,

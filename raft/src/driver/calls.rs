@@ -45,10 +45,15 @@ pub(super) struct Chunk {
 #[derive(Clone, Debug)]
 pub(super) enum Call {
     /// Append these entries.
-    Forward { entries: Bytes },
+    Forward {
+        entries: Bytes,
+    },
     Chunk(Chunk),
     /// How many voters hold the log up to here? Answer once it is this many.
-    Replicated { at: LogIndex, voters: u32 },
+    Replicated {
+        at: LogIndex,
+        voters: u32,
+    },
 }
 
 /// Version, kind, CRC over everything, group; then what the kind adds.
@@ -202,7 +207,9 @@ pub(super) fn encode_count(count: u32) -> Bytes {
 
 pub(super) fn decode_count(bytes: &Bytes) -> Option<u32> {
     let (kind, mut rest) = open(bytes)?;
-    (kind == kind::REPLICATED && rest.len() == 8).then(|| rest.get_u64_le()).and_then(|n| n.try_into().ok())
+    (kind == kind::REPLICATED && rest.len() == 8)
+        .then(|| rest.get_u64_le())
+        .and_then(|n| n.try_into().ok())
 }
 
 #[cfg(test)]
@@ -251,9 +258,12 @@ mod tests {
         let placed = Placed { term: Term::new(3), first: LogIndex::new(8) };
         assert_eq!(decode_placed(&encode_placed(placed)), Some(placed));
         assert_eq!(decode_count(&encode_count(3)), Some(3));
-        for answer in
-            [ChunkAnswer::Continue(9), ChunkAnswer::Done, ChunkAnswer::Restart, ChunkAnswer::Refused]
-        {
+        for answer in [
+            ChunkAnswer::Continue(9),
+            ChunkAnswer::Done,
+            ChunkAnswer::Restart,
+            ChunkAnswer::Refused,
+        ] {
             assert_eq!(decode_chunk_answer(&encode_chunk_answer(answer)), Some(answer));
         }
     }

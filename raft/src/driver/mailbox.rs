@@ -16,18 +16,31 @@ pub(super) enum Report {
     Stored(Result<(), StoreError>),
     Loaded(LoadId, Result<Vec<Block>, StoreError>),
     /// One reply per data entry, none for others.
-    Applied { token: ApplyToken, entries: Vec<(LogId, Option<Bytes>)> },
+    Applied {
+        token: ApplyToken,
+        entries: Vec<(LogId, Option<Bytes>)>,
+    },
     /// The machine misbehaved: the replica must stop.
     MachineFailed(Arc<str>),
     Restored(SnapshotMeta),
-    Forwarded { batch: Vec<Pending>, result: Result<Bytes, CallError> },
+    Forwarded {
+        batch: Vec<Pending>,
+        result: Result<Bytes, CallError>,
+    },
     SnapshotMade(Result<SnapshotMeta, Arc<str>>),
-    SnapshotSent { to: NodeId, ok: bool },
-    SnapshotReceived { from: NodeId, term: Term, meta: SnapshotMeta },
+    SnapshotSent {
+        to: NodeId,
+        ok: bool,
+    },
+    SnapshotReceived {
+        from: NodeId,
+        term: Term,
+        meta: SnapshotMeta,
+    },
 }
 
-/// A queue from many to one. Its length is bounded by what the owner has started and what has a limit of
-/// its own: appends, loads, applies, forwards, snapshots.
+/// A queue from many to one. Its length is bounded by what the owner has started and what has a
+/// limit of its own: appends, loads, applies, forwards, snapshots.
 #[derive(Clone, Default)]
 pub(super) struct Mailbox {
     shared: Arc<Mutex<Queue>>,
@@ -51,7 +64,7 @@ impl Mailbox {
     }
 
     /// Moves everything into `out`; pending if there is nothing.
-    pub(super) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
+    pub(super) fn poll_take(&self, cx: &Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
         let mut queue = lock(&self.shared);
         if queue.reports.is_empty() {
             queue.waker = Some(cx.waker().clone());

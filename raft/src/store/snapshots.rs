@@ -17,17 +17,19 @@ use std::io;
 ///
 /// # How to drive it
 /// The driver makes a snapshot with [`create`](Self::create), takes one in with
-/// [`receive`](Self::receive), sends and restores from [`open`](Self::open). Writers and files are objects
-/// of their own, used on other threads.
+/// [`receive`](Self::receive), sends and restores from [`open`](Self::open). Writers and files are
+/// objects of their own, used on other threads.
 ///
 /// # Examples
 /// ```
-/// use quorate_raft::{LogId, Membership, MemorySnapshots, SnapshotMeta, SnapshotStore, write_snapshot};
+/// use quorate_raft::*;
+/// use std::io::Write;
 ///
 /// let mut store = MemorySnapshots::new();
 /// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
 /// let mut writer = store.create(&meta).unwrap();
-/// write_snapshot(&mut writer, &meta, Box::new(|w: &mut dyn std::io::Write| w.write_all(b"x"))).unwrap();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"x"));
+/// write_snapshot(&mut writer, &meta, state).unwrap();
 /// writer.finish().unwrap();
 /// assert_eq!(store.latest().unwrap(), Some(meta));
 /// ```
@@ -50,8 +52,8 @@ pub trait SnapshotStore: Send + 'static {
     /// What the medium says.
     fn create(&mut self, meta: &SnapshotMeta) -> io::Result<Box<dyn SnapshotWriter>>;
 
-    /// Begins to take in, or goes on taking in, the snapshot `id` from another node. Partial content of
-    /// other ids is discarded.
+    /// Begins to take in, or goes on taking in, the snapshot `id` from another node. Partial
+    /// content of other ids is discarded.
     ///
     /// # Errors
     /// What the medium says.

@@ -1,8 +1,8 @@
 //! Whole nodes in one process, over the memory transport.
 
 use quorate_raft::{
-    Batch, BusyWhy, Config, LogIndex, MemoryLog, MemorySnapshots, Node, Outcome, ProposeError, Read,
-    Replies, Role, SnapshotSource, StateMachine,
+    Batch, BusyWhy, Config, LogIndex, MemoryLog, MemorySnapshots, Node, Outcome, ProposeError,
+    Read, Replies, Role, SnapshotSource, StateMachine,
 };
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
@@ -218,7 +218,8 @@ async fn without_a_quorum_proposals_end_definitely_and_reads_fail() {
             cluster.kill(i).await;
         }
     }
-    // While it still believes to lead, an outcome may be unknown; once it knows better, it is definite.
+    // While it still believes to lead, an outcome may be unknown; once it knows better, it is
+    // definite.
     let mut watch = cluster.node(keep).watch();
     guard(watch.wait_for(|s| s.role != Role::Leader)).await.unwrap();
     let outcome = guard(cluster.node(keep).propose("k=2")).await;
@@ -245,7 +246,8 @@ async fn a_node_that_missed_the_compacted_log_gets_a_snapshot() {
     for n in 0..300 {
         last = applied(guard(cluster.node(leader).propose(format!("{n}={big}"))).await).0;
     }
-    // What an active follower still needs is kept: go on until the dead one does not count as active.
+    // What an active follower still needs is kept: go on until the dead one does not count as
+    // active.
     let needed = LogIndex::new(100);
     guard(async {
         while cluster.node(leader).stats().first <= needed {

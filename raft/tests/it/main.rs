@@ -1,5 +1,12 @@
 //! Integration tests of quorate-raft, one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail the way tests do"
+)]
+
 mod cluster;
 #[cfg(mutant)]
 mod mutants;

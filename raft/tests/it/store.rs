@@ -1,8 +1,8 @@
 //! What every log store must do, run over the one in memory and the one on disk.
 
 use quorate_raft::{
-    AppendRequest, Block, Completion, EntryBody, GroupId, HardState, Limits, LogId, LogIndex, LogStore,
-    Membership, MemoryLog, Owner, Proposal, SnapshotMeta, StoreError, Term, WalLog,
+    AppendRequest, Block, Completion, EntryBody, GroupId, HardState, Limits, LogId, LogIndex,
+    LogStore, Membership, MemoryLog, Owner, Proposal, SnapshotMeta, StoreError, Term, WalLog,
 };
 use quorate_transport::{ClusterId, NodeId};
 use quorate_wal::{Config, Wal, vfs::MemVfs};
@@ -160,8 +160,8 @@ fn a_compacted_log_starts_behind_its_mark() {
     });
 }
 
-/// Entries of a deposed leader behind the snapshot must not survive its installation: they would make the
-/// log's last entry look older than the snapshot it starts with.
+/// Entries of a deposed leader behind the snapshot must not survive its installation: they would
+/// make the log's last entry look older than the snapshot it starts with.
 #[test]
 fn an_installed_snapshot_leaves_nothing_of_the_old_log() {
     over_both(|open| {
@@ -197,7 +197,8 @@ fn the_log_of_another_is_refused_and_left_alone() {
     });
 }
 
-/// A power cut at any change of the disk: what was answered is there, hard state no older than the blocks.
+/// A power cut at any change of the disk: what was answered is there, hard state no older than the
+/// blocks.
 #[test]
 fn h37_power_cuts_lose_nothing_that_was_answered() {
     let mut interrupted = 0;
@@ -227,7 +228,10 @@ fn h37_power_cuts_lose_nothing_that_was_answered() {
         let mut store = after.open();
         let log = store.open(GROUP, owner()).unwrap();
         let found = ids(&log.blocks, 1);
-        assert!(found.starts_with(&answered), "seed {seed}: {answered:?} answered, {found:?} found");
+        assert!(
+            found.starts_with(&answered),
+            "seed {seed}: {answered:?} answered, {found:?} found"
+        );
         assert!(log.hard.term >= log.last.term, "seed {seed}: blocks ahead of the hard state");
     }
     assert!(interrupted > 30, "the power went in {interrupted} of 60 runs");

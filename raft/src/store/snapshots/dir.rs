@@ -1,7 +1,8 @@
 //! [`SnapshotDir`]: snapshots as files of a folder.
 //!
-//! `snap-<term>-<index>-<maker>.qrsf` is complete and verified; `.tmp` is being made, `.part` is arriving.
-//! A file gets its final name only after it was synced, and the folder is synced after that.
+//! `snap-<term>-<index>-<maker>.qrsf` is complete and verified; `.tmp` is being made, `.part` is
+//! arriving. A file gets its final name only after it was synced, and the folder is synced after
+//! that.
 
 use super::{SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter, format};
 use crate::SnapshotMeta;
@@ -201,7 +202,8 @@ impl SnapshotReceiver for Receiver {
             other => {
                 // Not worth resuming.
                 fs::remove_file(&self.partial)?;
-                let error = || io::Error::new(io::ErrorKind::InvalidData, "another snapshot's content");
+                let error =
+                    || io::Error::new(io::ErrorKind::InvalidData, "another snapshot's content");
                 Err(other.err().unwrap_or_else(error))
             }
         }
@@ -237,8 +239,12 @@ impl SnapshotStore for SnapshotDir {
                 fs::remove_file(self.dir.join(name))?;
             }
         }
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&partial)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&partial)?;
         let (mut crc, mut offset) = (crc32fast::Hasher::new(), 0);
         let mut buf = vec![0_u8; WRITE_BUFFER];
         loop {

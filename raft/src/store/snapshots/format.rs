@@ -1,9 +1,9 @@
 //! The snapshot file: header with the mark, the state in chunks, a trailer that proves it whole.
 
 use super::SnapshotFile;
-use crate::machine::SnapshotSource;
-use crate::store::records::{decode_mark, encode_mark};
 use crate::SnapshotMeta;
+use crate::machine::SnapshotSource;
+use crate::store::mark::{decode_mark, encode_mark};
 use bytes::{Buf as _, BufMut as _};
 use std::io::{self, Read, Write};
 
@@ -153,20 +153,22 @@ fn header(file: &dyn SnapshotFile) -> io::Result<(SnapshotMeta, u64)> {
     Ok((meta, 12 + u64::from(len)))
 }
 
-/// The machine's state inside a file, as a reader. The file must have been verified when it was taken in.
+/// The machine's state inside a file, as a reader. The file must have been verified when it was
+/// taken in.
 ///
 /// # Errors
 /// `InvalidData` if the header is not one; reads then say what they find.
 ///
 /// # Examples
 /// ```
-/// use quorate_raft::{LogId, Membership, MemorySnapshots, SnapshotMeta, SnapshotStore, read_machine, write_snapshot};
-/// use std::io::Read;
+/// use quorate_raft::*;
+/// use std::io::{Read, Write};
 ///
 /// let mut store = MemorySnapshots::new();
 /// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
 /// let mut writer = store.create(&meta).unwrap();
-/// write_snapshot(&mut writer, &meta, Box::new(|w: &mut dyn std::io::Write| w.write_all(b"state"))).unwrap();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// write_snapshot(&mut writer, &meta, state).unwrap();
 /// writer.finish().unwrap();
 ///
 /// let file = store.open(&meta).unwrap();

@@ -2,8 +2,8 @@
 
 use super::{SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter, format};
 use crate::SnapshotMeta;
-use bytes::Bytes;
 use crate::sync::lock;
+use bytes::Bytes;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 

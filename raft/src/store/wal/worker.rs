@@ -1,12 +1,12 @@
-//! The two threads of a [`WalLog`](super::WalLog): one stages and waits for the disk, one reads. While the
-//! first waits, appends pile up; then they go out together.
+//! The two threads of a [`WalLog`](super::WalLog): one stages and waits for the disk, one reads.
+//! While the first waits, appends pile up; then they go out together.
 
 use crate::error::StoreError;
 use crate::store::Completion;
 use quorate_wal::{Ack, AppendError, Batch, InDoubt, ReadError, Staged, Wal, WriteError};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use super::print::{self, Line};
 use quorate_clocks::Monotonic;
 use quorate_raft::{
     Append, AppendToken, Apply, ApplyToken, Body, Boot, Config, EntryBody, Envelope, GroupId,
-    HardState, LogId, LogIndex, Membership, Message, Output, Proposal, Raft, SnapshotMeta, StepError,
-    Term,
+    HardState, LogId, LogIndex, Membership, Message, Output, Proposal, Raft, SnapshotMeta,
+    StepError, Term,
 };
 use quorate_transport::NodeId;
 use std::collections::VecDeque;
@@ -196,8 +196,10 @@ impl Env {
         let node = self.node(id);
         let me = node.id;
         let gated = out.append.as_mut().map(|a| std::mem::take(&mut a.gated)).unwrap_or_default();
-        let (own, others): (Vec<Envelope>, Vec<Envelope>) = gated.into_iter().partition(|e| e.to == me);
-        let messages: Vec<Envelope> = std::mem::take(&mut out.send).into_iter().chain(others).collect();
+        let (own, others): (Vec<Envelope>, Vec<Envelope>) =
+            gated.into_iter().partition(|e| e.to == me);
+        let messages: Vec<Envelope> =
+            std::mem::take(&mut out.send).into_iter().chain(others).collect();
         let mut text = ready_text(&out);
         if !messages.is_empty() {
             text += "Messages:\n";
@@ -401,7 +403,8 @@ impl Node {
         let learners: Vec<NodeId> = case.numbers("learners").into_iter().map(NodeId::new).collect();
         let membership = Membership::of_voters(&voters).with_learners(&learners);
         let index = case.number("index").unwrap_or(0);
-        let blank = ["voters", "learners", "index", "content"].iter().all(|k| case.arg(k).is_none());
+        let blank =
+            ["voters", "learners", "index", "content"].iter().all(|k| case.arg(k).is_none());
         let start = if blank { LogId::ZERO } else { LogId::new(1, index) };
         let asynchronous = case.flag("async-storage-writes");
 
@@ -489,7 +492,11 @@ impl Node {
 
     fn log_text(&self) -> String {
         if self.stable.is_empty() {
-            return format!("log is empty: first index={}, last index={}\n", self.start.next(), self.start);
+            return format!(
+                "log is empty: first index={}, last index={}\n",
+                self.start.next(),
+                self.start
+            );
         }
         self.stable.iter().map(|line| print::entry(line) + "\n").collect()
     }
@@ -499,7 +506,12 @@ impl Node {
         let voter =
             if self.raft.membership().is_voter(self.id) { "(Voter)" } else { "(Non-Voter)" };
         let lead = print::id_or_zero(status.leader);
-        format!("{}: {} {voter} Term:{} Lead:{lead}\n", self.id, print::role(status.role), status.hard.term)
+        format!(
+            "{}: {} {voter} Term:{} Lead:{lead}\n",
+            self.id,
+            print::role(status.role),
+            status.hard.term
+        )
     }
 }
 

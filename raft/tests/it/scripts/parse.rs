@@ -42,7 +42,11 @@ impl Case {
 
     /// Arguments without a value that are numbers: node ids, mostly.
     pub(super) fn plain(&self) -> Vec<u64> {
-        self.args.iter().filter(|a| a.values.is_empty()).filter_map(|a| a.key.parse().ok()).collect()
+        self.args
+            .iter()
+            .filter(|a| a.values.is_empty())
+            .filter_map(|a| a.key.parse().ok())
+            .collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The scripts' way of writing messages, entries and states.
 
 use quorate_raft::{
-    Block, Body, EntryKind, HardState, LogId, Message, Membership, ProgressState, Role, SnapshotMeta,
-    PeerStatus,
+    Block, Body, EntryKind, HardState, LogId, Membership, Message, PeerStatus, ProgressState, Role,
+    SnapshotMeta,
 };
 use quorate_transport::NodeId;
 use std::fmt::Write as _;
@@ -59,9 +59,7 @@ pub(super) fn hard(h: &HardState) -> String {
 
 pub(super) fn snapshot(meta: &SnapshotMeta) -> String {
     let m: &Membership = &meta.membership;
-    let list = |ids: &[NodeId]| {
-        ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
+    let list = |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     format!(
         "Index:{} Term:{} ConfState:Voters:[{}] VotersOutgoing:[{}] Learners:[{}] \
          LearnersNext:[{}] AutoLeave:{}",
@@ -126,7 +124,13 @@ pub(super) fn message(from: NodeId, to: NodeId, m: &Message) -> String {
         }
         _ => (LogId::ZERO, String::new()),
     };
-    format!("{:x}->{:x} {} Term:{} Log:{log}{rest}", from.value(), to.value(), kind(&m.body), m.term)
+    format!(
+        "{:x}->{:x} {} Term:{} Log:{log}{rest}",
+        from.value(),
+        to.value(),
+        kind(&m.body),
+        m.term
+    )
 }
 
 pub(super) fn commit_field(commit: u64) -> String {

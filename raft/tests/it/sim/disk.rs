@@ -1,6 +1,9 @@
-//! A disk that forgets: what was written and not yet synced may be lost in a crash, from any write on.
+//! A disk that forgets: what was written and not yet synced may be lost in a crash, from any write
+//! on.
 
-use quorate_raft::{Append, Block, Boot, HardState, LogId, LogIndex, Membership, SnapshotMeta, TermRun};
+use quorate_raft::{
+    Append, Block, Boot, HardState, LogId, LogIndex, Membership, SnapshotMeta, TermRun,
+};
 use quorate_raft::{GroupId, Term};
 use quorate_transport::NodeId;
 use std::collections::VecDeque;
@@ -75,7 +78,11 @@ impl Disk {
     /// Takes a write; it is durable after [`sync_one`](Self::sync_one) was called for it.
     pub(crate) fn write(&mut self, append: &Append, installed: Option<State>) {
         let install = append.install.clone().zip(installed);
-        self.unsynced.push_back(Write { hard: append.hard, blocks: append.blocks.clone(), install });
+        self.unsynced.push_back(Write {
+            hard: append.hard,
+            blocks: append.blocks.clone(),
+            install,
+        });
     }
 
     pub(crate) fn sync_one(&mut self) {
@@ -83,7 +90,8 @@ impl Disk {
         self.durable.write(&write);
     }
 
-    /// The power goes: of what was not synced the first `kept` writes made it. Returns how many did not.
+    /// The power goes: of what was not synced the first `kept` writes made it. Returns how many did
+    /// not.
     pub(crate) fn crash(&mut self, kept: usize) -> usize {
         for write in self.unsynced.drain(..kept.min(self.unsynced.len())) {
             self.durable.write(&write);
