@@ -72,7 +72,10 @@ struct Shared<M> {
 /// # #[derive(Default)] struct Counter(u64);
 /// # impl StateMachine for Counter {
 /// #     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
-/// #         for e in batch { self.0 += e.data.len() as u64; out.push(self.0.to_string().into_bytes()); }
+/// #         for e in batch {
+/// #             self.0 += e.data.len() as u64;
+/// #             out.push(self.0.to_string().into_bytes());
+/// #         }
 /// #     }
 /// #     fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
 /// #         let n = self.0;

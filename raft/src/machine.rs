@@ -99,7 +99,16 @@ where
 /// Entries to apply: data of the application only, in order.
 ///
 /// # Examples
-/// See [`StateMachine`].
+/// ```
+/// use quorate_raft::{Batch, Replies};
+///
+/// /// The body of an `apply` that answers each entry with its length.
+/// fn lengths(batch: Batch<'_>, out: &mut Replies) {
+///     for entry in batch {
+///         out.push(entry.data.len().to_string().into_bytes());
+///     }
+/// }
+/// ```
 pub struct Batch<'a> {
     entries: Box<dyn Iterator<Item = Entry<'a>> + 'a>,
     left: usize,
@@ -141,7 +150,15 @@ impl ExactSizeIterator for Batch<'_> {}
 /// Where a machine puts its replies, one per entry, in order.
 ///
 /// # Examples
-/// See [`StateMachine`].
+/// ```
+/// use quorate_raft::Replies;
+///
+/// let mut replies = Replies::default();
+/// replies.push("done");
+/// replies.push(Vec::new()); // nothing to say
+/// assert_eq!(replies.len(), 2);
+/// assert_eq!(&replies.take()[0][..], b"done");
+/// ```
 #[derive(Debug, Default)]
 pub struct Replies {
     replies: Vec<Bytes>,

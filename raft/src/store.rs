@@ -157,7 +157,7 @@ impl<T> fmt::Debug for Completion<T> {
 /// store is final.
 ///
 /// # Examples
-/// [`MemoryLog`] is the smallest; [`WalLog`](crate::WalLog) the durable one.
+/// [`MemoryLog`] is the smallest; `WalLog` the durable one.
 /// ```
 /// use quorate_raft::{GroupId, LogStore, MemoryLog, Owner};
 /// use quorate_transport::{ClusterId, NodeId};

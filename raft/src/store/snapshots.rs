@@ -85,7 +85,16 @@ pub trait SnapshotFile: Debug + Send + Sync {
 /// A snapshot being written. Dropped unfinished it leaves nothing behind.
 ///
 /// # Examples
-/// See [`SnapshotStore`].
+/// ```
+/// use quorate_raft::{SnapshotMeta, SnapshotStore, write_snapshot};
+/// use std::io::{self, Write};
+///
+/// fn save(store: &mut dyn SnapshotStore, meta: &SnapshotMeta, state: Vec<u8>) -> io::Result<()> {
+///     let mut writer = store.create(meta)?;
+///     write_snapshot(&mut writer, meta, Box::new(move |w: &mut dyn Write| w.write_all(&state)))?;
+///     writer.finish()
+/// }
+/// ```
 pub trait SnapshotWriter: io::Write + Send {
     /// Everything is written: makes it durable, then makes it the latest.
     ///
@@ -97,7 +106,19 @@ pub trait SnapshotWriter: io::Write + Send {
 /// A snapshot arriving in pieces. Dropped unfinished it is kept for resuming.
 ///
 /// # Examples
-/// See [`SnapshotStore`].
+/// ```
+/// use quorate_raft::{SnapshotMeta, SnapshotStore};
+/// use std::io;
+///
+/// /// `file` from where an earlier attempt ended.
+/// fn take_in(store: &mut dyn SnapshotStore, id: &SnapshotMeta, file: &[u8]) -> io::Result<()> {
+///     let mut receiver = store.receive(id)?;
+///     let from = usize::try_from(receiver.offset()).unwrap_or(file.len());
+///     receiver.write(&file[from..])?;
+///     assert_eq!(&receiver.finish()?, id);
+///     Ok(())
+/// }
+/// ```
 pub trait SnapshotReceiver: Send {
     /// The next offset wanted.
     fn offset(&self) -> u64;

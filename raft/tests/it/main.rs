@@ -8,6 +8,8 @@
 )]
 
 mod cluster;
+mod group;
+mod hazards;
 #[cfg(mutant)]
 mod mutants;
 mod scripts;

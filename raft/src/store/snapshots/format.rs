@@ -21,7 +21,16 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Those of `out` and of the source.
 ///
 /// # Examples
-/// See [`SnapshotStore`](super::SnapshotStore).
+/// ```
+/// use quorate_raft::{LogId, Membership, SnapshotMeta, write_snapshot};
+/// use std::io::Write;
+///
+/// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
+/// let mut file = Vec::new();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// write_snapshot(&mut file, &meta, state).unwrap();
+/// assert!(file.starts_with(b"QRSF"));
+/// ```
 pub fn write_snapshot(
     out: &mut dyn Write,
     meta: &SnapshotMeta,
