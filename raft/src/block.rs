@@ -1,5 +1,5 @@
-//! [`Block`]: contiguous entries of one term, encoded once. The unit on the wire, in the log store and
-//! in memory; a follower writes the very bytes it received. Layout: FORMAT.md.
+//! [`Block`]: contiguous entries of one term, encoded once. The unit on the wire, in the log store
+//! and in memory; a follower writes the very bytes it received. Layout: FORMAT.md.
 
 use crate::error::BlockError;
 use crate::{Entry, EntryBody, EntryKind, GroupId, LogId, LogIndex, Term};
@@ -63,6 +63,8 @@ impl Limits {
         self
     }
 
+    #[cfg(feature = "tokio")]
+    #[cfg(feature = "tokio")]
     pub(crate) const fn entry_max(&self) -> u32 {
         self.entry_bytes_max
     }
@@ -138,8 +140,8 @@ impl Proposal {
     /// Adds an entry.
     ///
     /// # Errors
-    /// [`TooLarge`] with `what == "block"` if the block is full (start the next one), `"entry"` if no
-    /// block could hold it. Nothing was added.
+    /// [`TooLarge`] with `what == "block"` if the block is full (start the next one), `"entry"` if
+    /// no block could hold it. Nothing was added.
     pub fn push(&mut self, body: EntryBody<'_>) -> Result<(), TooLarge> {
         let (kind, data) = body.parts();
         self.push_raw(kind, data)
@@ -205,8 +207,8 @@ impl Proposal {
         Ok(Self { buf, count, payload_bytes, limits: *limits })
     }
 
-    /// Fills the header in: these entries follow `prev` in `group`, appended in `term` at group time
-    /// `time_ms`.
+    /// Fills the header in: these entries follow `prev` in `group`, appended in `term` at group
+    /// time `time_ms`.
     ///
     /// # Panics
     /// If the proposal is empty; the core refuses empty proposals.
@@ -288,11 +290,11 @@ impl Block {
     /// # Errors
     /// [`BlockError`]: what is wrong and where. Nothing is allocated from an unverified length.
     pub fn decode(bytes: Bytes, limits: &Limits) -> Result<Self, BlockError> {
-        let (block, used) = Self::decode_prefix(&bytes, limits)?;
-        if used < bytes.len() {
-            return Err(BlockError::Trailing { bytes: bytes.len() - used });
+        let (head, end) = verify(&bytes, limits)?;
+        if end < bytes.len() {
+            return Err(BlockError::Trailing { bytes: bytes.len() - end });
         }
-        Ok(block)
+        Ok(Self { bytes, head })
     }
 
     /// Verifies the block that `bytes` begins with and returns it with its length.
@@ -300,24 +302,7 @@ impl Block {
     /// # Errors
     /// As [`decode`](Self::decode), but bytes behind the block are the caller's.
     pub fn decode_prefix(bytes: &Bytes, limits: &Limits) -> Result<(Self, usize), BlockError> {
-        let (head, body_len, body_crc) = decode_head(bytes)?;
-        let max = limits.body_bytes_max();
-        if u64::from(body_len) > max {
-            return Err(BlockError::TooLarge { found: u64::from(body_len), max });
-        }
-        let end = HEADER_LEN + body_len as usize;
-        if bytes.len() < end {
-            return Err(BlockError::Truncated { expected: end, found: bytes.len() });
-        }
-        let body = &bytes[HEADER_LEN..end];
-        let found = crc32fast::hash(body);
-        if found != body_crc {
-            return Err(BlockError::BodyCrc { expected: body_crc, found });
-        }
-        let (count, _) = check_entries(body, limits)?;
-        if count != head.count {
-            return Err(BlockError::Count { expected: head.count, found: count });
-        }
+        let (head, end) = verify(bytes, limits)?;
         Ok((Self { bytes: bytes.slice(..end), head }, end))
     }
 
@@ -419,6 +404,29 @@ impl Block {
     }
 }
 
+/// Checks the block that `bytes` begins with; returns its header and its length.
+fn verify(bytes: &[u8], limits: &Limits) -> Result<(Head, usize), BlockError> {
+    let (head, body_len, body_crc) = decode_head(bytes)?;
+    let max = limits.body_bytes_max();
+    if u64::from(body_len) > max {
+        return Err(BlockError::TooLarge { found: u64::from(body_len), max });
+    }
+    let end = HEADER_LEN + body_len as usize;
+    if bytes.len() < end {
+        return Err(BlockError::Truncated { expected: end, found: bytes.len() });
+    }
+    let body = &bytes[HEADER_LEN..end];
+    let found = crc32fast::hash(body);
+    if found != body_crc {
+        return Err(BlockError::BodyCrc { expected: body_crc, found });
+    }
+    let (count, _) = check_entries(body, limits)?;
+    if count != head.count {
+        return Err(BlockError::Count { expected: head.count, found: count });
+    }
+    Ok((head, end))
+}
+
 /// Header fields, body length and body CRC.
 fn decode_head(bytes: &[u8]) -> Result<(Head, u32, u32), BlockError> {
     use bytes::Buf as _;
@@ -466,8 +474,8 @@ fn decode_head(bytes: &[u8]) -> Result<(Head, u32, u32), BlockError> {
     Ok((head, r.get_u32_le(), r.get_u32_le()))
 }
 
-/// Walks the entries of a body: every length within it, every kind known, ending exactly at its end.
-/// Returns the number of entries and their payload bytes.
+/// Walks the entries of a body: every length within it, every kind known, ending exactly at its
+/// end. Returns the number of entries and their payload bytes.
 fn check_entries(body: &[u8], limits: &Limits) -> Result<(u32, u64), BlockError> {
     let (mut rest, mut count, mut payload) = (body, 0_u32, 0_u64);
     while !rest.is_empty() {

@@ -65,27 +65,23 @@ pub struct Config {
 
 impl Config {
     /// One machine: election timeout 300 ms.
-    #[must_use]
     pub fn local() -> ConfigDraft {
         ConfigDraft::with_timeout(Duration::from_millis(300))
     }
 
     /// One data centre: election timeout 1 s.
-    #[must_use]
     pub fn lan() -> ConfigDraft {
         ConfigDraft::with_timeout(Duration::from_secs(1))
     }
 
     /// Across regions: election timeout 3 s, 4 MiB in flight to each peer.
-    #[must_use]
     pub fn wan() -> ConfigDraft {
         ConfigDraft::with_timeout(Duration::from_secs(3)).inflight_bytes_max(4 << 20)
     }
 
-    /// The behaviour of the reference implementation, for its test scripts: no PreVote, no CheckQuorum,
-    /// acknowledged commit notices, proposals forwarded by the core, no byte limits. A tick is 1 ms,
-    /// a heartbeat 1 tick, an election timeout 3. Not for production.
-    #[must_use]
+    /// The behaviour of the reference implementation, for its test scripts: no `PreVote`, no
+    /// `CheckQuorum`, acknowledged commit notices, proposals forwarded by the core, no byte limits.
+    /// A tick is 1 ms, a heartbeat 1 tick, an election timeout 3. Not for production.
     pub fn reference() -> ConfigDraft {
         let mut draft = ConfigDraft::with_timeout(Duration::from_millis(3));
         let c = &mut draft.config;
@@ -149,17 +145,17 @@ macro_rules! setters {
 }
 
 setters! {
-    /// T, the election timeout: a follower without a leader for T to 2 T campaigns.
-    /// Default 300 ms (local), 1 s (lan), 3 s (wan) · 10 ms–10 min · too small → needless elections ·
-    /// too large → long gaps after a crash. Set [`heartbeat_interval`](Self::heartbeat_interval) too.
+    /// T, the election timeout: a follower without a leader for T to 2 T campaigns. Default 300 ms
+    /// (local), 1 s (lan), 3 s (wan) · 10 ms–10 min · too small → needless elections · too large →
+    /// long gaps after a crash. Set [`heartbeat_interval`](Self::heartbeat_interval) too.
     election_timeout: Duration;
     /// H, the interval of heartbeats. Default T/10 · 1 ms–T/2 · too small → load · too large → late
     /// detection, slow reads.
     heartbeat_interval: Duration;
     /// Ask before campaigning, so that a rejoining node does not depose a leader. Default on.
     pre_vote: bool;
-    /// A leader that hears no quorum for T steps down, and followers that hear a leader refuse votes.
-    /// Default on · off → stale leaders.
+    /// A leader that hears no quorum for T steps down, and followers that hear a leader refuse
+    /// votes. Default on · off → stale leaders.
     check_quorum: bool;
     /// Votes tell the commit index, so that it survives a leader that died before spreading it.
     /// Default on.
@@ -171,16 +167,17 @@ setters! {
     apply_before_durable: bool;
     /// What one block may hold. Default 1 MiB entries, 512 KiB and 16,384 entries a block.
     limits: Limits;
-    /// Bytes of one append message. Default 512 KiB · ≥ 4 KiB · too small → many messages · too large →
-    /// latency, memory.
+    /// Bytes of one append message. Default 512 KiB · ≥ 4 KiB · too small → many messages · too
+    /// large → latency, memory.
     append_bytes_max: u64;
-    /// Append messages in flight to a peer. Default 64 · 1–2³¹ · too small → bound by the round trip ·
-    /// too large → memory, drops at the transport.
+    /// Append messages in flight to a peer. Default 64 · 1–2³¹ · too small → bound by the round
+    /// trip · too large → memory, drops at the transport.
     inflight_messages_max: usize;
-    /// Append bytes in flight to a peer. Default 2 MiB (wan 4 MiB) · ≥ `append_bytes_max` · as above.
+    /// Append bytes in flight to a peer. Default 2 MiB (wan 4 MiB) · ≥ `append_bytes_max` · as
+    /// above.
     inflight_bytes_max: u64;
-    /// Bytes a leader appends beyond its commit index. Default 64 MiB · ≥ 1 entry · too small → early
-    /// `Busy` · too large → memory.
+    /// Bytes a leader appends beyond its commit index. Default 64 MiB · ≥ 1 entry · too small →
+    /// early `Busy` · too large → memory.
     uncommitted_bytes_max: u64;
     /// Bytes handed out for application and not yet applied. Default 16 MiB · ≥ 1 entry · as above.
     apply_bytes_max: u64;
@@ -190,18 +187,18 @@ setters! {
     proposal_queue_bytes_max: usize;
     /// Reads waiting for confirmation. Default 65,536 · 1–1 Mi · too small → early `Busy`.
     reads_pending_max: usize;
-    /// Bytes of the log's end kept in memory. Default 32 MiB · 0–64 GiB · too small → loads from disk
-    /// for lagging peers · too large → memory.
+    /// Bytes of the log's end kept in memory. Default 32 MiB · 0–64 GiB · too small → loads from
+    /// disk for lagging peers · too large → memory.
     log_cache_bytes: u64;
-    /// Bytes of log after which a snapshot is made. Default 256 MiB · > `log_trailing_bytes` · too small
-    /// → frequent snapshots · too large → replay time, disk.
+    /// Bytes of log after which a snapshot is made. Default 256 MiB · > `log_trailing_bytes` · too
+    /// small → frequent snapshots · too large → replay time, disk.
     log_bytes_max: u64;
     /// Bytes of log kept behind a snapshot for followers that lag a little. Default 32 MiB.
     log_trailing_bytes: u64;
     /// Bytes of one snapshot chunk. Default 256 KiB · 4 KiB–4 MiB · too small → slow catch-up.
     snapshot_chunk_bytes: u32;
-    /// How long a proposal or read looks for a leader before it gives up. Default 10 T · too small →
-    /// failures during elections.
+    /// How long a proposal or read looks for a leader before it gives up. Default 10 T · too small
+    /// → failures during elections.
     propose_deadline: Duration;
 }
 

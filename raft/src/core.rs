@@ -1,6 +1,6 @@
 //! [`Raft`]: the consensus core. A pure state machine: messages, timeouts and completions go in, an
-//! [`Output`] comes out; no clock, randomness, thread or I/O. The rules R1–R20 named in the comments are
-//! those of DESIGN.md.
+//! [`Output`] comes out; no clock, randomness, thread or I/O. The rules R1–R20 named in the
+//! comments are those of DESIGN.md.
 
 mod commit;
 mod election;
@@ -177,7 +177,8 @@ pub struct Raft {
     transferee: Option<NodeId>,
     /// Payload bytes appended as a leader and not applied yet.
     uncommitted_bytes: u64,
-    /// Highest index an append of this term's leader has matched: what a commit notice may commit. H46
+    /// Highest index an append of this term's leader has matched: what a commit notice may commit.
+    /// H46
     verified: LogIndex,
     /// When this leader appended last: group time goes on from there.
     appended_at: Monotonic,
@@ -259,8 +260,8 @@ impl Raft {
         self.dispatch(from, message.term, message.body)
     }
 
-    /// Does what is due at `now`. Call it when [`poll_timeout`](Self::poll_timeout) has passed; calling
-    /// it earlier does nothing.
+    /// Does what is due at `now`. Call it when [`poll_timeout`](Self::poll_timeout) has passed;
+    /// calling it earlier does nothing.
     pub fn handle_timeout(&mut self, now: Monotonic) {
         if self.observe(now).is_err() {
             return;
@@ -373,7 +374,8 @@ impl Raft {
     /// R3, lower term: the sender is told only where silence would leave it stuck.
     fn answer_lower_term(&mut self, from: NodeId, body: &Body) {
         match body {
-            // A leader of the past that nobody with CheckQuorum or PreVote would vote out by itself.
+            // A leader of the past that nobody with CheckQuorum or PreVote would vote out by
+            // itself.
             Body::Append { .. } | Body::Heartbeat { .. }
                 if self.config.check_quorum || self.config.pre_vote =>
             {
@@ -419,7 +421,7 @@ impl Raft {
             Body::Rejected { index, hint } => self.handle_rejected(from, index, hint),
             Body::HeartbeatResp { read } => self.handle_heartbeat_resp(from, read),
             Body::TimeoutNow => self.handle_timeout_now(),
-            Body::ReadIndex { ids } => self.handle_read_index(from, ids),
+            Body::ReadIndex { ids } => self.handle_read_index(from, &ids),
             Body::ReadIndexResp { index, ids } => self.handle_read_index_resp(index, &ids),
             Body::Propose(proposal) => {
                 self.propose(self.now, proposal)

@@ -1,6 +1,6 @@
-//! [`Node`]: one replica, driven. One task owns the core, its timers and everyone who waits; the state
-//! machine is applied by another; disks are written by threads of their stores. Clock, timers and tasks
-//! come from `Endpoint::runtime()` only.
+//! [`Node`]: one replica, driven. One task owns the core, its timers and everyone who waits; the
+//! state machine is applied by another; disks are written by threads of their stores. Clock, timers
+//! and tasks come from `Endpoint::runtime()` only.
 
 mod apply;
 mod builder;
@@ -72,7 +72,10 @@ struct Shared<M> {
 /// # #[derive(Default)] struct Counter(u64);
 /// # impl StateMachine for Counter {
 /// #     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
-/// #         for e in batch { self.0 += e.data.len() as u64; out.push(self.0.to_string().into_bytes()); }
+/// #         for e in batch {
+/// #             self.0 += e.data.len() as u64;
+/// #             out.push(self.0.to_string().into_bytes());
+/// #         }
 /// #     }
 /// #     fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
 /// #         let n = self.0;
@@ -122,16 +125,16 @@ impl<M: StateMachine> Node<M> {
         NodeBuilder::new(endpoint)
     }
 
-    /// Replicates `data` and returns the machine's reply to it. From any node: others forward to the
-    /// leader, and look for one for `propose_deadline`.
+    /// Replicates `data` and returns the machine's reply to it. From any node: others forward to
+    /// the leader, and look for one for `propose_deadline`.
     ///
     /// # Cost
-    /// One block, one append and one sync a node, shared by all proposals of a turn; from a node that
-    /// does not lead one call to the leader, shared likewise.
+    /// One block, one append and one sync a node, shared by all proposals of a turn; from a node
+    /// that does not lead one call to the leader, shared likewise.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the outcome unknown to the caller; a proposal that was appended may
-    /// still take effect. Nothing else is lost.
+    /// Dropping the future leaves the outcome unknown to the caller; a proposal that was appended
+    /// may still take effect. Nothing else is lost.
     pub async fn propose(&self, data: impl Into<Bytes>) -> Outcome {
         match self.submit(data.into()) {
             Ok(answer) => answer.await.unwrap_or(Outcome::Unknown { at: None }),
@@ -139,8 +142,8 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    /// [`propose`](Self::propose) for several at once; outcomes in the order of `data`. They are appended
-    /// in that order, though not necessarily next to each other.
+    /// [`propose`](Self::propose) for several at once; outcomes in the order of `data`. They are
+    /// appended in that order, though not necessarily next to each other.
     ///
     /// # Cancel safety
     /// As [`propose`](Self::propose), for each.
@@ -191,8 +194,8 @@ impl<M: StateMachine> Node<M> {
         self.shared.endpoint.runtime()
     }
 
-    /// Reads the local machine as `mode` demands, on any node. `f` runs under the machine's read lock:
-    /// keep it short.
+    /// Reads the local machine as `mode` demands, on any node. `f` runs under the machine's read
+    /// lock: keep it short.
     ///
     /// # Errors
     /// [`ReadError`]; a read has no effect in any case.
@@ -240,7 +243,8 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    /// How many voters durably hold the log up to `at`: waits until at least `voters` do, or for `within`.
+    /// How many voters durably hold the log up to `at`: waits until at least `voters` do, or for
+    /// `within`.
     ///
     /// # Errors
     /// [`ReadError`] if no leader could be asked.

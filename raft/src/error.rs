@@ -155,7 +155,8 @@ pub enum ProposeError {
     /// Effect: none, not appended. This node is not a member.
     #[error("this node is not a member of the group")]
     Removed,
-    /// Effect: the entry was appended once but another leader replaced it: it never takes effect. Retry.
+    /// Effect: the entry was appended once but another leader replaced it: it never takes effect.
+    /// Retry.
     #[error("superseded: another leader committed {by} in its place")]
     Superseded {
         /// What stands in its place.
@@ -303,7 +304,8 @@ pub enum StepError {
     Stopped,
 }
 
-/// Something that the protocol proves impossible happened: the replica stops, its log is kept as evidence.
+/// Something that the protocol proves impossible happened: the replica stops, its log is kept as
+/// evidence.
 ///
 /// # Examples
 /// ```
@@ -315,7 +317,8 @@ pub enum StepError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// Effect: nothing truncated; the replica stops. A leader's append contradicts a committed entry.
+    /// Effect: nothing truncated; the replica stops. A leader's append contradicts a committed
+    /// entry.
     #[error("an append conflicts at index {at}, which is committed (commit {commit})")]
     CommittedConflict {
         /// The first differing index.

@@ -17,8 +17,8 @@ impl Inflights {
         Self { sent: VecDeque::new(), bytes: 0, messages_max, bytes_max }
     }
 
-    /// At the message limit, or at or over the byte limit: one message may exceed the latter, so that an
-    /// entry larger than the window still goes out, alone.
+    /// At the message limit, or at or over the byte limit: one message may exceed the latter, so
+    /// that an entry larger than the window still goes out, alone.
     pub(crate) fn is_full(&self) -> bool {
         self.sent.len() >= self.messages_max || self.bytes >= self.bytes_max
     }

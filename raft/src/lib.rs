@@ -1,4 +1,144 @@
-//! Raft (draft docs).
+//! Raft consensus: one replicated, durable, linearizable log, as a pure state machine and as a
+//! driver that runs it.
+//!
+//! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with
+//! byte and message flow control over asynchronous disks; linearizable, bounded-staleness and
+//! local reads on any member; chunked, resumable snapshots; leadership transfer; outcomes that
+//! never call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock,
+//! randomness, thread or I/O; the driver (`Node`) runs it over any
+//! [`Transport`](quorate_transport::Transport), in memory and over TCP.
+//!
+//! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
+//! groups, or flexible quorums. It never looks into the user's bytes.
+//!
+//! **Not yet:** membership changes (a group keeps its founders for life), lease reads, sessions
+//! (a retried request may apply twice; give requests ids of your own), several groups on one
+//! endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
+//! identities, adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
+//! pretends to do them.
+//!
+//! ```
+//! # #[cfg(feature = "tokio")] {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # use std::io;
+//! # #[derive(Default)] struct Counter(u64);
+//! # impl quorate_raft::StateMachine for Counter {
+//! #     fn apply(
+//! #         &mut self,
+//! #         batch: quorate_raft::Batch<'_>,
+//! #         out: &mut quorate_raft::Replies,
+//! #     ) {
+//! #         for e in batch {
+//! #             self.0 += e.data.len() as u64;
+//! #             out.push(self.0.to_string().into_bytes());
+//! #         }
+//! #     }
+//! #     fn snapshot(&self) -> io::Result<Box<dyn quorate_raft::SnapshotSource>> {
+//! #         let n = self.0;
+//! #         Ok(Box::new(move |w: &mut dyn io::Write| w.write_all(&n.to_le_bytes())))
+//! #     }
+//! #     fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()> {
+//! #         let mut b = [0; 8];
+//! #         r.read_exact(&mut b)?;
+//! #         self.0 = u64::from_le_bytes(b);
+//! #         Ok(())
+//! #     }
+//! # }
+//! use quorate_raft::*;
+//! use quorate_transport::*;
+//!
+//! let (network, ids) = (MemoryNetwork::new(), [1, 2, 3].map(NodeId::new));
+//! let mut nodes = Vec::new();
+//! for id in ids {
+//!     let me = Identity::new(ClusterId::new(7), id, Incarnation::new(1));
+//!     let endpoint = Endpoint::start(network.node(me), EndpointConfig::default())?;
+//!     let builder = Node::builder(&endpoint)
+//!         .founders(&ids)
+//!         .log(MemoryLog::new()) // durable: WalLog
+//!         .snapshots(MemorySnapshots::new()) // durable: SnapshotDir
+//!         .config(Config::local().build()?);
+//!     nodes.push(builder.start(Counter::default()).await?); // your StateMachine
+//! }
+//! let Outcome::Applied { reply, .. } = nodes[0].propose("hello").await else { panic!() };
+//! assert_eq!(&reply[..], b"5");
+//! assert_eq!(nodes[2].read(Read::Linearizable, |counter| counter.0).await?, 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap() }
+//! ```
+//!
+//! # Patterns
+//!
+//! | *Patterns of Distributed Systems* | type |
+//! |---|---|
+//! | Leader and Followers | [`Raft`], [`Role`] |
+//! | Replicated Log | [`Raft`], [`Block`], [`LogStore`] |
+//! | Majority Quorum | [`quorum::committed`], [`quorum::vote`], [`Membership`] |
+//! | Generation Clock | [`Term`] in [`HardState`] |
+//! | Heartbeat | [`Body::Heartbeat`] |
+//! | High-Water Mark | the commit index: [`HardState::commit`] |
+//! | Low-Water Mark | [`LogStore::compact`] |
+//! | Follower Reads | `Read` on any node |
+//! | State Watch | `Watch` (who leads, how far the log is) |
+//! | Singular Update Queue | the task that owns the core: DESIGN.md |
+//! | Request Pipeline, Request Batch | in-flight windows; one [`Block`] per turn of the driver |
+//!
+//! # Guarantees
+//!
+//! Tests are those of `tests/it`; `sim` is the seeded simulation, which checks after every step.
+//!
+//! | # | property | condition | test |
+//! |---|---|---|---|
+//! | G1 | at most one leader per term | votes are durable before they are sent; a node id is never used with another disk | `sim`, `hazards::h11_…` |
+//! | G2 | one entry per index, the same everywhere, applied in order, once in a life of a machine in memory and never at or below [`StateMachine::applied`] | G1; the [`LogStore`] keeps its contract | `sim`, `hazards::h01_…` to `h10_…`, `store` |
+//! | G3 | `Outcome::Applied` only after the entry is durable on a quorum and applied here | the disks' sync is honest | `sim`, `hazards::h34_…`, mutant `ack_before_durable` |
+//! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::h48_…` |
+//! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `h32_…` |
+//! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::h47_…` |
+//! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `limits` |
+//! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::h33_…` |
+//! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::h13_…`, `h16_…` |
+//! | G15 | dropping a future loses no acknowledged work; `Node::shutdown` waits for what was handed to the store | – | `cluster::a_dropped_proposal_…`, `cluster::a_clean_shutdown_…` |
+//!
+//! # Limits
+//!
+//! 15 voters and 64 members; 4,096 read ids a message; 4,096 waiting questions of
+//! `Node::replicated`; 64 forwarded batches under way; 1,024 inputs of each kind a turn; one
+//! snapshot chunk in flight per member; everything else is a setting of [`ConfigDraft`] with its
+//! default and what happens at its ends. A log that is full refuses proposals
+//! ([`ProposeError::NoSpace`]) and goes on serving reads.
+//!
+//! # How to drive it
+//!
+//! With a `Node`: start an endpoint, name its peers, choose a [`LogStore`] and a
+//! [`SnapshotStore`], write a [`StateMachine`], propose and read. Without: hand [`Raft`] messages,
+//! time and completions, and do what its [`Output`] says; its example is the whole loop, [`wire`]
+//! the encoding, [`Raft::check_invariants`] for your tests.
+//!
+//! # Failure model
+//!
+//! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
+//! and reordered; the network is cut in any way, also one way. Bytes are altered by accident only
+//! (CRC-32). A disk that comes back empty under the same node id breaks G1: give the node a new id
+//! (which needs membership changes, so today: a new group). Damage inside a log is told from a torn
+//! end and refuses to start ([`StoreError::Damaged`]).
+//!
+//! # Features
+//!
+//! - `tokio` (default): `Node` and its builder. Without it: the core, formats and stores, for
+//!   drivers of one's own.
+//! - `wal` (default): `WalLog`, the log in a `quorate-wal`.
+//!
+//! # Sources
+//!
+//! Ongaro & Ousterhout 2014 (*In Search of an Understandable Consensus Algorithm*); Ongaro 2014
+//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Alagappan et al. 2018 (protocol-aware
+//! recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the designs of etcd-io/raft,
+//! raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md; rules, hazards and
+//! decisions: DESIGN.md.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
 mod block;
 mod config;
 mod core;
@@ -9,6 +149,7 @@ mod error;
 mod ids;
 mod inflight;
 mod log_view;
+#[cfg(feature = "tokio")]
 mod machine;
 mod membership;
 mod message;
@@ -16,24 +157,39 @@ mod plant;
 mod progress;
 pub mod quorum;
 mod rng;
+#[cfg(feature = "tokio")]
 mod stats;
 mod store;
 mod sync;
 pub mod wire;
 
-pub use crate::core::*;
-pub use crate::core::{Boot, Raft, Role};
+pub use crate::core::{
+    Append, AppendToken, Apply, ApplyToken, Boot, Event, HardState, Load, LoadId, Output,
+    PeerStatus, Progression, Proposed, Raft, ReadDone, Role, SoftState, Status,
+};
 pub use block::{Block, Limits, Proposal, TooLarge};
 pub use config::{CommitNotify, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
-pub use driver::*;
+pub use driver::{Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch};
 pub use entry::{Entry, EntryBody, EntryKind};
-pub use error::*;
+pub use error::{
+    BlockError, BootError, BusyWhy, CampaignError, Invariant, ProposeError, ReadError, StepError,
+    StoreError, TransferError,
+};
 pub use ids::{GroupId, LogId, LogIndex, ReadId, StoreId, Term};
 pub use log_view::TermRun;
-pub use machine::*;
+#[cfg(feature = "tokio")]
+pub use machine::{Batch, Replies, SnapshotSource, StateMachine};
 pub use membership::Membership;
 pub use message::{Ballot, Body, Envelope, Message, SnapshotMeta};
 pub use progress::ProgressState;
+#[cfg(feature = "tokio")]
 pub use stats::Stats;
-pub use store::*;
+#[cfg(feature = "wal")]
+pub use store::WalLog;
+pub use store::{AppendRequest, Completion, LogStore, MemoryLog, OpenLog, Owner};
+#[cfg(feature = "tokio")]
+pub use store::{
+    MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
+    read_machine, write_snapshot,
+};

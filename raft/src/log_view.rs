@@ -1,5 +1,6 @@
-//! [`LogView`]: what a replica knows of its log without reading it: where it starts and ends, the term of
-//! every entry, how far it is committed, handed out, durable and applied, and the newest blocks.
+//! [`LogView`]: what a replica knows of its log without reading it: where it starts and ends, the
+//! term of every entry, how far it is committed, handed out, durable and applied, and the newest
+//! blocks.
 
 use crate::error::Invariant;
 use crate::{Block, LogId, LogIndex, SnapshotMeta, Term};
@@ -66,7 +67,8 @@ pub(crate) struct LogView {
 }
 
 impl LogView {
-    /// The view of a stored log. `blocks` are the newest ones the store had at hand, ending at `last`.
+    /// The view of a stored log. `blocks` are the newest ones the store had at hand, ending at
+    /// `last`.
     pub(crate) fn new(start: LogId, runs: Vec<TermRun>, last: LogId, blocks: Vec<Block>) -> Self {
         let cached_bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
         Self {
@@ -123,8 +125,8 @@ impl LogView {
         self.term(id.index) == Some(id.term)
     }
 
-    /// The largest index ≤ `index` whose term is ≤ `term`, with its term; (i, 0) if the search meets the
-    /// compacted part first.
+    /// The largest index ≤ `index` whose term is ≤ `term`, with its term; (i, 0) if the search
+    /// meets the compacted part first.
     pub(crate) fn conflict_hint(&self, index: LogIndex, term: Term) -> LogId {
         let mut i = index;
         while i > LogIndex::ZERO {
@@ -156,8 +158,8 @@ impl LogView {
         self.blocks.push_back(block);
     }
 
-    /// A follower's append (R10): keeps what agrees, replaces from the first entry that differs, never
-    /// shortens the log for entries that are merely missing from the message. // H4
+    /// A follower's append (R10): keeps what agrees, replaces from the first entry that differs,
+    /// never shortens the log for entries that are merely missing from the message. // H4
     pub(crate) fn merge(&mut self, blocks: Vec<Block>) -> Result<(), Invariant> {
         for block in blocks {
             let Some(at) = self.first_mismatch(&block) else {
@@ -218,7 +220,8 @@ impl LogView {
         }
         let term = self.runs.last().map_or(self.start.term, |run| run.term);
         self.last = LogId::of(term, keep);
-        // What is replaced is neither handed out nor durable any more, whatever the disk still holds.
+        // What is replaced is neither handed out nor durable any more, whatever the disk still
+        // holds.
         self.handed = self.handed.min(keep);
         self.durable = self.durable.min(keep);
     }
@@ -331,7 +334,7 @@ impl LogView {
 
 /// Clones of the first blocks whose sizes add up to at most `bytes_max`, but at least one.
 pub(crate) fn take_bytes<'a>(
-    blocks: impl Iterator<Item = &'a Block>,
+    blocks: impl Iterator<Item = &'a Block> + 'a,
     bytes_max: u64,
 ) -> Vec<Block> {
     let mut taken = Vec::new();

@@ -8,9 +8,9 @@ use std::{fmt, io};
 /// The application's state, changed only by the log.
 ///
 /// # How to drive it
-/// The driver calls it; implement it deterministically: the same entries in the same order must give the
-/// same state and the same replies on every replica. No clock (an entry carries the group's time), no
-/// randomness, no iteration over a hash map.
+/// The driver calls it; implement it deterministically: the same entries in the same order must
+/// give the same state and the same replies on every replica. No clock (an entry carries the
+/// group's time), no randomness, no iteration over a hash map.
 ///
 /// # Examples
 /// ```
@@ -46,8 +46,8 @@ pub trait StateMachine: Send + Sync + 'static {
     /// A panic stops this replica (not the process); so does a wrong number of replies.
     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies);
 
-    /// A frozen view of the present state, to be written out while entries go on being applied. Must be
-    /// cheap: it runs between two batches.
+    /// A frozen view of the present state, to be written out while entries go on being applied.
+    /// Must be cheap: it runs between two batches.
     ///
     /// # Errors
     /// The snapshot is abandoned and counted; the former one is kept.
@@ -59,8 +59,9 @@ pub trait StateMachine: Send + Sync + 'static {
     /// This replica stops.
     fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()>;
 
-    /// For machines that keep their state on disk themselves: the last entry it holds. Entries up to it
-    /// are not applied again after a restart. Default: none, the log or a snapshot rebuilds the state.
+    /// For machines that keep their state on disk themselves: the last entry it holds. Entries up
+    /// to it are not applied again after a restart. Default: none, the log or a snapshot rebuilds
+    /// the state.
     fn applied(&self) -> LogIndex {
         LogIndex::ZERO
     }
@@ -98,14 +99,26 @@ where
 /// Entries to apply: data of the application only, in order.
 ///
 /// # Examples
-/// See [`StateMachine`].
+/// ```
+/// use quorate_raft::{Batch, Replies};
+///
+/// /// The body of an `apply` that answers each entry with its length.
+/// fn lengths(batch: Batch<'_>, out: &mut Replies) {
+///     for entry in batch {
+///         out.push(entry.data.len().to_string().into_bytes());
+///     }
+/// }
+/// ```
 pub struct Batch<'a> {
     entries: Box<dyn Iterator<Item = Entry<'a>> + 'a>,
     left: usize,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(apply: &'a Apply) -> Self {
+    /// The application's entries of `apply`. The driver does this; who drives the core alone does
+    /// it too.
+    #[must_use]
+    pub fn new(apply: &'a Apply) -> Self {
         let is_data = |e: &Entry<'_>| e.kind == EntryKind::Normal;
         let left = apply.entries().filter(is_data).count();
         Self { entries: Box::new(apply.entries().filter(is_data)), left }
@@ -137,7 +150,15 @@ impl ExactSizeIterator for Batch<'_> {}
 /// Where a machine puts its replies, one per entry, in order.
 ///
 /// # Examples
-/// See [`StateMachine`].
+/// ```
+/// use quorate_raft::Replies;
+///
+/// let mut replies = Replies::default();
+/// replies.push("done");
+/// replies.push(Vec::new()); // nothing to say
+/// assert_eq!(replies.len(), 2);
+/// assert_eq!(&replies.take()[0][..], b"done");
+/// ```
 #[derive(Debug, Default)]
 pub struct Replies {
     replies: Vec<Bytes>,
@@ -161,7 +182,9 @@ impl Replies {
         self.replies.is_empty()
     }
 
-    pub(crate) fn take(&mut self) -> Vec<Bytes> {
+    /// Takes the replies out, in order.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<Bytes> {
         core::mem::take(&mut self.replies)
     }
 }

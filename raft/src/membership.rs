@@ -2,8 +2,8 @@
 
 use quorate_transport::NodeId;
 
-/// The members of a group. `outgoing`, `learners` and `learners_next` are part of the format and of all
-/// quorum arithmetic; this version starts groups with voters and does not change them.
+/// The members of a group. `outgoing`, `learners` and `learners_next` are part of the format and of
+/// all quorum arithmetic; this version starts groups with voters and does not change them.
 ///
 /// # Shape
 /// Every list is sorted and without duplicates.

@@ -3,7 +3,8 @@
 use crate::{Block, GroupId, LogId, LogIndex, Membership, Proposal, ReadId, StoreId, Term};
 use quorate_transport::NodeId;
 
-/// A message and where it goes. May be addressed to the sender itself, when it waits for durability.
+/// A message and where it goes. May be addressed to the sender itself, when it waits for
+/// durability.
 ///
 /// # Examples
 /// ```
@@ -63,8 +64,10 @@ impl Message {
 ///
 /// # Examples
 /// ```
-/// use quorate_raft::{Body, ReadId};
-/// assert!(Body::ReadIndexResp { index: Default::default(), ids: vec![ReadId::new(1)] }.is_response());
+/// use quorate_raft::{Body, LogIndex, ReadId};
+///
+/// let answer = Body::ReadIndexResp { index: LogIndex::new(4), ids: vec![ReadId::new(1)] };
+/// assert!(answer.is_response());
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -1,5 +1,5 @@
-//! Planted bugs: negative controls that prove the tests can fail. Only with `--cfg mutant`, chosen by name
-//! in `QUORATE_MUTANT`; otherwise a constant `false` that costs nothing.
+//! Planted bugs: negative controls that prove the tests can fail. Only with `--cfg mutant`, chosen
+//! by name in `QUORATE_MUTANT`; otherwise a constant `false` that costs nothing.
 
 /// Whether the bug `name` is planted in this process.
 #[cfg(mutant)]

@@ -29,7 +29,7 @@ pub(crate) struct Progress {
     pub(crate) next: LogIndex,
     pub(crate) state: ProgressState,
     pub(crate) pending_snapshot: LogIndex,
-    /// Heard from since the last CheckQuorum.
+    /// Heard from since the last check for a quorum.
     pub(crate) active: bool,
     pub(crate) paused: bool,
     pub(crate) inflights: Inflights,
@@ -74,7 +74,8 @@ impl Progress {
     }
 
     pub(crate) fn become_probe(&mut self) {
-        // A snapshot that arrived moves the next index behind it even if its acknowledgement was lost.
+        // A snapshot that arrived moves the next index behind it even if its acknowledgement was
+        // lost.
         let next = if self.state == ProgressState::Snapshot {
             self.matched.next().max(self.pending_snapshot.next())
         } else {
@@ -123,8 +124,8 @@ impl Progress {
         true
     }
 
-    /// The member refused an append after `rejected`; `probe` is where to try next. False if the refusal
-    /// is stale. (R11) // H3 H7
+    /// The member refused an append after `rejected`; `probe` is where to try next. False if the
+    /// refusal is stale. (R11) // H3 H7
     pub(crate) fn reject(&mut self, rejected: LogIndex, probe: LogIndex) -> bool {
         if self.state == ProgressState::Replicate {
             if rejected <= self.matched {

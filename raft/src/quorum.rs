@@ -27,8 +27,8 @@ pub enum VoteResult {
     Lost,
 }
 
-/// The largest value that a majority of `incoming`, and of `outgoing` if it is not empty, has reached.
-/// `None` if both halves are empty: every value is committed.
+/// The largest value that a majority of `incoming`, and of `outgoing` if it is not empty, has
+/// reached. `None` if both halves are empty: every value is committed.
 ///
 /// # Cost
 /// At most [`VOTERS_MAX`] reads a half, sorted on the stack; no allocation.
@@ -57,7 +57,8 @@ pub fn committed(
     }
 }
 
-/// Counts votes: `voted` says yes, no, or nothing yet. Joint: won if both halves are won, lost if one is.
+/// Counts votes: `voted` says yes, no, or nothing yet. Joint: won if both halves are won, lost if
+/// one is.
 ///
 /// # Examples
 /// ```

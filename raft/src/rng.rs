@@ -1,6 +1,6 @@
 //! A seeded generator for randomized timeouts: the core has no other source of randomness.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): one word of state, passes where timeouts are concerned.
+/// `SplitMix64` (Steele, Lea, Flood 2014): one word of state, passes where timeouts are concerned.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 

@@ -1,17 +1,21 @@
-//! [`LogStore`]: where the log is kept. One trait for memory, the write-ahead log, and stores of one's own.
+//! [`LogStore`]: where the log is kept. One trait for memory, the write-ahead log, and stores of
+//! one's own.
 
+#[cfg(any(feature = "tokio", feature = "wal"))]
+mod mark;
 mod memory;
-mod records;
+#[cfg(feature = "wal")]
+mod meta;
+#[cfg(feature = "tokio")]
 mod snapshots;
 #[cfg(feature = "wal")]
 mod wal;
 
 pub use memory::MemoryLog;
 #[cfg(feature = "tokio")]
-pub use snapshots::SnapshotDir;
 pub use snapshots::{
-    MemorySnapshots, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter, read_machine,
-    write_snapshot,
+    MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
+    read_machine, write_snapshot,
 };
 #[cfg(feature = "wal")]
 pub use wal::WalLog;
@@ -152,11 +156,11 @@ impl<T> fmt::Debug for Completion<T> {
 ///
 /// # How to drive it
 /// The driver calls it from one task and never waits: `append` and `load` answer through their
-/// [`Completion`]. Appends of a group complete in the order they were made; the first error of a store is
-/// final.
+/// [`Completion`]. Appends of a group complete in the order they were made; the first error of a
+/// store is final.
 ///
 /// # Examples
-/// [`MemoryLog`] is the smallest; [`WalLog`](crate::WalLog) the durable one.
+/// [`MemoryLog`] is the smallest; `WalLog` the durable one.
 /// ```
 /// use quorate_raft::{GroupId, LogStore, MemoryLog, Owner};
 /// use quorate_transport::{ClusterId, NodeId};
@@ -169,12 +173,12 @@ pub trait LogStore: Send + 'static {
     /// Opens or creates the log of `group`.
     ///
     /// # Errors
-    /// [`StoreError::Foreign`] for the log of another owner, [`StoreError::Damaged`] if acknowledged
-    /// records cannot be read; nothing was changed.
+    /// [`StoreError::Foreign`] for the log of another owner, [`StoreError::Damaged`] if
+    /// acknowledged records cannot be read; nothing was changed.
     fn open(&mut self, group: GroupId, owner: Owner) -> Result<OpenLog, StoreError>;
 
-    /// Writes. Never blocks on the medium; `done` is answered when the write is durable (at once if it
-    /// need not be, but never before an earlier write of the group).
+    /// Writes. Never blocks on the medium; `done` is answered when the write is durable (at once if
+    /// it need not be, but never before an earlier write of the group).
     fn append(&mut self, group: GroupId, request: AppendRequest<'_>, done: Completion<()>);
 
     /// Reads blocks of which the first contains `from`, stopping before `bytes_max` is exceeded but
@@ -196,8 +200,8 @@ pub trait LogStore: Send + 'static {
     /// Bytes of the group's log.
     fn bytes(&self, group: GroupId) -> u64;
 
-    /// Whether there is no space for more: appends then wait for space instead of failing, and the driver
-    /// refuses proposals meanwhile.
+    /// Whether there is no space for more: appends then wait for space instead of failing, and the
+    /// driver refuses proposals meanwhile.
     fn is_full(&self) -> bool {
         false
     }

@@ -40,13 +40,14 @@ impl Raft {
         self.role == Role::Leader && self.log.term(self.log.commit) == Some(self.term)
     }
 
-    /// A write of [`Append`](super::Append) is durable; in the order in which they were handed out. (R20)
+    /// A write of [`Append`](super::Append) is durable; in the order in which they were handed out.
+    /// (R20)
     pub fn appended(&mut self, now: Monotonic, token: AppendToken) {
         if self.observe(now).is_err() {
             return;
         }
-        // H6: entries of a token from an older term may have been replaced since, by entries that only
-        // look the same; their own token will come.
+        // H6: entries of a token from an older term may have been replaced since, by entries that
+        // only look the same; their own token will come.
         let ours = (token.term == self.term && self.log.contains(token.last))
             || crate::plant::planted("stale_token_counts");
         if ours {

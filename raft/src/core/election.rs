@@ -1,5 +1,5 @@
-//! Elections: roles, campaigns, votes (R1, R2, R4–R7). Ongaro & Ousterhout 2014 §5.2, §5.4; thesis §9.6
-//! (PreVote) and §6.2 (CheckQuorum).
+//! Elections: roles, campaigns, votes (R1, R2, R4–R7). Ongaro & Ousterhout 2014 §5.2, §5.4; thesis
+//! §9.6 (pre-votes) and §6.2 (the check for a quorum).
 
 use super::{Raft, Role};
 use crate::error::CampaignError;
@@ -14,7 +14,7 @@ use quorate_transport::NodeId;
 /// How a campaign comes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Campaign {
-    /// The timeout passed: ask first, if PreVote is on.
+    /// The timeout passed: ask first, if `pre_vote` is on.
     Usual,
     /// The pre-vote was won.
     Approved,
@@ -34,8 +34,8 @@ impl Raft {
         self.start_campaign(Campaign::Usual)
     }
 
-    /// Forgets who leads, so that a vote may be granted at once. A leader and a follower that serves
-    /// reads by its leader's lease refuse; the return value says whether it forgot.
+    /// Forgets who leads, so that a vote may be granted at once. A leader and a follower that
+    /// serves reads by its leader's lease refuse; the return value says whether it forgot.
     pub fn forget_leader(&mut self) -> bool {
         let refused = self.role == Role::Leader || self.config.lease_reads;
         if refused || self.leader.is_none() {
@@ -217,7 +217,8 @@ impl Raft {
         }
     }
 
-    /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node does.
+    /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node
+    /// does.
     pub(super) fn follow(&mut self, from: NodeId) -> bool {
         match self.role {
             Role::Leader => {

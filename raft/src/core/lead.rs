@@ -250,7 +250,8 @@ impl Raft {
         }
         match p.state {
             ProgressState::Probe => p.become_replicate(),
-            ProgressState::Snapshot if p.matched.next() >= first_index => p.become_replicate(), // H8
+            // H8
+            ProgressState::Snapshot if p.matched.next() >= first_index => p.become_replicate(),
             ProgressState::Snapshot => {}
             ProgressState::Replicate => p.inflights.free_to(index),
         }

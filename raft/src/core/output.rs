@@ -54,7 +54,14 @@ pub struct SoftState {
 /// Something to write. Handed to the store in the order of drains.
 ///
 /// # Examples
-/// See [`Raft`].
+/// ```
+/// use quorate_raft::{Append, AppendRequest};
+///
+/// fn request(append: &Append) -> AppendRequest<'_> {
+///     let sync = append.sync || append.install.is_some();
+///     AppendRequest::new(append.hard, &append.blocks, append.install.as_ref(), sync)
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Append {
@@ -76,7 +83,16 @@ pub struct Append {
 /// Says which write became durable.
 ///
 /// # Examples
-/// See [`Raft`].
+/// ```
+/// use quorate_clocks::Monotonic;
+/// use quorate_raft::{AppendToken, Raft};
+///
+/// fn written(raft: &mut Raft, now: Monotonic, token: Option<AppendToken>) {
+///     if let Some(token) = token {
+///         raft.appended(now, token);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the core waits for it"]
 pub struct AppendToken {
@@ -92,7 +108,8 @@ impl AppendToken {
         self.term
     }
 
-    /// The last entry that is durable with this write, or zero if the write held no entries that matter.
+    /// The last entry that is durable with this write, or zero if the write held no entries that
+    /// matter.
     #[must_use]
     pub const fn last(&self) -> LogId {
         self.last
@@ -102,7 +119,15 @@ impl AppendToken {
 /// Committed entries to be applied, in order.
 ///
 /// # Examples
-/// See [`Raft`].
+/// ```
+/// use quorate_raft::{Apply, Batch, Replies, StateMachine};
+///
+/// fn feed<M: StateMachine>(machine: &mut M, apply: &Apply) -> Replies {
+///     let mut replies = Replies::default();
+///     machine.apply(Batch::new(apply), &mut replies);
+///     replies
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Apply {
@@ -125,7 +150,14 @@ impl Apply {
 /// Says which entries were applied.
 ///
 /// # Examples
-/// See [`Raft`].
+/// ```
+/// use quorate_clocks::Monotonic;
+/// use quorate_raft::{ApplyToken, Raft};
+///
+/// fn applied(raft: &mut Raft, now: Monotonic, token: ApplyToken) {
+///     raft.applied(now, token); // the core may hand out more now
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the core waits for it"]
 pub struct ApplyToken {
@@ -213,11 +245,19 @@ pub enum Event {
 /// Everything the core wants done since the last drain. Reused: draining overwrites.
 ///
 /// # How to drive it
-/// In this order: send `send`, hand `append` to the store, hand `apply` to the machine, answer `reads`,
-/// start `load`. Nothing here waits for anything but what `append` says of its own messages.
+/// In this order: send `send`, hand `append` to the store, hand `apply` to the machine, answer
+/// `reads`, start `load`. Nothing here waits for anything but what `append` says of its own
+/// messages.
 ///
 /// # Examples
-/// See [`Raft`].
+/// ```
+/// use quorate_raft::{Envelope, Output, Raft};
+///
+/// fn outgoing(raft: &mut Raft, out: &mut Output) -> Vec<Envelope> {
+///     raft.drain(out);
+///     out.send.drain(..).collect() // the rest of `out` is to be carried out likewise
+/// }
+/// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Output {

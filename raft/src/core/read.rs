@@ -1,5 +1,6 @@
-//! Linearizable reads without writing to the log (5.3). Thesis §6.4, with positions instead of contexts:
-//! a heartbeat carries how many reads were asked in this term, its answer confirms them all.
+//! Linearizable reads without writing to the log (5.3). Thesis §6.4, with positions instead of
+//! contexts: a heartbeat carries how many reads were asked in this term, its answer confirms them
+//! all.
 
 use super::{Raft, ReadDone, Role};
 use crate::error::ReadError;
@@ -66,12 +67,12 @@ impl Reads {
 }
 
 impl Raft {
-    /// Asks for the index up to which the state must be applied before the read `id` may be served. The
-    /// answer comes as a [`ReadDone`], exactly once.
+    /// Asks for the index up to which the state must be applied before the read `id` may be served.
+    /// The answer comes as a [`ReadDone`], exactly once.
     ///
     /// # Cost
-    /// On a leader at most one extra round of heartbeats, shared by all reads that wait; on others one
-    /// message to the leader besides.
+    /// On a leader at most one extra round of heartbeats, shared by all reads that wait; on others
+    /// one message to the leader besides.
     ///
     /// # Errors
     /// [`ReadError`]: refused at once, no answer follows.
@@ -97,11 +98,11 @@ impl Raft {
         Ok(())
     }
 
-    pub(super) fn handle_read_index(&mut self, from: NodeId, ids: Vec<ReadId>) {
+    pub(super) fn handle_read_index(&mut self, from: NodeId, ids: &[ReadId]) {
         // Not the leader, or full: the asker repeats, or gives up. // H31
         let room = self.config.reads_pending_max.saturating_sub(self.reads.pending());
         if self.role == Role::Leader && self.peer_index(from).is_some() && ids.len() <= room {
-            self.enqueue_reads(Some(from), &ids);
+            self.enqueue_reads(Some(from), ids);
         }
     }
 

@@ -79,8 +79,8 @@ impl Raft {
         self.log.compact(to.min(self.log.applied));
     }
 
-    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot: what an
-    /// active follower still reads from the log is kept. // H8
+    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot: what
+    /// an active follower still reads from the log is kept. // H8
     #[must_use]
     pub fn compactable(&self, wanted: LogIndex) -> LogIndex {
         let needed = self

@@ -8,7 +8,17 @@ use quorate_transport::NodeId;
 /// A replica at one moment.
 ///
 /// # Examples
-/// See [`Raft`].
+/// ```
+/// use quorate_clocks::Monotonic;
+/// use quorate_raft::{Boot, Config, GroupId, Membership, Raft, Role};
+/// use quorate_transport::NodeId;
+///
+/// let members = Membership::of_voters(&[NodeId::new(1), NodeId::new(2)]);
+/// let boot = Boot::fresh(NodeId::new(1), GroupId::new(1), members);
+/// let raft = Raft::new(Config::lan().build().unwrap(), boot, Monotonic::ZERO, 7).unwrap();
+/// let status = raft.status();
+/// assert_eq!((status.role, status.commit.value()), (Role::Follower, 0));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -41,7 +51,17 @@ pub struct Status {
 /// How far a replica is.
 ///
 /// # Examples
-/// See [`Raft::progress`].
+/// ```
+/// use quorate_clocks::Monotonic;
+/// use quorate_raft::{Boot, Config, GroupId, Membership, Raft};
+/// use quorate_transport::NodeId;
+///
+/// let members = Membership::of_voters(&[NodeId::new(1), NodeId::new(2)]);
+/// let boot = Boot::fresh(NodeId::new(1), GroupId::new(1), members);
+/// let raft = Raft::new(Config::lan().build().unwrap(), boot, Monotonic::ZERO, 7).unwrap();
+/// let progress = raft.progress();
+/// assert!(progress.applied <= progress.commit && progress.commit <= progress.last);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progression {

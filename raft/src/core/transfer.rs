@@ -8,8 +8,8 @@ use quorate_transport::NodeId;
 
 impl Raft {
     /// Moves leadership to `to`, or (none) to the active voter whose log is longest. Proposals are
-    /// refused meanwhile; after an election timeout without success leadership stays. Naming this node
-    /// only aborts a transfer under way.
+    /// refused meanwhile; after an election timeout without success leadership stays. Naming this
+    /// node only aborts a transfer under way.
     ///
     /// # Errors
     /// [`TransferError`]: nothing changed.

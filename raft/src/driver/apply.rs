@@ -33,8 +33,8 @@ impl<M: StateMachine> Machine<M> {
         Self { lock: Arc::new(RwLock::new(Placed { machine, at, time_ms })) }
     }
 
-    // A poisoned lock means that `apply` panicked; the replica stops then, and until it has, readers see
-    // what the panic left, as they would without a lock.
+    // A poisoned lock means that `apply` panicked; the replica stops then, and until it has,
+    // readers see what the panic left, as they would without a lock.
     fn shared(&self) -> RwLockReadGuard<'_, Placed<M>> {
         self.lock.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -57,7 +57,27 @@ pub enum StartError {
 /// What a replica is made of. All but the configuration must be given.
 ///
 /// # Examples
-/// See [`Node`].
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use quorate_raft::*;
+/// use quorate_transport::*;
+/// # struct Nothing;
+/// # impl StateMachine for Nothing {
+/// #     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
+/// #         batch.for_each(|_| out.push(Vec::new()));
+/// #     }
+/// #     fn snapshot(&self) -> std::io::Result<Box<dyn SnapshotSource>> {
+/// #         Ok(Box::new(|_: &mut dyn std::io::Write| Ok(())))
+/// #     }
+/// #     fn restore(&mut self, _: &mut dyn std::io::Read) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// let me = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+/// let endpoint = Endpoint::start(MemoryNetwork::new().node(me), EndpointConfig::default())?;
+/// let builder = Node::<Nothing>::builder(&endpoint).founders(&[NodeId::new(1)]);
+/// let refused = builder.log(MemoryLog::new()).start(Nothing).await;
+/// assert_eq!(refused.unwrap_err().to_string(), "no snapshot store was given");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[must_use = "a builder does nothing until it is started"]
 pub struct NodeBuilder {
     endpoint: Endpoint,
@@ -93,8 +113,8 @@ impl NodeBuilder {
         self
     }
 
-    /// The voters of a new group: the same list on every one of them. A log that exists already knows its
-    /// members, then this is ignored.
+    /// The voters of a new group: the same list on every one of them. A log that exists already
+    /// knows its members, then this is ignored.
     pub fn founders(mut self, voters: &[NodeId]) -> Self {
         self.founders = voters.to_vec();
         self
@@ -118,8 +138,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Opens everything and runs the replica on the endpoint's runtime. Returns when the log is read and
-    /// the machine restored; there may be no leader yet.
+    /// Opens everything and runs the replica on the endpoint's runtime. Returns when the log is
+    /// read and the machine restored; there may be no leader yet.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs.

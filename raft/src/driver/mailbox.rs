@@ -39,8 +39,8 @@ pub(super) enum Report {
     },
 }
 
-/// A queue from many to one. Its length is bounded by what the owner has started and what has a limit of
-/// its own: appends, loads, applies, forwards, snapshots.
+/// A queue from many to one. Its length is bounded by what the owner has started and what has a
+/// limit of its own: appends, loads, applies, forwards, snapshots.
 #[derive(Clone, Default)]
 pub(super) struct Mailbox {
     shared: Arc<Mutex<Queue>>,
@@ -64,7 +64,7 @@ impl Mailbox {
     }
 
     /// Moves everything into `out`; pending if there is nothing.
-    pub(super) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
+    pub(super) fn poll_take(&self, cx: &Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
         let mut queue = lock(&self.shared);
         if queue.reports.is_empty() {
             queue.waker = Some(cx.waker().clone());

@@ -1,5 +1,5 @@
-//! Proposals: packed into blocks on the leader, forwarded by everyone else, and resolved when the entry at
-//! their place is applied. (5.6)
+//! Proposals: packed into blocks on the leader, forwarded by everyone else, and resolved when the
+//! entry at their place is applied. (5.6)
 
 use super::calls::{self, Call, Placed, refusal};
 use super::mailbox::Report;
@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 
 /// Most forwarded batches under way.
 const FORWARDS_MAX: usize = 64;
-/// Replies kept for forwarded entries that may be applied before the leader's answer says where they are.
+/// Replies kept for forwarded entries that may be applied before the leader's answer says where
+/// they are.
 const RECENT_BYTES_MAX: usize = 16 << 20;
 
 /// A proposal on its way, and who waits for it.
@@ -187,7 +188,8 @@ impl<M: StateMachine> Shard<M> {
         let _ = answer.send(Outcome::Unknown { at });
     }
 
-    /// An entry was applied: its waiter, if it is the one that was waited for, has its outcome. // H48
+    /// An entry was applied: its waiter, if it is the one that was waited for, has its outcome. //
+    /// H48
     pub(super) fn resolve(&mut self, id: LogId, reply: Option<Bytes>) {
         let reply = reply.unwrap_or_default();
         self.proposals.remember(id, &reply);
@@ -238,7 +240,7 @@ impl<M: StateMachine> Shard<M> {
         self.forget_up_to(LogIndex::new(u64::MAX));
     }
 
-    // --- forwarding -------------------------------------------------------------------------------
+    // --- forwarding ----------------------------------------------------------------------------
 
     /// One batch to the leader. False if it has to wait.
     fn forward_batch(&mut self, now: Monotonic, leader: NodeId) -> bool {
@@ -282,7 +284,7 @@ impl<M: StateMachine> Shard<M> {
             },
             Err(CallError::Rejected(Reject::Application { code, .. })) => match code {
                 refusal::BUSY => {
-                    self.refuse_all(batch, &ProposeError::Busy { why: BusyWhy::Queue })
+                    self.refuse_all(batch, &ProposeError::Busy { why: BusyWhy::Queue });
                 }
                 refusal::NO_SPACE => self.refuse_all(batch, &ProposeError::NoSpace),
                 refusal::TOO_LARGE => {

@@ -1,5 +1,5 @@
-//! Reads that wait: for confirmation by the leader, then for application here. All reads of a turn share
-//! one question to the core.
+//! Reads that wait: for confirmation by the leader, then for application here. All reads of a turn
+//! share one question to the core.
 
 use super::shard::Shard;
 use crate::core::{ReadDone, Role};
@@ -32,9 +32,9 @@ impl ReadWaiter {
     }
 }
 
-/// When a read of this node was last confirmed, and up to where: what bounded staleness is served from.
-/// A read that began at `begun` saw everything acknowledged before, so a state at or behind its index is
-/// no older than that moment. (No unconfirmed leader is believed. // H47)
+/// When a read of this node was last confirmed, and up to where: what bounded staleness is served
+/// from. A read that began at `begun` saw everything acknowledged before, so a state at or behind
+/// its index is no older than that moment. (No unconfirmed leader is believed. // H47)
 #[derive(Default)]
 pub(super) struct Freshness {
     newest: Mutex<(Monotonic, LogIndex)>,

@@ -28,7 +28,8 @@ impl Asker {
         }
     }
 
-    /// Not the leader any more: the local asker's future ends with an error, the remote one retries.
+    /// Not the leader any more: the local asker's future ends with an error, the remote one
+    /// retries.
     fn refuse(self) {
         if let Self::Remote(reply) = self {
             reply.reject(refusal::NOT_LEADER, Bytes::new());
@@ -70,7 +71,8 @@ impl<M: StateMachine> Shard<M> {
             }
             (Role::Follower, Some(leader), Asker::Local(answer)) => {
                 let body = calls::encode(self.group, &Call::Replicated { at, voters });
-                // The leader answers at the deadline with what it has: give the answer time to arrive.
+                // The leader answers at the deadline with what it has: give the answer time to
+                // arrive.
                 let within = deadline.since(now) + self.config.heartbeat_interval;
                 let reply = self.sender.call(leader, body, CallOptions::within(within));
                 self.runtime.spawn(

@@ -1,5 +1,5 @@
-//! [`Shard`]: the task that owns the core. Each turn takes everything that waits (natural batching, no
-//! timers), feeds it to the core, then carries out what the core wants. (5.9)
+//! [`Shard`]: the task that owns the core. Each turn takes everything that waits (natural batching,
+//! no timers), feeds it to the core, then carries out what the core wants. (5.9)
 
 use super::Command;
 use super::apply::Machine;
@@ -283,7 +283,7 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    // --- the end ----------------------------------------------------------------------------------
+    // --- the end -------------------------------------------------------------------------------
 
     fn begin_closing(
         &mut self,
@@ -341,7 +341,7 @@ impl<M: StateMachine> Shard<M> {
     }
 
     /// Tells watchers and statistics where things stand.
-    fn publish(&mut self) {
+    fn publish(&self) {
         let status = self.raft.progress();
         let applied = self.machine.applied();
         let next = NodeState {

@@ -32,9 +32,11 @@ impl<M: StateMachine> Shard<M> {
         if let Some(soft) = out.soft {
             self.counts.elections_won += u64::from(soft.role == Role::Leader);
             self.proposals.retry_at = Monotonic::ZERO;
-            tracing::debug!(node = %self.raft.id(), role = ?soft.role, leader = ?soft.leader, "role");
+            let node = self.raft.id();
+            tracing::debug!(%node, role = ?soft.role, leader = ?soft.leader, "role");
         }
-        // On the wire before the local write is queued: the leader's disk works beside the followers'.
+        // On the wire before the local write is queued: the leader's disk works beside the
+        // followers'.
         for envelope in out.send.drain(..) {
             self.transmit(envelope);
         }

@@ -1,5 +1,5 @@
-//! Taking a snapshot in: a thread writes the pieces in order and verifies the whole; only then does the
-//! core hear of it. (5.8)
+//! Taking a snapshot in: a thread writes the pieces in order and verifies the whole; only then does
+//! the core hear of it. (5.8)
 
 use super::calls::{self, Chunk, ChunkAnswer, refusal};
 use super::mailbox::{Mailbox, Report};
@@ -44,7 +44,8 @@ impl<M: StateMachine> Shard<M> {
         if !self.receiving.as_ref().is_some_and(same)
             && let Err(error) = self.begin_receiving(&chunk)
         {
-            tracing::warn!(node = %self.raft.id(), peer = %from, %error, "cannot take a snapshot in");
+            let node = self.raft.id();
+            tracing::warn!(%node, peer = %from, %error, "cannot take a snapshot in");
             answer(reply, ChunkAnswer::Refused);
             return;
         }

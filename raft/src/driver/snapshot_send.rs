@@ -1,5 +1,6 @@
-//! Sending a snapshot to a member that needs one: its file, piece by piece, by calls on the Bulk lane. The
-//! receiver says which offset it wants next, so a broken transfer goes on where it was. (5.8)
+//! Sending a snapshot to a member that needs one: its file, piece by piece, by calls on the Bulk
+//! lane. The receiver says which offset it wants next, so a broken transfer goes on where it was.
+//! (5.8)
 
 use super::calls::{self, Call, Chunk, ChunkAnswer};
 use super::mailbox::Report;

@@ -1,4 +1,5 @@
-//! Snapshots of the local state: when to make one, making it beside application, and compacting behind it.
+//! Snapshots of the local state: when to make one, making it beside application, and compacting
+//! behind it.
 
 use super::mailbox::Report;
 use super::shard::Shard;

@@ -7,7 +7,8 @@ use crate::{Block, GroupId, HardState, LogId, LogIndex, SnapshotMeta, StoreId, T
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-/// Logs in memory. Clones share them, so that a test can stop a node and start it on "its disk" again.
+/// Logs in memory. Clones share them, so that a test can stop a node and start it on "its disk"
+/// again.
 ///
 /// # Cost
 /// Completions are answered inline; blocks are kept by reference, nothing is copied.

@@ -1,12 +1,10 @@
 //! Snapshots: their file format, the trait of their store, a folder of files and a store in memory.
 //! Layout: FORMAT.md.
 
-#[cfg(feature = "tokio")]
 mod dir;
 mod format;
 mod memory;
 
-#[cfg(feature = "tokio")]
 pub use dir::SnapshotDir;
 pub use format::{read_machine, write_snapshot};
 pub use memory::MemorySnapshots;
@@ -19,17 +17,19 @@ use std::io;
 ///
 /// # How to drive it
 /// The driver makes a snapshot with [`create`](Self::create), takes one in with
-/// [`receive`](Self::receive), sends and restores from [`open`](Self::open). Writers and files are objects
-/// of their own, used on other threads.
+/// [`receive`](Self::receive), sends and restores from [`open`](Self::open). Writers and files are
+/// objects of their own, used on other threads.
 ///
 /// # Examples
 /// ```
-/// use quorate_raft::{LogId, Membership, MemorySnapshots, SnapshotMeta, SnapshotStore, write_snapshot};
+/// use quorate_raft::*;
+/// use std::io::Write;
 ///
 /// let mut store = MemorySnapshots::new();
 /// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
 /// let mut writer = store.create(&meta).unwrap();
-/// write_snapshot(&mut writer, &meta, Box::new(|w: &mut dyn std::io::Write| w.write_all(b"x"))).unwrap();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"x"));
+/// write_snapshot(&mut writer, &meta, state).unwrap();
 /// writer.finish().unwrap();
 /// assert_eq!(store.latest().unwrap(), Some(meta));
 /// ```
@@ -52,8 +52,8 @@ pub trait SnapshotStore: Send + 'static {
     /// What the medium says.
     fn create(&mut self, meta: &SnapshotMeta) -> io::Result<Box<dyn SnapshotWriter>>;
 
-    /// Begins to take in, or goes on taking in, the snapshot `id` from another node. Partial content of
-    /// other ids is discarded.
+    /// Begins to take in, or goes on taking in, the snapshot `id` from another node. Partial
+    /// content of other ids is discarded.
     ///
     /// # Errors
     /// What the medium says.
@@ -85,7 +85,16 @@ pub trait SnapshotFile: Debug + Send + Sync {
 /// A snapshot being written. Dropped unfinished it leaves nothing behind.
 ///
 /// # Examples
-/// See [`SnapshotStore`].
+/// ```
+/// use quorate_raft::{SnapshotMeta, SnapshotStore, write_snapshot};
+/// use std::io::{self, Write};
+///
+/// fn save(store: &mut dyn SnapshotStore, meta: &SnapshotMeta, state: Vec<u8>) -> io::Result<()> {
+///     let mut writer = store.create(meta)?;
+///     write_snapshot(&mut writer, meta, Box::new(move |w: &mut dyn Write| w.write_all(&state)))?;
+///     writer.finish()
+/// }
+/// ```
 pub trait SnapshotWriter: io::Write + Send {
     /// Everything is written: makes it durable, then makes it the latest.
     ///
@@ -97,7 +106,19 @@ pub trait SnapshotWriter: io::Write + Send {
 /// A snapshot arriving in pieces. Dropped unfinished it is kept for resuming.
 ///
 /// # Examples
-/// See [`SnapshotStore`].
+/// ```
+/// use quorate_raft::{SnapshotMeta, SnapshotStore};
+/// use std::io;
+///
+/// /// `file` from where an earlier attempt ended.
+/// fn take_in(store: &mut dyn SnapshotStore, id: &SnapshotMeta, file: &[u8]) -> io::Result<()> {
+///     let mut receiver = store.receive(id)?;
+///     let from = usize::try_from(receiver.offset()).unwrap_or(file.len());
+///     receiver.write(&file[from..])?;
+///     assert_eq!(&receiver.finish()?, id);
+///     Ok(())
+/// }
+/// ```
 pub trait SnapshotReceiver: Send {
     /// The next offset wanted.
     fn offset(&self) -> u64;

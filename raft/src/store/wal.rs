@@ -1,10 +1,11 @@
-//! [`WalLog`]: the logs of many groups in one write-ahead log. Blocks go in verbatim, as one stream per
-//! group; term, vote and where the log starts are cells of metadata beside them.
+//! [`WalLog`]: the logs of many groups in one write-ahead log. Blocks go in verbatim, as one stream
+//! per group; term, vote and where the log starts are cells of metadata beside them.
 
 mod worker;
 
+use super::mark::{decode_mark, encode_mark};
 use super::memory::term_runs;
-use super::records::{Meta, decode_mark, encode_mark};
+use super::meta::Meta;
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta, StoreId};
@@ -23,8 +24,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// Logs in a [`Wal`]. The `Wal` may be shared with other users; whoever opened it shuts it down.
 ///
 /// # Cost
-/// One copy of each block. All appends that wait while the disk works go out together: one write, one
-/// sync. Two threads: one writes, one reads.
+/// One copy of each block. All appends that wait while the disk works go out together: one write,
+/// one sync. Two threads: one writes, one reads.
 ///
 /// # Examples
 /// ```
@@ -33,7 +34,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// use quorate_wal::{Config, Wal};
 ///
 /// let dir = tempfile::tempdir().unwrap();
-/// let (wal, _report) = Wal::open(dir.path().join("log"), Config::embedded().build().unwrap()).unwrap();
+/// let config = Config::embedded().build().unwrap();
+/// let (wal, _report) = Wal::open(dir.path().join("log"), config).unwrap();
 /// let mut log = WalLog::new(wal.clone());
 /// let owner = Owner::new(ClusterId::new(7), NodeId::new(1));
 /// let open = log.open(GroupId::new(1), owner).unwrap();
@@ -230,16 +232,16 @@ impl LogStore for WalLog {
 }
 
 impl Group {
-    /// Metadata, and the reset of the log to a snapshot: before any block, so that they are durable no
-    /// later. // H37
+    /// Metadata, and the reset of the log to a snapshot: before any block, so that they are durable
+    /// no later. // H37
     fn begin(&mut self, batch: &mut Batch, request: &AppendRequest<'_>) {
         let stream = stream_id(self.meta.group);
         if let Some(hard) = request.hard {
             self.meta.hard = hard;
         }
         if let Some(mark) = request.install {
-            // Not just `keep_from`: entries behind the snapshot may be of a deposed leader, and a log that
-            // kept them would claim an older last entry than the snapshot it starts with.
+            // Not just `keep_from`: entries behind the snapshot may be of a deposed leader, and a
+            // log that kept them would claim an older last entry than the snapshot it starts with.
             let next = mark.last.index.next();
             batch
                 .drop_stream(stream)

@@ -10,11 +10,12 @@ use quorate_transport::{
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
+use std::task::Poll;
 use std::time::Duration;
 
 /// `key=value` sets, `key` alone removes; replies with the former value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Map(BTreeMap<String, String>);
+pub(crate) struct Map(pub(crate) BTreeMap<String, String>);
 
 impl StateMachine for Map {
     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
@@ -43,22 +44,22 @@ impl StateMachine for Map {
     }
 }
 
-struct Member {
-    id: NodeId,
-    log: MemoryLog,
-    snapshots: MemorySnapshots,
-    incarnation: u64,
-    running: Option<(Node<Map>, Endpoint)>,
+pub(crate) struct Member {
+    pub(crate) id: NodeId,
+    pub(crate) log: MemoryLog,
+    pub(crate) snapshots: MemorySnapshots,
+    pub(crate) incarnation: u64,
+    pub(crate) running: Option<(Node<Map>, Endpoint)>,
 }
 
-struct Cluster {
-    network: MemoryNetwork,
-    members: Vec<Member>,
-    config: Config,
+pub(crate) struct Cluster {
+    pub(crate) network: MemoryNetwork,
+    pub(crate) members: Vec<Member>,
+    pub(crate) config: Config,
 }
 
 impl Cluster {
-    async fn start(n: u64, config: Config) -> Self {
+    pub(crate) async fn start(n: u64, config: Config) -> Self {
         let members = (1..=n)
             .map(|id| Member {
                 id: NodeId::new(id),
@@ -75,7 +76,7 @@ impl Cluster {
         cluster
     }
 
-    async fn run(&mut self, i: usize) {
+    pub(crate) async fn run(&mut self, i: usize) {
         let founders: Vec<NodeId> = self.members.iter().map(|m| m.id).collect();
         let member = &mut self.members[i];
         member.incarnation += 1;
@@ -95,22 +96,22 @@ impl Cluster {
     }
 
     /// The node vanishes without a word.
-    async fn kill(&mut self, i: usize) {
+    pub(crate) async fn kill(&mut self, i: usize) {
         let (node, endpoint) = self.members[i].running.take().unwrap();
         let _ = endpoint.shutdown().await;
         drop(node);
     }
 
-    fn node(&self, i: usize) -> &Node<Map> {
+    pub(crate) fn node(&self, i: usize) -> &Node<Map> {
         &self.members[i].running.as_ref().unwrap().0
     }
 
-    fn alive(&self) -> Vec<usize> {
+    pub(crate) fn alive(&self) -> Vec<usize> {
         (0..self.members.len()).filter(|i| self.members[*i].running.is_some()).collect()
     }
 
     /// Waits until some node leads, and returns which.
-    async fn leader(&self) -> usize {
+    pub(crate) async fn leader(&self) -> usize {
         let mut watch = self.node(self.alive()[0]).watch();
         let alive = self.alive();
         let led = |leader: NodeId| alive.iter().any(|i| self.members[*i].id == leader);
@@ -119,7 +120,7 @@ impl Cluster {
         usize::try_from(state.leader.unwrap().value()).unwrap() - 1
     }
 
-    async fn caught_up(&self, index: LogIndex) {
+    pub(crate) async fn caught_up(&self, index: LogIndex) {
         for i in self.alive() {
             let mut watch = self.node(i).watch();
             guard(watch.wait_for(|s| s.applied >= index)).await.unwrap();
@@ -128,18 +129,18 @@ impl Cluster {
 }
 
 /// Nothing here takes long; a test that hangs should say where.
-async fn guard<F: Future>(f: F) -> F::Output {
+pub(crate) async fn guard<F: Future>(f: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(30), f).await.expect("in time")
 }
 
-fn applied(outcome: Outcome) -> (LogIndex, String) {
+pub(crate) fn applied(outcome: Outcome) -> (LogIndex, String) {
     match outcome {
         Outcome::Applied { id, reply } => (id.index, String::from_utf8(reply.to_vec()).unwrap()),
         other => panic!("{other:?}"),
     }
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::local().election_timeout(Duration::from_millis(150)).build().unwrap()
 }
 
@@ -218,7 +219,8 @@ async fn without_a_quorum_proposals_end_definitely_and_reads_fail() {
             cluster.kill(i).await;
         }
     }
-    // While it still believes to lead, an outcome may be unknown; once it knows better, it is definite.
+    // While it still believes to lead, an outcome may be unknown; once it knows better, it is
+    // definite.
     let mut watch = cluster.node(keep).watch();
     guard(watch.wait_for(|s| s.role != Role::Leader)).await.unwrap();
     let outcome = guard(cluster.node(keep).propose("k=2")).await;
@@ -245,7 +247,8 @@ async fn a_node_that_missed_the_compacted_log_gets_a_snapshot() {
     for n in 0..300 {
         last = applied(guard(cluster.node(leader).propose(format!("{n}={big}"))).await).0;
     }
-    // What an active follower still needs is kept: go on until the dead one does not count as active.
+    // What an active follower still needs is kept: go on until the dead one does not count as
+    // active.
     let needed = LogIndex::new(100);
     guard(async {
         while cluster.node(leader).stats().first <= needed {
@@ -322,4 +325,19 @@ async fn what_is_too_large_or_too_much_is_refused_at_once() {
     let done = outcomes.iter().filter(|o| matches!(o, Outcome::Applied { .. })).count();
     let refused = outcomes.iter().filter(|o| **o == busy).count();
     assert_eq!(done + refused, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_proposal_still_takes_effect_and_disturbs_nobody() {
+    let cluster = Cluster::start(1, config()).await;
+    applied(guard(cluster.node(0).propose("k=1")).await);
+    for n in 0..50 {
+        let mut proposal = Box::pin(cluster.node(0).propose(format!("k=dropped {n}")));
+        // Handed over with the first poll; nobody waits for what becomes of it.
+        let polled = std::future::poll_fn(|cx| Poll::Ready(proposal.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        drop(proposal);
+        let (_, before) = applied(guard(cluster.node(0).propose("k=kept")).await);
+        assert_eq!(before, format!("dropped {n}"));
+    }
 }

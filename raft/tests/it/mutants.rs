@@ -1,8 +1,8 @@
-//! Planted bugs: each must be caught by the simulation within its limit of seeds. That is how we know that
-//! the simulation can fail.
+//! Planted bugs: each must be caught by the simulation within its limit of seeds. That is how we
+//! know that the simulation can fail.
 //!
-//! `RUSTFLAGS="--cfg mutant" cargo test --release -p quorate-raft --test it --target-dir target/mutant
-//! mutants -- --nocapture`
+//! `RUSTFLAGS="--cfg mutant" cargo test --release -p quorate-raft --test it --target-dir
+//! target/mutant mutants -- --nocapture`
 
 use crate::sim::world::World;
 use std::process::{Command, Output};

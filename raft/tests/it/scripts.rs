@@ -1,6 +1,6 @@
-//! Runs the reference scripts of another project's Raft: the quorum arithmetic byte for byte, whole groups
-//! with every message, write and applied entry in order. Grammar and rules: the README beside the scripts;
-//! where they are: `QUORATE_RAFT_SCRIPTS`.
+//! Runs the reference scripts of another project's Raft: the quorum arithmetic byte for byte, whole
+//! groups with every message, write and applied entry in order. Grammar and rules: the README
+//! beside the scripts; where they are: `QUORATE_RAFT_SCRIPTS`.
 
 mod env;
 mod parse;
@@ -20,7 +20,6 @@ enum Verdict {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the verdict is what this test is run for")]
 fn scripts() {
     let root = std::env::var_os("QUORATE_RAFT_SCRIPTS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/raft-testdata"),

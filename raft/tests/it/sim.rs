@@ -1,5 +1,6 @@
-//! Seeded simulation of whole groups: a faulty network, crashing nodes, disks that forget what was not
-//! synced. What must hold is checked after every step; at the end the faults stop and the group must serve.
+//! Seeded simulation of whole groups: a faulty network, crashing nodes, disks that forget what was
+//! not synced. What must hold is checked after every step; at the end the faults stop and the group
+//! must serve.
 //!
 //! `QUORATE_SEEDS=2000` runs more seeds, `QUORATE_SEED=17` replays one.
 
@@ -14,7 +15,6 @@ use world::World;
 const SEEDS: u64 = 200;
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what fired is part of the result")]
 fn sim() {
     let mut total = Counters::default();
     for seed in seeds(SEEDS) {
@@ -31,7 +31,8 @@ fn sim() {
 
 pub(crate) fn failure(seed: u64, broken: &str) -> String {
     format!(
-        "seed {seed}: {broken}\nreplay: QUORATE_SEED={seed} cargo test -p quorate-raft --test it sim::sim"
+        "seed {seed}: {broken}\n\
+         replay: QUORATE_SEED={seed} cargo test -p quorate-raft --test it sim::sim"
     )
 }
 

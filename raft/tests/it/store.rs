@@ -12,7 +12,7 @@ use std::sync::mpsc;
 
 const GROUP: GroupId = GroupId::new(1);
 
-fn owner() -> Owner {
+pub(crate) fn owner() -> Owner {
     Owner::new(ClusterId::new(7), NodeId::new(1))
 }
 
@@ -36,10 +36,21 @@ struct OnDisk(Arc<MemVfs>);
 impl Medium for OnDisk {
     type Store = WalLog;
     fn open(&self) -> WalLog {
-        let config = Config::embedded().build().unwrap();
-        let (wal, _) = Wal::open_on(self.0.clone(), Path::new("log"), config, None).unwrap();
-        WalLog::new(wal)
+        on_disk(&self.0)
     }
+}
+
+/// The log on this disk.
+pub(crate) fn on_disk(disk: &Arc<MemVfs>) -> WalLog {
+    open_wal(disk).unwrap()
+}
+
+/// The log on this disk, or why it cannot be opened.
+pub(crate) fn open_wal(disk: &Arc<MemVfs>) -> Result<WalLog, String> {
+    let config =
+        Config::embedded().segment_bytes(1 << 20).batch_bytes_max(1 << 18).build().unwrap();
+    let opened = Wal::open_on(disk.clone(), Path::new("log"), config, None);
+    opened.map(|(wal, _)| WalLog::new(wal)).map_err(|error| error.to_string())
 }
 
 /// Runs a check over both.
@@ -58,7 +69,7 @@ fn block(term: u64, prev: LogId, entries: &[&str]) -> Block {
     p.stamp(GROUP, Term::new(term), prev, 0)
 }
 
-fn append(
+pub(crate) fn append(
     store: &mut dyn LogStore,
     hard: Option<HardState>,
     blocks: &[Block],
@@ -77,7 +88,7 @@ fn load(store: &mut dyn LogStore, from: u64, max: u64) -> Result<Vec<Block>, Sto
     rx.recv().unwrap()
 }
 
-fn ids(blocks: &[Block], from: u64) -> Vec<LogId> {
+pub(crate) fn ids(blocks: &[Block], from: u64) -> Vec<LogId> {
     let entries = blocks.iter().flat_map(Block::iter);
     entries.map(|e| e.id).filter(|id| id.index.value() >= from).collect()
 }
@@ -160,8 +171,8 @@ fn a_compacted_log_starts_behind_its_mark() {
     });
 }
 
-/// Entries of a deposed leader behind the snapshot must not survive its installation: they would make the
-/// log's last entry look older than the snapshot it starts with.
+/// Entries of a deposed leader behind the snapshot must not survive its installation: they would
+/// make the log's last entry look older than the snapshot it starts with.
 #[test]
 fn an_installed_snapshot_leaves_nothing_of_the_old_log() {
     over_both(|open| {
@@ -197,7 +208,8 @@ fn the_log_of_another_is_refused_and_left_alone() {
     });
 }
 
-/// A power cut at any change of the disk: what was answered is there, hard state no older than the blocks.
+/// A power cut at any change of the disk: what was answered is there, hard state no older than the
+/// blocks.
 #[test]
 fn h37_power_cuts_lose_nothing_that_was_answered() {
     let mut interrupted = 0;

@@ -1,7 +1,8 @@
 //! [`SnapshotDir`]: snapshots as files of a folder.
 //!
-//! `snap-<term>-<index>-<maker>.qrsf` is complete and verified; `.tmp` is being made, `.part` is arriving.
-//! A file gets its final name only after it was synced, and the folder is synced after that.
+//! `snap-<term>-<index>-<maker>.qrsf` is complete and verified; `.tmp` is being made, `.part` is
+//! arriving. A file gets its final name only after it was synced, and the folder is synced after
+//! that.
 
 use super::{SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter, format};
 use crate::SnapshotMeta;

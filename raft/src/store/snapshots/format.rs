@@ -3,7 +3,7 @@
 use super::SnapshotFile;
 use crate::SnapshotMeta;
 use crate::machine::SnapshotSource;
-use crate::store::records::{decode_mark, encode_mark};
+use crate::store::mark::{decode_mark, encode_mark};
 use bytes::{Buf as _, BufMut as _};
 use std::io::{self, Read, Write};
 
@@ -21,7 +21,16 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Those of `out` and of the source.
 ///
 /// # Examples
-/// See [`SnapshotStore`](super::SnapshotStore).
+/// ```
+/// use quorate_raft::{LogId, Membership, SnapshotMeta, write_snapshot};
+/// use std::io::Write;
+///
+/// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
+/// let mut file = Vec::new();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// write_snapshot(&mut file, &meta, state).unwrap();
+/// assert!(file.starts_with(b"QRSF"));
+/// ```
 pub fn write_snapshot(
     out: &mut dyn Write,
     meta: &SnapshotMeta,
@@ -153,20 +162,22 @@ fn header(file: &dyn SnapshotFile) -> io::Result<(SnapshotMeta, u64)> {
     Ok((meta, 12 + u64::from(len)))
 }
 
-/// The machine's state inside a file, as a reader. The file must have been verified when it was taken in.
+/// The machine's state inside a file, as a reader. The file must have been verified when it was
+/// taken in.
 ///
 /// # Errors
 /// `InvalidData` if the header is not one; reads then say what they find.
 ///
 /// # Examples
 /// ```
-/// use quorate_raft::{LogId, Membership, MemorySnapshots, SnapshotMeta, SnapshotStore, read_machine, write_snapshot};
-/// use std::io::Read;
+/// use quorate_raft::*;
+/// use std::io::{Read, Write};
 ///
 /// let mut store = MemorySnapshots::new();
 /// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
 /// let mut writer = store.create(&meta).unwrap();
-/// write_snapshot(&mut writer, &meta, Box::new(|w: &mut dyn std::io::Write| w.write_all(b"state"))).unwrap();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// write_snapshot(&mut writer, &meta, state).unwrap();
 /// writer.finish().unwrap();
 ///
 /// let file = store.open(&meta).unwrap();

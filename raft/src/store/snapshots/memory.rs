@@ -10,7 +10,12 @@ use std::sync::{Arc, Mutex};
 /// Snapshots in memory; clones share them, like [`MemoryLog`](crate::MemoryLog).
 ///
 /// # Examples
-/// See [`SnapshotStore`].
+/// ```
+/// use quorate_raft::{MemorySnapshots, SnapshotStore};
+///
+/// let disk = MemorySnapshots::new();
+/// assert_eq!(disk.clone().latest().unwrap(), None);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemorySnapshots {
     shared: Arc<Mutex<Shared>>,

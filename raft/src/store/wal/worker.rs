@@ -1,5 +1,5 @@
-//! The two threads of a [`WalLog`](super::WalLog): one stages and waits for the disk, one reads. While the
-//! first waits, appends pile up; then they go out together.
+//! The two threads of a [`WalLog`](super::WalLog): one stages and waits for the disk, one reads.
+//! While the first waits, appends pile up; then they go out together.
 
 use crate::error::StoreError;
 use crate::store::Completion;

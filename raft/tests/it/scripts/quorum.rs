@@ -47,7 +47,7 @@ fn committed(a: &[NodeId], b: &[NodeId], values: &BTreeMap<NodeId, Option<String
         assert_eq!(quorum::committed(a, a, acked), result, "joined with itself");
     }
     lowering_changes_nothing(a, b, &indexes, result);
-    let number = result.map_or("∞".to_owned(), |index| index.to_string());
+    let number = result.map_or_else(|| "∞".to_owned(), |index| index.to_string());
     table(&indexes) + &number
 }
 

@@ -1,4 +1,5 @@
-//! What must hold in any history of a group, and what must have happened for the checks to mean anything.
+//! What must hold in any history of a group, and what must have happened for the checks to mean
+//! anything.
 
 use super::disk::{Durable, State};
 use quorate_raft::{Block, LogId, LogIndex, Term};
@@ -79,7 +80,8 @@ pub(crate) struct Observer {
 type Checked = Result<(), String>;
 
 impl Observer {
-    /// Election safety (paper §5.2) and, for a new leader, leader completeness (§5.4). True if it is new.
+    /// Election safety (paper §5.2) and, for a new leader, leader completeness (§5.4). True if it
+    /// is new.
     pub(crate) fn on_leader(
         &mut self,
         node: NodeId,
@@ -110,8 +112,8 @@ impl Observer {
         self.leaders.contains_key(&term)
     }
 
-    /// Log matching (paper §5.3), by induction: the same term and index always hold the same data behind
-    /// the same predecessor.
+    /// Log matching (paper §5.3), by induction: the same term and index always hold the same data
+    /// behind the same predecessor.
     pub(crate) fn on_append(&mut self, block: &Block) -> Checked {
         let mut prev_term = block.prev().term;
         for entry in block.iter() {
@@ -146,8 +148,8 @@ impl Observer {
         }
     }
 
-    /// Entries up to `commit` are committed as far as `node` knows: the same everywhere, never changed,
-    /// and when new, durable on a majority of disks.
+    /// Entries up to `commit` are committed as far as `node` knows: the same everywhere, never
+    /// changed, and when new, durable on a majority of disks.
     pub(crate) fn on_commit(
         &mut self,
         node: NodeId,

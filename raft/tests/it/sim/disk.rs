@@ -1,4 +1,5 @@
-//! A disk that forgets: what was written and not yet synced may be lost in a crash, from any write on.
+//! A disk that forgets: what was written and not yet synced may be lost in a crash, from any write
+//! on.
 
 use quorate_raft::{
     Append, Block, Boot, HardState, LogId, LogIndex, Membership, SnapshotMeta, TermRun,
@@ -89,7 +90,8 @@ impl Disk {
         self.durable.write(&write);
     }
 
-    /// The power goes: of what was not synced the first `kept` writes made it. Returns how many did not.
+    /// The power goes: of what was not synced the first `kept` writes made it. Returns how many did
+    /// not.
     pub(crate) fn crash(&mut self, kept: usize) -> usize {
         for write in self.unsynced.drain(..kept.min(self.unsynced.len())) {
             self.durable.write(&write);

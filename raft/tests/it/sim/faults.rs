@@ -1,7 +1,7 @@
 //! The faults of a campaign, drawn from its seed.
 
-/// A seeded generator (SplitMix64) with the draws a simulation needs; integers only, so that a replay on
-/// another machine draws the same.
+/// A seeded generator (`SplitMix64`) with the draws a simulation needs; integers only, so that a
+/// replay on another machine draws the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Draw(u64);
 

@@ -1,0 +1,254 @@
+//! Hazards of whole nodes: waiters, forwarding, reads after a restart, failing and full disks.
+
+use crate::cluster::{Cluster, Map, applied, config, guard};
+use crate::group::{index, message, node};
+use crate::store::on_disk;
+use quorate_raft::{
+    Body, Config, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome, ProposeError, Read,
+    Role, wire,
+};
+use quorate_transport::{
+    BodyCheck, ChannelId, ChannelOptions, ClusterId, Endpoint, EndpointConfig, Identity, Inbound,
+    Incarnation, Lane, MemoryNetwork, NodeId,
+};
+use quorate_wal::vfs::{MemVfs, OpKind};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h32_reads_after_a_restart_wait_for_the_replay() {
+    for nodes in [1, 3] {
+        let mut cluster = Cluster::start(nodes, config()).await;
+        for n in 0..50 {
+            applied(guard(cluster.node(0).propose(format!("k={n}"))).await);
+        }
+        cluster.kill(0).await;
+        cluster.run(0).await;
+        let get = |m: &Map| m.0.get("k").cloned();
+        let value = guard(cluster.node(0).read(Read::Linearizable, get)).await.unwrap();
+        assert_eq!(value.as_deref(), Some("49"), "{nodes} nodes");
+    }
+}
+
+/// A node on this disk, alone in its group.
+async fn alone_on(disk: &Arc<MemVfs>, config: Config) -> (Node<Map>, Endpoint) {
+    let identity = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+    let endpoint =
+        Endpoint::start(MemoryNetwork::new().node(identity), EndpointConfig::default()).unwrap();
+    let node = Node::<Map>::builder(&endpoint)
+        .founders(&[NodeId::new(1)])
+        .log(on_disk(disk))
+        .snapshots(MemorySnapshots::new())
+        .config(config)
+        .start(Map::default())
+        .await
+        .unwrap();
+    (node, endpoint)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h33_a_failed_sync_stops_the_replica_and_proposals_end_unknown() {
+    let disk = Arc::new(MemVfs::new());
+    let (node, _endpoint) = alone_on(&disk, config()).await;
+    applied(guard(node.propose("k=1")).await);
+    disk.fail_nth(OpKind::SyncData, 1, ErrorKind::Other);
+    let outcome = guard(node.propose("k=2")).await;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    disk.clear_faults();
+    let mut watch = node.watch();
+    guard(async {
+        while watch.state().stopped.is_none() {
+            watch.changed().await;
+        }
+    })
+    .await;
+    let after = guard(node.propose("k=3")).await;
+    assert_eq!(after, Outcome::Rejected(ProposeError::Stopped), "it trusts that disk no more");
+}
+
+/// A full disk is not a broken one: proposals are refused, reads are served, and when there is space again
+/// everything goes on, the write that had to wait included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_refuses_proposals_serves_reads_and_goes_on() {
+    let config = Config::local()
+        .election_timeout(Duration::from_millis(100))
+        .propose_deadline(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let disk = Arc::new(MemVfs::new());
+    let (node, _endpoint) = alone_on(&disk, config).await;
+    let mut watch = node.watch();
+    guard(watch.wait_for(|s| s.role == Role::Leader)).await.unwrap();
+    applied(guard(node.propose("k=1")).await);
+    disk.quota(Some(disk.used()), false);
+    let large = "v".repeat(50_000);
+    let (mut waiting, mut refused) = (0, false);
+    for n in 0..2_000 {
+        match guard(node.propose(format!("{n}={large}"))).await {
+            Outcome::Applied { .. } => {}
+            Outcome::Unknown { at: Some(_) } => waiting += 1,
+            Outcome::Rejected(ProposeError::NoSpace) => {
+                refused = true;
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused, "the disk has no room for 100 MB");
+    assert!(waiting > 0, "what was appended before anyone knew waits, it has not failed");
+    let get = |m: &Map| m.0.get("k").cloned();
+    let value = guard(node.read(Read::Linearizable, get)).await.unwrap();
+    assert_eq!(value.as_deref(), Some("1"));
+    assert_eq!(node.state().stopped, None);
+    disk.quota(None, false);
+    let mut index = None;
+    while index.is_none() {
+        if let Outcome::Applied { id, .. } = guard(node.propose("k=2")).await {
+            index = Some(id.index);
+        }
+    }
+    // Applied in order, so all that waited came before.
+    let keys = guard(node.read(Read::AtLeast(index.unwrap()), |m| m.0.len())).await.unwrap();
+    assert!(keys > waiting, "{keys} keys, {waiting} of them waited");
+    guard(node.shutdown()).await.unwrap();
+}
+
+/// A leader that answers nothing may have appended: to ask the next one would apply the entry twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn h41_a_forward_that_may_have_been_appended_is_not_repeated() {
+    let network = MemoryNetwork::new();
+    let start = |id: u64| {
+        let identity = Identity::new(ClusterId::new(7), node(id), Incarnation::new(1));
+        Endpoint::start(network.node(identity), EndpointConfig::default()).unwrap()
+    };
+    let (follower, leader) = (start(1), start(2));
+    // No election comes in between.
+    let config = Config::local().election_timeout(Duration::from_secs(500)).build().unwrap();
+    let replica = Node::<Map>::builder(&follower)
+        .founders(&[node(1), node(2)])
+        .log(MemoryLog::new())
+        .snapshots(MemorySnapshots::new())
+        .config(config)
+        .start(Map::default())
+        .await
+        .unwrap();
+    let options = ChannelOptions::new().body_check(BodyCheck::Payload);
+    let mut channel = leader.channel(ChannelId::RAFT, options).unwrap();
+    let say = |m: Message| {
+        let body = quorate_transport::Body::parts(wire::encode(&m, 0).unwrap());
+        channel.send(node(1), Lane::Control, body).unwrap();
+    };
+    say(message(1, Body::Heartbeat { commit: index(0), read: 0 }));
+    let mut watch = replica.watch();
+    guard(watch.wait_for(|s| s.leader == Some(node(2)))).await.unwrap();
+    let proposing = tokio::spawn({
+        let replica = replica.clone();
+        async move { replica.propose("k=1").await }
+    });
+    let forwarded = guard(next_call(&mut channel)).await;
+    drop(forwarded); // taken, and never answered
+    assert_eq!(guard(proposing).await.unwrap(), Outcome::Unknown { at: None });
+    // The next call is the next proposal, not that one again.
+    let proposing = tokio::spawn(async move { replica.propose("k=2").await });
+    let (body, reply) = guard(next_call(&mut channel)).await;
+    assert!(body.ends_with(b"k=2"), "{body:?}");
+    drop(reply);
+    assert_eq!(guard(proposing).await.unwrap(), Outcome::Unknown { at: None });
+}
+
+async fn next_call(
+    channel: &mut quorate_transport::Channel,
+) -> (bytes::Bytes, quorate_transport::Responder) {
+    loop {
+        match channel.recv().await.unwrap() {
+            Inbound::Call { body, reply, .. } => return (body, reply),
+            _ => continue,
+        }
+    }
+}
+
+/// A leader that is cut off still believes to lead for a while; what it serves must be as fresh as asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn h47_bounded_staleness_believes_no_unconfirmed_leader() {
+    let config = Config::local()
+        .election_timeout(Duration::from_millis(100))
+        .propose_deadline(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let cluster = Cluster::start(3, config).await;
+    applied(guard(cluster.node(0).propose("k=old")).await);
+    let old = cluster.leader().await;
+    let get = |m: &Map| m.0.get("k").cloned();
+    assert!(guard(cluster.node(old).read(Read::Linearizable, get)).await.is_ok());
+    let others: Vec<usize> = (0..3).filter(|i| *i != old).collect();
+    for i in &others {
+        cluster.network.cut(cluster.members[old].id, cluster.members[*i].id);
+    }
+    write_elsewhere(&cluster, others[0], "k=new").await;
+    let fresh = Read::MaxStale(Duration::ZERO);
+    let read = guard(cluster.node(old).read(fresh, get)).await;
+    assert!(read.is_err(), "served {read:?}, though it cannot know");
+    let relaxed = Read::MaxStale(Duration::from_secs(3_600));
+    let read = guard(cluster.node(old).read(relaxed, get)).await.unwrap();
+    assert_eq!(read.as_deref(), Some("old"), "old enough for that");
+    for i in &others {
+        cluster.network.heal(cluster.members[old].id, cluster.members[*i].id);
+    }
+    let mut value = None;
+    while value.as_deref() != Some("new") {
+        value = guard(cluster.node(old).read(fresh, get)).await.unwrap_or_default();
+    }
+}
+
+/// Proposes until it is applied: a group that is electing may need several tries.
+async fn write_elsewhere(cluster: &Cluster, at: usize, data: &str) -> LogId {
+    guard(async {
+        loop {
+            if let Outcome::Applied { id, .. } = cluster.node(at).propose(data.to_owned()).await {
+                return id;
+            }
+        }
+    })
+    .await
+}
+
+/// The entry that comes to stand at the index of a lost one is not the lost one.
+#[tokio::test(flavor = "multi_thread")]
+async fn h48_a_waiter_is_not_answered_for_someone_elses_entry() {
+    let config = Config::local()
+        .election_timeout(Duration::from_millis(500))
+        .propose_deadline(Duration::from_secs(25))
+        .build()
+        .unwrap();
+    let cluster = Cluster::start(3, config).await;
+    applied(guard(cluster.node(0).propose("k=1")).await);
+    let old = cluster.leader().await;
+    let others: Vec<usize> = (0..3).filter(|i| *i != old).collect();
+    let appended = cluster.node(old).stats().entries_proposed;
+    for i in &others {
+        cluster.network.cut(cluster.members[old].id, cluster.members[*i].id);
+    }
+    let lost = tokio::spawn({
+        let node = cluster.node(old).clone();
+        async move { node.propose("k=lost").await }
+    });
+    guard(async {
+        while cluster.node(old).stats().entries_proposed == appended {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let id = write_elsewhere(&cluster, others[0], "k=2").await;
+    for i in &others {
+        cluster.network.heal(cluster.members[old].id, cluster.members[*i].id);
+    }
+    let outcome = guard(lost).await.unwrap();
+    let Outcome::Rejected(ProposeError::Superseded { by }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(by.term > LogId::new(1, 1).term && by.index <= id.index, "{by} stands there now");
+    let get = |m: &Map| m.0.get("k").cloned();
+    let value = guard(cluster.node(old).read(Read::Linearizable, get)).await.unwrap();
+    assert_eq!(value.as_deref(), Some("2"));
+}
