@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -67,7 +67,6 @@ impl Drop for Process {
 pub(crate) struct Local {
     process: Process,
     pub(crate) ports: Vec<u16>,
-    pub(crate) dir: PathBuf,
     _temporary: Option<TempDir>,
 }
 
@@ -90,7 +89,7 @@ impl Local {
             let address = line.split_whitespace().nth(1).and_then(|a| a.strip_prefix("127.0.0.1:"));
             ports.extend(address.and_then(|port| port.parse::<u16>().ok()));
         }
-        Self { process, ports, dir: dir.to_owned(), _temporary: None }
+        Self { process, ports, _temporary: None }
     }
 
     pub(crate) fn stop(self) -> ExitStatus {
