@@ -69,6 +69,12 @@ impl Limits {
         self.entry_bytes_max
     }
 
+    /// The largest block within these limits, header included.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn block_max(&self) -> u64 {
+        HEADER_LEN as u64 + self.body_bytes_max()
+    }
+
     /// A block of several entries, or one that is a single large entry.
     const fn body_bytes_max(&self) -> u64 {
         let single = self.entry_bytes_max as u64 + ENTRY_HEADER_LEN as u64;

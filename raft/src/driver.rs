@@ -90,7 +90,7 @@ struct Shared<M> {
 /// let transport = network.node(Identity::new(ClusterId::new(7), me, Incarnation::new(1)));
 /// let endpoint = Endpoint::start(transport, EndpointConfig::default())?;
 ///
-/// let node = Node::builder(&endpoint)
+/// let node = Node::<Counter>::builder(&endpoint)
 ///     .founders(&[me])
 ///     .log(MemoryLog::new())
 ///     .snapshots(MemorySnapshots::new())

@@ -52,7 +52,7 @@
 //! for id in ids {
 //!     let me = Identity::new(ClusterId::new(7), id, Incarnation::new(1));
 //!     let endpoint = Endpoint::start(network.node(me), EndpointConfig::default())?;
-//!     let builder = Node::builder(&endpoint)
+//!     let builder = Node::<Counter>::builder(&endpoint)
 //!         .founders(&ids)
 //!         .log(MemoryLog::new()) // durable: WalLog
 //!         .snapshots(MemorySnapshots::new()) // durable: SnapshotDir
@@ -193,3 +193,7 @@ pub use store::{
     MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
     read_machine, write_snapshot,
 };
+
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

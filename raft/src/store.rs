@@ -197,6 +197,11 @@ pub trait LogStore: Send + 'static {
     /// [`StoreError`]; the log then still starts where it did.
     fn compact(&mut self, group: GroupId, mark: &SnapshotMeta) -> Result<(), StoreError>;
 
+    /// Bytes of the largest block it can take. Default: any.
+    fn block_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Bytes of the group's log.
     fn bytes(&self, group: GroupId) -> u64;
 

@@ -49,6 +49,15 @@ pub enum StartError {
     /// Effect: none. The snapshots cannot be read.
     #[error("snapshots: {0}")]
     Snapshots(#[from] io::Error),
+    /// Effect: none. A block as large as [`Limits`](crate::Limits) allow would not fit into the log,
+    /// and stop every replica: lower them, or raise what the log takes (a `Wal`'s `batch_bytes_max`).
+    #[error("blocks of up to {needed} bytes do not fit the log, which takes {max}")]
+    BlockTooLarge {
+        /// Bytes of the largest block.
+        needed: u64,
+        /// Bytes that the log takes.
+        max: u64,
+    },
     /// Effect: none. Log and snapshot contradict each other or themselves.
     #[error("boot: {0}")]
     Boot(#[from] BootError),
@@ -154,6 +163,10 @@ impl NodeBuilder {
         };
         let mut store = self.log.ok_or(StartError::Missing { what: "log" })?;
         let snapshots = self.snapshots.ok_or(StartError::Missing { what: "snapshot store" })?;
+        let (needed, max) = (config.limits().block_max(), store.block_bytes_max());
+        if needed > max {
+            return Err(StartError::BlockTooLarge { needed, max });
+        }
         let identity = self.endpoint.identity();
         let owner = Owner::new(identity.cluster, identity.node);
         let log = store.open(self.group, owner)?;

@@ -9,7 +9,7 @@ use super::meta::Meta;
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta, StoreId};
-use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal};
+use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal, WriteError};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use worker::{Job, Worker};
@@ -19,7 +19,9 @@ const SPACE: u16 = 1;
 /// Blocks of the end of a log that are read when it is opened; older ones are loaded on demand.
 const OPEN_BLOCKS: usize = 64;
 /// A batch takes no further block beyond this; a larger block has a batch of its own.
-const BATCH_BYTES: usize = 512 << 10;
+const BATCH_BYTES: u64 = 512 << 10;
+/// What a block takes in a batch besides its own bytes, at most.
+const RECORD_BYTES: u64 = 64;
 
 /// Logs in a [`Wal`]. The `Wal` may be shared with other users; whoever opened it shuts it down.
 ///
@@ -51,6 +53,8 @@ pub struct WalLog {
     wal: Wal,
     worker: Worker,
     groups: BTreeMap<GroupId, Group>,
+    /// Largest batch the `Wal` takes.
+    batch_bytes_max: u64,
 }
 
 /// What the next write builds on.
@@ -67,7 +71,12 @@ impl WalLog {
     /// If the operating system gives no thread.
     #[must_use]
     pub fn new(wal: Wal) -> Self {
-        Self { worker: Worker::start(&wal), wal, groups: BTreeMap::new() }
+        // No batch can be this large: the refusal tells the limit.
+        let batch_bytes_max = match wal.reserve(u32::MAX).wait() {
+            Err(WriteError::TooLarge { max, .. }) => max,
+            _ => u64::MAX,
+        };
+        Self { worker: Worker::start(&wal), wal, groups: BTreeMap::new(), batch_bytes_max }
     }
 
     fn stream(&self, group: GroupId) -> StreamLog {
@@ -184,12 +193,13 @@ impl LogStore for WalLog {
             return;
         };
         let ack = if request.sync { Ack::Durable } else { Ack::Staged };
+        let batch_bytes = BATCH_BYTES.min(self.batch_bytes_max);
         let mut batches = vec![Batch::new()];
         state.begin(&mut batches[0], &request);
         for block in request.blocks {
-            if batches.last().is_some_and(|b| b.bytes() + block.as_bytes().len() > BATCH_BYTES)
-                && batches.last().is_some_and(|b| !b.is_empty())
-            {
+            let bytes = block.as_bytes().len() as u64 + RECORD_BYTES;
+            let over = |b: &Batch| !b.is_empty() && b.bytes() as u64 + bytes > batch_bytes;
+            if batches.last().is_some_and(over) {
                 batches.push(Batch::new());
             }
             if let Some(batch) = batches.last_mut() {
@@ -220,6 +230,10 @@ impl LogStore for WalLog {
         let done = Completion::new(|_| {});
         self.worker.append(Job { batches: vec![batch], ack: Ack::Staged, done });
         Ok(())
+    }
+
+    fn block_bytes_max(&self) -> u64 {
+        self.batch_bytes_max.saturating_sub(RECORD_BYTES)
     }
 
     fn bytes(&self, group: GroupId) -> u64 {

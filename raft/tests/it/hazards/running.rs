@@ -4,8 +4,8 @@ use crate::cluster::{Cluster, Map, applied, config, guard};
 use crate::group::{index, message, node};
 use crate::store::on_disk;
 use quorate_raft::{
-    Body, Config, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome, ProposeError, Read,
-    Role, wire,
+    Body, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome,
+    ProposeError, Read, Role, StartError, wire,
 };
 use quorate_transport::{
     BodyCheck, ChannelId, ChannelOptions, ClusterId, Endpoint, EndpointConfig, Identity, Inbound,
@@ -50,7 +50,7 @@ async fn alone_on(disk: &Arc<MemVfs>, config: Config) -> (Node<Map>, Endpoint) {
 #[tokio::test(flavor = "multi_thread")]
 async fn h33_a_failed_sync_stops_the_replica_and_proposals_end_unknown() {
     let disk = Arc::new(MemVfs::new());
-    let (node, _endpoint) = alone_on(&disk, config()).await;
+    let (node, _endpoint) = alone_on(&disk, small().build().unwrap()).await;
     applied(guard(node.propose("k=1")).await);
     disk.fail_nth(OpKind::SyncData, 1, ErrorKind::Other);
     let outcome = guard(node.propose("k=2")).await;
@@ -67,11 +67,40 @@ async fn h33_a_failed_sync_stops_the_replica_and_proposals_end_unknown() {
     assert_eq!(after, Outcome::Rejected(ProposeError::Stopped), "it trusts that disk no more");
 }
 
+/// Settings whose blocks fit the small log of [`on_disk`].
+fn small() -> ConfigDraft {
+    let limits = Limits::default().entry_bytes_max(128 << 10).block_bytes_max(128 << 10);
+    Config::local().election_timeout(Duration::from_millis(150)).limits(limits)
+}
+
+/// One proposal as large as allowed must not be more than the disk takes: it would stop every replica.
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_that_the_log_cannot_take_are_refused_at_the_start() {
+    let disk = Arc::new(MemVfs::new());
+    let identity = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+    let endpoint =
+        Endpoint::start(MemoryNetwork::new().node(identity), EndpointConfig::default()).unwrap();
+    let refused = Node::<Map>::builder(&endpoint)
+        .founders(&[NodeId::new(1)])
+        .log(on_disk(&disk))
+        .snapshots(MemorySnapshots::new())
+        .config(config())
+        .start(Map::default())
+        .await;
+    let Err(StartError::BlockTooLarge { needed, max }) = refused else { panic!("{refused:?}") };
+    assert_eq!((needed, max), ((1 << 20) + 72, (1 << 18) - 64));
+    // The largest that fits is written.
+    let limits = Limits::default().entry_bytes_max((1 << 18) - 136).block_bytes_max(128 << 10);
+    let config = small().limits(limits).build().unwrap();
+    let (node, _endpoint) = alone_on(&disk, config).await;
+    applied(guard(node.propose(vec![b'x'; (1 << 18) - 136])).await);
+}
+
 /// A full disk is not a broken one: proposals are refused, reads are served, and when there is space again
 /// everything goes on, the write that had to wait included.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_log_refuses_proposals_serves_reads_and_goes_on() {
-    let config = Config::local()
+    let config = small()
         .election_timeout(Duration::from_millis(100))
         .propose_deadline(Duration::from_millis(200))
         .build()
