@@ -207,7 +207,9 @@ impl Raft {
     pub(super) fn adopt_asked_reads(&mut self) {
         let asked = core::mem::take(&mut self.reads.asked);
         let ids: Vec<ReadId> = asked.into_keys().collect();
-        self.enqueue_reads(None, &ids);
+        if !ids.is_empty() {
+            self.enqueue_reads(None, &ids);
+        }
     }
 
     pub(super) fn read_timeouts(&mut self) {

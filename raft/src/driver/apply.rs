@@ -73,8 +73,8 @@ impl<M: StateMachine> Machine<M> {
         let mut placed = self.exclusive();
         let (first, last) = (*apply.range.start(), *apply.range.end());
         if last <= placed.at.index {
-            // A snapshot was restored meanwhile that holds these entries.
-            return Ok(apply.entries().map(|e| (e.id, None)).collect());
+            // A snapshot was restored meanwhile that holds these entries: there are no replies to them.
+            return Ok(Vec::new());
         }
         if first != placed.at.index.next() {
             return Err(format!("apply at {first}, but the machine is at {}", placed.at).into());

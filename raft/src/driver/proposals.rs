@@ -39,9 +39,8 @@ impl Pending {
     }
 }
 
-/// An entry that was appended and waits for its application.
+/// Who waits for the application of an entry that was appended.
 struct Waiter {
-    term: Term,
     answer: oneshot::Sender<Outcome>,
     deadline: Monotonic,
 }
@@ -52,7 +51,9 @@ pub(super) struct Proposals {
     queue: VecDeque<Pending>,
     /// Do not forward before: the last try found no leader where one was thought to be.
     pub(super) retry_at: Monotonic,
-    waiting: BTreeMap<LogIndex, Waiter>,
+    /// By index *and* term: an index may be waited for in two terms, of which only application tells
+    /// which one stands. // H48
+    waiting: BTreeMap<(LogIndex, Term), Waiter>,
     forwards: usize,
     /// Replies of entries applied while forwards are under way.
     recent: VecDeque<(LogId, Bytes)>,
@@ -167,14 +168,8 @@ impl<M: StateMachine> Shard<M> {
     fn await_application(&mut self, batch: Vec<Pending>, placed: Placed) {
         for (pending, n) in batch.into_iter().zip(0_u64..) {
             self.queued_bytes.fetch_sub(pending.data.len(), Ordering::Relaxed);
-            let index = placed.first.plus(n);
-            let waiter =
-                Waiter { term: placed.term, answer: pending.answer, deadline: pending.deadline };
-            if let Some(before) = self.proposals.waiting.insert(index, waiter) {
-                // An entry of a deposed leader stood here; now another one does.
-                let by = LogId::of(placed.term, index);
-                self.superseded(before.answer, by);
-            }
+            let waiter = Waiter { answer: pending.answer, deadline: pending.deadline };
+            self.proposals.waiting.insert((placed.first.plus(n), placed.term), waiter);
         }
     }
 
@@ -188,31 +183,42 @@ impl<M: StateMachine> Shard<M> {
         let _ = answer.send(Outcome::Unknown { at });
     }
 
-    /// An entry was applied: its waiter, if it is the one that was waited for, has its outcome. //
-    /// H48
+    /// An entry was applied.
     pub(super) fn resolve(&mut self, id: LogId, reply: Option<Bytes>) {
         let reply = reply.unwrap_or_default();
         self.proposals.remember(id, &reply);
-        let Some(waiter) = self.proposals.waiting.remove(&id.index) else { return };
-        if waiter.term == id.term {
-            self.counts.proposals_applied += 1;
-            let _ = waiter.answer.send(Outcome::Applied { id, reply });
-        } else if waiter.term < id.term {
-            self.superseded(waiter.answer, id);
-        } else {
-            // Appended by a later leader than the one that filled this place: cannot be.
-            self.unknown(waiter.answer, None);
+        self.settle(id, &reply);
+    }
+
+    /// Everyone who waited for something at this index has their outcome: the entry that stands there
+    /// was applied, all others never take effect. // H48
+    fn settle(&mut self, id: LogId, reply: &Bytes) {
+        while let Some(entry) = self.proposals.waiting.first_entry() {
+            let (index, term) = *entry.key();
+            if index > id.index {
+                break;
+            }
+            let waiter = entry.remove();
+            if index < id.index {
+                // Applied without us seeing it, within a snapshot.
+                self.unknown(waiter.answer, Some(LogId::of(term, index)));
+            } else if term == id.term {
+                self.counts.proposals_applied += 1;
+                let _ = waiter.answer.send(Outcome::Applied { id, reply: reply.clone() });
+            } else {
+                self.superseded(waiter.answer, id);
+            }
         }
     }
 
     /// A snapshot replaced the log up to `index`: who waited below cannot learn the outcome.
     pub(super) fn forget_up_to(&mut self, index: LogIndex) {
         while let Some(entry) = self.proposals.waiting.first_entry() {
-            if *entry.key() > index {
+            if entry.key().0 > index {
                 break;
             }
-            let (at, waiter) = entry.remove_entry();
-            self.unknown(waiter.answer, Some(LogId::of(waiter.term, at)));
+            let ((at, term), waiter) = entry.remove_entry();
+            self.unknown(waiter.answer, Some(LogId::of(term, at)));
         }
     }
 
@@ -223,11 +229,11 @@ impl<M: StateMachine> Shard<M> {
             }
         }
         let waiting = &self.proposals.waiting;
-        let late: Vec<LogIndex> =
-            waiting.iter().filter(|(_, w)| w.deadline <= now).map(|(index, _)| *index).collect();
-        for index in late {
-            if let Some(waiter) = self.proposals.waiting.remove(&index) {
-                self.unknown(waiter.answer, Some(LogId::of(waiter.term, index)));
+        let late: Vec<(LogIndex, Term)> =
+            waiting.iter().filter(|(_, w)| w.deadline <= now).map(|(place, _)| *place).collect();
+        for (index, term) in late {
+            if let Some(waiter) = self.proposals.waiting.remove(&(index, term)) {
+                self.unknown(waiter.answer, Some(LogId::of(term, index)));
             }
         }
     }
@@ -320,18 +326,16 @@ impl<M: StateMachine> Shard<M> {
     /// The leader said where the batch stands. Part of it may have been applied here already.
     fn placed_elsewhere(&mut self, batch: Vec<Pending>, placed: Placed) {
         let applied = self.raft.progress().applied;
+        let end = placed.first.plus(batch.len() as u64);
         self.await_application(batch, placed);
         let mut at = placed.first;
-        while at <= applied && self.proposals.waiting.contains_key(&at) {
-            let known = self.proposals.recent.iter().find(|(id, _)| id.index == at).cloned();
-            match known {
-                Some((id, reply)) => self.resolve(id, Some(reply)),
+        while at <= applied && at < end {
+            let recent = &self.proposals.recent;
+            let known = recent.get(recent.partition_point(|(id, _)| id.index < at));
+            match known.filter(|(id, _)| id.index == at).cloned() {
+                Some((id, reply)) => self.settle(id, &reply),
                 // Applied so long ago that the reply is gone: the outcome cannot be told.
-                None => {
-                    if let Some(waiter) = self.proposals.waiting.remove(&at) {
-                        self.unknown(waiter.answer, Some(LogId::of(placed.term, at)));
-                    }
-                }
+                None => self.forget_up_to(at),
             }
             at = at.next();
         }

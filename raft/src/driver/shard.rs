@@ -14,6 +14,7 @@ use super::snapshot_receive::Receiving;
 use super::snapshots::{Making, SharedSnapshots, Sizes};
 use super::watch::NodeState;
 use crate::core::{Apply, Output, Raft, Role};
+use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::message::{Body, Message};
 use crate::stats::Stats;
@@ -37,6 +38,7 @@ const TURNS_MAX: u32 = 8;
 /// A shutdown under way.
 pub(super) struct Closing {
     pub(super) deadline: Monotonic,
+    pub(super) handing_over: bool,
     pub(super) answers: Vec<oneshot::Sender<Result<(), ShutdownError>>>,
 }
 
@@ -132,7 +134,9 @@ impl<M: StateMachine> Shard<M> {
             }
         }
         let wakes_at = self.wakes_at();
-        ready |= !self.inputs.inbound.is_empty() || self.inputs.abandoned;
+        // Once it is closing, the end of the handles is no news.
+        let newly_abandoned = self.inputs.abandoned && self.closing.is_none();
+        ready |= !self.inputs.inbound.is_empty() || newly_abandoned;
         ready |= self.timer.poll_at(wakes_at, cx).is_ready();
         if ready { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -245,10 +249,12 @@ impl<M: StateMachine> Shard<M> {
             Report::Stored(Ok(())) => self.stored(now),
             Report::Stored(Err(error)) => self.stop(&format!("log store: {error}")),
             Report::Loaded(id, result) => {
-                if let Err(error) = &result {
-                    tracing::debug!(node = %self.raft.id(), %error, "load failed");
+                match &result {
+                    // Compacted meanwhile: the member gets a snapshot.
+                    Ok(_) | Err(StoreError::Compacted { .. }) => self.raft.loaded(now, id, result),
+                    // What cannot be read now will not be readable when asked again.
+                    Err(error) => self.stop(&format!("log store: {error}")),
                 }
-                self.raft.loaded(now, id, result);
             }
             Report::Applied { token, entries } => {
                 self.raft.applied(now, token);
@@ -292,12 +298,12 @@ impl<M: StateMachine> Shard<M> {
     ) {
         if self.closing.is_none() {
             let deadline = now.saturating_add(self.config.election_timeout);
-            self.closing = Some(Closing { deadline, answers: Vec::new() });
             self.commands.close();
-            if self.raft.role() == Role::Leader {
-                // So that the group need not wait for an election timeout. Alone, there is nobody.
-                let _ = self.raft.transfer(now, None);
-            }
+            // So that the group need not wait for an election timeout. Alone, there is nobody to take
+            // over, and nothing to wait for.
+            let leads = self.raft.role() == Role::Leader;
+            let handing_over = leads && self.raft.transfer(now, None).is_ok();
+            self.closing = Some(Closing { deadline, handing_over, answers: Vec::new() });
         }
         if let Some(closing) = &mut self.closing {
             closing.answers.extend(answer);
@@ -310,7 +316,8 @@ impl<M: StateMachine> Shard<M> {
             self.begin_closing(now, None);
         }
         let Some(closing) = &self.closing else { return self.stopped.is_some() };
-        let handed_over = self.raft.role() != Role::Leader || closing.deadline <= now;
+        let leads = self.raft.role() == Role::Leader;
+        let handed_over = !(leads && closing.handing_over) || closing.deadline <= now;
         let flushed = self.unsynced.is_empty() || closing.deadline <= now;
         self.stopped.is_some() || (handed_over && flushed)
     }

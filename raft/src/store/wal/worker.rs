@@ -150,8 +150,10 @@ impl Writer {
                 Err(WriteError::Busy { .. }) => {
                     let bytes = u32::try_from(batch.bytes()).unwrap_or(u32::MAX);
                     match self.wal.reserve(bytes).wait() {
-                        // Given back at once: this thread is the one that stages.
-                        Ok(permit) => drop(permit),
+                        Ok(permit) => match permit.stage(batch, ack) {
+                            Ok(staged) => return Ok(staged),
+                            Err(error) => self.wait_for_space(&error)?,
+                        },
                         Err(error) => self.wait_for_space(&error)?,
                     }
                 }
