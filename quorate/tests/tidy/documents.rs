@@ -35,7 +35,7 @@ fn rust_block(text: &str) -> Option<&str> {
     text.split("```rust\n").nth(1)?.split("```").next()
 }
 
-/// Test names in the tables of DESIGN.md exist.
+/// Tests of hazards that DESIGN.md names exist.
 #[test]
 fn hazards_in_design_documents_have_their_tests() {
     let mut wrong = Vec::new();
@@ -48,7 +48,9 @@ fn hazards_in_design_documents_have_their_tests() {
                 let digits = rest.chars().take_while(char::is_ascii_digit).count();
                 digits == 2 && rest[digits..].starts_with('_')
             });
-            if hazard && !test.ends_with('*') && !sources.contains(&format!("fn {test}")) {
+            // `h14_…` stands for whatever the test is called besides.
+            let begin = test.split(['…', '*']).next().unwrap_or_default();
+            if hazard && !sources.contains(&format!("fn {begin}")) {
                 wrong.push(format!("{name}/DESIGN.md names `{test}`, which is no test"));
             }
         }
