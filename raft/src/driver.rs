@@ -15,6 +15,7 @@ mod shard_output;
 mod snapshot_receive;
 mod snapshot_send;
 mod snapshots;
+mod waiters;
 mod watch;
 
 pub use builder::{NodeBuilder, StartError};

@@ -5,14 +5,15 @@ use super::calls::{self, Call, Placed, refusal};
 use super::mailbox::Report;
 use super::outcome::Outcome;
 use super::shard::Shard;
+use super::waiters::{Tally, Waiters};
 use crate::core::{Proposed, Role};
 use crate::error::{BusyWhy, ProposeError};
 use crate::machine::StateMachine;
-use crate::{EntryBody, LogId, LogIndex, Proposal, Term};
+use crate::{EntryBody, LogId, LogIndex, Proposal};
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use quorate_transport::{CallError, CallOptions, NodeId, Reject, Responder};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -39,21 +40,13 @@ impl Pending {
     }
 }
 
-/// Who waits for the application of an entry that was appended.
-struct Waiter {
-    answer: oneshot::Sender<Outcome>,
-    deadline: Monotonic,
-}
-
 #[derive(Default)]
 pub(super) struct Proposals {
     /// Not appended anywhere yet, in order of arrival.
     queue: VecDeque<Pending>,
     /// Do not forward before: the last try found no leader where one was thought to be.
     pub(super) retry_at: Monotonic,
-    /// By index *and* term: an index may be waited for in two terms, of which only application tells
-    /// which one stands. // H48
-    waiting: BTreeMap<(LogIndex, Term), Waiter>,
+    waiters: Waiters,
     forwards: usize,
     /// Replies of entries applied while forwards are under way.
     recent: VecDeque<(LogId, Bytes)>,
@@ -62,7 +55,11 @@ pub(super) struct Proposals {
 
 impl Proposals {
     pub(super) fn is_waiting(&self) -> bool {
-        !self.queue.is_empty() || !self.waiting.is_empty()
+        !self.queue.is_empty() || !self.waiters.is_empty()
+    }
+
+    pub(super) const fn tally(&self) -> Tally {
+        self.waiters.tally()
     }
 
     pub(super) fn is_queued(&self) -> bool {
@@ -168,58 +165,21 @@ impl<M: StateMachine> Shard<M> {
     fn await_application(&mut self, batch: Vec<Pending>, placed: Placed) {
         for (pending, n) in batch.into_iter().zip(0_u64..) {
             self.queued_bytes.fetch_sub(pending.data.len(), Ordering::Relaxed);
-            let waiter = Waiter { answer: pending.answer, deadline: pending.deadline };
-            self.proposals.waiting.insert((placed.first.plus(n), placed.term), waiter);
+            let id = LogId::of(placed.term, placed.first.plus(n));
+            self.proposals.waiters.insert(id, pending.answer, pending.deadline);
         }
-    }
-
-    fn superseded(&mut self, answer: oneshot::Sender<Outcome>, by: LogId) {
-        self.counts.proposals_rejected += 1;
-        let _ = answer.send(Outcome::Rejected(ProposeError::Superseded { by }));
-    }
-
-    fn unknown(&mut self, answer: oneshot::Sender<Outcome>, at: Option<LogId>) {
-        self.counts.proposals_unknown += 1;
-        let _ = answer.send(Outcome::Unknown { at });
     }
 
     /// An entry was applied.
     pub(super) fn resolve(&mut self, id: LogId, reply: Option<Bytes>) {
         let reply = reply.unwrap_or_default();
         self.proposals.remember(id, &reply);
-        self.settle(id, &reply);
+        self.proposals.waiters.settle(id, &reply);
     }
 
-    /// Everyone who waited for something at this index has their outcome: the entry that stands there
-    /// was applied, all others never take effect. // H48
-    fn settle(&mut self, id: LogId, reply: &Bytes) {
-        while let Some(entry) = self.proposals.waiting.first_entry() {
-            let (index, term) = *entry.key();
-            if index > id.index {
-                break;
-            }
-            let waiter = entry.remove();
-            if index < id.index {
-                // Applied without us seeing it, within a snapshot.
-                self.unknown(waiter.answer, Some(LogId::of(term, index)));
-            } else if term == id.term {
-                self.counts.proposals_applied += 1;
-                let _ = waiter.answer.send(Outcome::Applied { id, reply: reply.clone() });
-            } else {
-                self.superseded(waiter.answer, id);
-            }
-        }
-    }
-
-    /// A snapshot replaced the log up to `index`: who waited below cannot learn the outcome.
+    /// A snapshot replaced the log up to `index`.
     pub(super) fn forget_up_to(&mut self, index: LogIndex) {
-        while let Some(entry) = self.proposals.waiting.first_entry() {
-            if entry.key().0 > index {
-                break;
-            }
-            let ((at, term), waiter) = entry.remove_entry();
-            self.unknown(waiter.answer, Some(LogId::of(term, at)));
-        }
+        self.proposals.waiters.forget_up_to(index);
     }
 
     pub(super) fn expire_proposals(&mut self, now: Monotonic) {
@@ -228,14 +188,7 @@ impl<M: StateMachine> Shard<M> {
                 self.refuse(pending, ProposeError::NoLeader);
             }
         }
-        let waiting = &self.proposals.waiting;
-        let late: Vec<(LogIndex, Term)> =
-            waiting.iter().filter(|(_, w)| w.deadline <= now).map(|(place, _)| *place).collect();
-        for (index, term) in late {
-            if let Some(waiter) = self.proposals.waiting.remove(&(index, term)) {
-                self.unknown(waiter.answer, Some(LogId::of(term, index)));
-            }
-        }
+        self.proposals.waiters.expire(now);
     }
 
     /// The replica ends: nothing queued takes effect, anything appended may.
@@ -320,7 +273,7 @@ impl<M: StateMachine> Shard<M> {
 
     fn drop_unknown(&mut self, pending: Pending) {
         self.queued_bytes.fetch_sub(pending.data.len(), Ordering::Relaxed);
-        self.unknown(pending.answer, None);
+        self.proposals.waiters.tell_unknown(pending.answer, None);
     }
 
     /// The leader said where the batch stands. Part of it may have been applied here already.
@@ -333,7 +286,7 @@ impl<M: StateMachine> Shard<M> {
             let recent = &self.proposals.recent;
             let known = recent.get(recent.partition_point(|(id, _)| id.index < at));
             match known.filter(|(id, _)| id.index == at).cloned() {
-                Some((id, reply)) => self.settle(id, &reply),
+                Some((id, reply)) => self.proposals.waiters.settle(id, &reply),
                 // Applied so long ago that the reply is gone: the outcome cannot be told.
                 None => self.forget_up_to(at),
             }

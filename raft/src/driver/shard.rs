@@ -366,6 +366,7 @@ impl<M: StateMachine> Shard<M> {
             }
             changed
         });
+        let tally = self.proposals.tally();
         let counts = Stats {
             role: self.raft.role(),
             leader: self.raft.leader(),
@@ -377,6 +378,9 @@ impl<M: StateMachine> Shard<M> {
             durable: status.durable,
             cached_bytes: status.cached_bytes,
             appends_pending: self.unsynced.len() as u64,
+            proposals_applied: tally.applied,
+            proposals_rejected: self.counts.proposals_rejected + tally.superseded,
+            proposals_unknown: tally.unknown,
             ..self.counts
         };
         *crate::sync::lock(&self.stats) = counts;
