@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod cluster;
+mod examples;
 mod golden;
 mod group;
 mod hazards;
