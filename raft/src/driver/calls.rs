@@ -267,4 +267,29 @@ mod tests {
             assert_eq!(decode_chunk_answer(&encode_chunk_answer(answer)), Some(answer));
         }
     }
+
+    /// Golden vectors: never edited, only added to.
+    #[test]
+    fn golden() {
+        let hex = |bytes: Bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let group = GroupId::new(1);
+        let mut found: Vec<String> = calls().iter().map(|c| hex(encode(group, c))).collect();
+        let placed = Placed { term: Term::new(3), first: LogIndex::new(8) };
+        found.push(hex(encode_placed(placed)));
+        found.push(hex(encode_chunk_answer(ChunkAnswer::Continue(9))));
+        found.push(hex(encode_count(3)));
+        let expected: Vec<String> = GOLDEN.iter().map(|v| v.replace(' ', "")).collect();
+        assert_eq!(found, expected);
+    }
+
+    const GOLDEN: [&str; 6] = [
+        "01010000031d94f70100000000000000656e7472696573",
+        "010200004b1f6b15010000000000000003000000000000000200000000000000 \
+         0900000000000000050000000000000000000000000000004000000000000000 \
+         500000000000000007000000010000007069656365",
+        "01030000856f39fe0100000000000000040000000000000002000000",
+        "0101000094eaba4303000000000000000800000000000000",
+        "01020000c5673dd000000000000000000900000000000000",
+        "010300005eb721dd0300000000000000",
+    ];
 }

@@ -327,15 +327,16 @@ async fn what_is_too_large_or_too_much_is_refused_at_once() {
     assert_eq!(done + refused, 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_dropped_proposal_still_takes_effect_and_disturbs_nobody() {
     let cluster = Cluster::start(1, config()).await;
     applied(guard(cluster.node(0).propose("k=1")).await);
     for n in 0..50 {
         let mut proposal = Box::pin(cluster.node(0).propose(format!("k=dropped {n}")));
-        // Handed over with the first poll; nobody waits for what becomes of it.
-        let _maybe_already =
-            std::future::poll_fn(|cx| Poll::Ready(proposal.as_mut().poll(cx))).await;
+        // Handed over with the first poll; nobody waits for what becomes of it. (One thread: the
+        // node cannot have answered yet.)
+        let polled = std::future::poll_fn(|cx| Poll::Ready(proposal.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
         drop(proposal);
         let (_, before) = applied(guard(cluster.node(0).propose("k=kept")).await);
         assert_eq!(before, format!("dropped {n}"));

@@ -7,11 +7,15 @@
     reason = "helpers of tests fail the way tests do"
 )]
 
+mod bad_input;
 mod cluster;
+mod examples;
+mod golden;
 mod group;
 mod hazards;
 #[cfg(mutant)]
 mod mutants;
+mod props;
 mod scripts;
 mod sim;
 mod store;

@@ -1,0 +1,24 @@
+//! Each example runs.
+
+use crate::cluster::guard;
+
+#[path = "../../examples/counter.rs"]
+#[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
+mod counter;
+#[path = "../../examples/durable.rs"]
+#[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
+mod durable;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counter_runs() {
+    assert_eq!(guard(counter::run()).await.unwrap(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durable_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = guard(durable::run(dir.path())).await.unwrap();
+    assert_eq!(lines, "written in one life\nwritten in the next\n");
+    let nodes = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(nodes, 3);
+}
