@@ -100,13 +100,14 @@ pub enum BlockError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusyWhy {
-    /// `uncommitted_bytes_max`: the quorum is slower than the proposers.
+    /// Effect: none, not appended. `uncommitted_bytes_max`: the quorum is slower than the
+    /// proposers.
     #[error("uncommitted entries")]
     Uncommitted,
-    /// The state machine is slower than the log.
+    /// Effect: none, not appended. The state machine is slower than the log.
     #[error("entries waiting for application")]
     Apply,
-    /// `proposal_queue_max` or `proposal_queue_bytes_max`.
+    /// Effect: none, not appended. `proposal_queue_max` or `proposal_queue_bytes_max`.
     #[error("proposal queue")]
     Queue,
 }

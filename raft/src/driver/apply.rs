@@ -73,7 +73,8 @@ impl<M: StateMachine> Machine<M> {
         let mut placed = self.exclusive();
         let (first, last) = (*apply.range.start(), *apply.range.end());
         if last <= placed.at.index {
-            // A snapshot was restored meanwhile that holds these entries: there are no replies to them.
+            // A snapshot was restored meanwhile that holds these entries: there are no replies to
+            // them.
             return Ok(Vec::new());
         }
         if first != placed.at.index.next() {

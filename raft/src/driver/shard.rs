@@ -299,8 +299,8 @@ impl<M: StateMachine> Shard<M> {
         if self.closing.is_none() {
             let deadline = now.saturating_add(self.config.election_timeout);
             self.commands.close();
-            // So that the group need not wait for an election timeout. Alone, there is nobody to take
-            // over, and nothing to wait for.
+            // So that the group need not wait for an election timeout. Alone, there is nobody to
+            // take over, and nothing to wait for.
             let leads = self.raft.role() == Role::Leader;
             let handing_over = leads && self.raft.transfer(now, None).is_ok();
             self.closing = Some(Closing { deadline, handing_over, answers: Vec::new() });

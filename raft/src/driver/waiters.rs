@@ -21,8 +21,8 @@ pub(super) struct Tally {
     pub(super) unknown: u64,
 }
 
-/// Callers waiting for entries that were appended, by index *and* term: an index may be waited for in
-/// two terms, and only application tells which one stands. // H48
+/// Callers waiting for entries that were appended, by index *and* term: an index may be waited for
+/// in two terms, and only application tells which one stands. // H48
 #[derive(Default)]
 pub(super) struct Waiters {
     waiting: BTreeMap<(LogIndex, Term), Waiter>,
@@ -48,8 +48,8 @@ impl Waiters {
         self.waiting.insert((id.index, id.term), Waiter { answer, deadline });
     }
 
-    /// The entry `id` was applied: who waited for it has its reply, who waited for another one at this
-    /// index knows that it never takes effect.
+    /// The entry `id` was applied: who waited for it has its reply, who waited for another one at
+    /// this index knows that it never takes effect.
     pub(super) fn settle(&mut self, id: LogId, reply: &Bytes) {
         self.forget_up_to(id.index.prev());
         while let Some(entry) = self.waiting.first_entry() {
@@ -110,8 +110,8 @@ mod tests {
         outcome.try_recv().ok()
     }
 
-    /// An entry of a deposed leader may still be committed although a later leader placed another one at
-    /// its index: neither waiter may be told anything before one of them is applied.
+    /// An entry of a deposed leader may still be committed although a later leader placed another
+    /// one at its index: neither waiter may be told anything before one of them is applied.
     #[test]
     fn h48_two_terms_at_one_index_are_settled_by_application_only() {
         let reply = Bytes::from_static(b"reply");

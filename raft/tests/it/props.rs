@@ -69,8 +69,8 @@ proptest! {
         prop_assert_eq!(quorum::committed(&incoming, &outgoing, at), expected);
     }
 
-    /// A vote is won, lost, or open exactly if all, none, or some ways to fill in the missing answers
-    /// win it.
+    /// A vote is won, lost, or open exactly if all, none, or some ways to fill in the missing
+    /// answers win it.
     #[test]
     fn quorum_votes_like_every_completion(
         incoming in half(),

@@ -125,7 +125,8 @@ impl Writer {
         let until = jobs.iter().rposition(|job| job.ack == Ack::Durable);
         for (n, job) in jobs.iter().enumerate() {
             for (m, batch) in (1..).zip(&job.batches) {
-                // Only the last asks for the disk: durability is monotone, one sync covers them all.
+                // Only the last asks for the disk: durability is monotone, one sync covers them
+                // all.
                 let asks = Some(n) == until && m == job.batches.len();
                 let staged = self.stage(batch, if asks { Ack::Durable } else { Ack::Staged })?;
                 if asks {
