@@ -346,3 +346,71 @@ fn read_field(r: &mut dyn Read) -> io::Result<Bytes> {
     r.read_exact(&mut field)?;
     Ok(field.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> Bytes {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
+    fn set(key: &str, expiry: Expiry) -> Op {
+        let (key, data, condition) = (bytes(key), bytes("v"), Condition::Always);
+        Op::Set { key, data, condition, expiry, get: false }
+    }
+
+    fn snapshot(store: &Store) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        store.write_to(&mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn a_snapshot_holds_everything_and_is_the_same_for_the_same_state() -> io::Result<()> {
+        let (mut a, mut b) = (Store::default(), Store::default());
+        let ops = [set("x", Expiry::Never), set("y", Expiry::At(50)), set("z", Expiry::At(9))];
+        for op in &ops {
+            a.apply(op.clone());
+        }
+        for op in ops.iter().rev() {
+            b.apply(op.clone());
+        }
+        assert_eq!(snapshot(&a)?, snapshot(&b)?);
+        let restored = Store::read_from(&mut &snapshot(&a)?[..])?;
+        assert_eq!((restored.keys, restored.expiring), (a.keys, a.expiring));
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused_without_a_large_allocation() -> io::Result<()> {
+        let mut store = Store::default();
+        store.apply(set("key", Expiry::At(7)));
+        let whole = snapshot(&store)?;
+        for len in 0..whole.len() {
+            assert!(Store::read_from(&mut &whole[..len]).is_err(), "cut to {len} bytes");
+        }
+        let mut trailing = whole.clone();
+        trailing.push(0);
+        assert!(Store::read_from(&mut &trailing[..]).is_err());
+        let mut huge = whole;
+        huge[24..28].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(Store::read_from(&mut &huge[..]).is_err());
+        Ok(())
+    }
+
+    /// Time comes with the command, and does not go back with a command of a slower clock.
+    #[test]
+    fn expiry_follows_stamped_time_only() {
+        let mut store = Store::default();
+        store.advance(100);
+        store.apply(set("k", Expiry::At(150)));
+        store.advance(149);
+        assert_eq!(store.apply(Op::GetDelete { key: bytes("k") }), Reply::Bulk(bytes("v")));
+        store.apply(set("k", Expiry::At(150)));
+        store.advance(150);
+        store.advance(120);
+        assert_eq!(store.apply(Op::GetDelete { key: bytes("k") }), Reply::Null);
+        assert!(store.keys.is_empty() && store.expiring.is_empty(), "swept");
+    }
+}

@@ -381,3 +381,44 @@ fn frame3(reply: Reply) -> Frame3 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_raft::BusyWhy;
+
+    /// Definite answers never say OK, and only a stopped node or a request that is too large is final.
+    #[test]
+    fn refusals_say_whether_to_try_again() {
+        for (error, expected) in [
+            (ProposeError::NoSpace, "OOM disk full"),
+            (ProposeError::NoLeader, "TRYAGAIN no quorum"),
+            (ProposeError::TooLarge { max: 7 }, "ERR request exceeds the limit of 7 bytes"),
+            (ProposeError::Busy { why: BusyWhy::Queue }, "TRYAGAIN busy: proposal queue"),
+            (ProposeError::Stopped, "ERR this node has stopped"),
+        ] {
+            assert_eq!(refusal(&error), expected);
+        }
+    }
+
+    /// Consecutive writes share an entry until it is large; other commands end the run.
+    #[test]
+    fn runs_of_writes_are_bounded() {
+        let set = |bytes: usize| {
+            let (key, data) = (Bytes::from_static(b"k"), Bytes::from(vec![0; bytes]));
+            Command::Write(Op::Append { key, data })
+        };
+        let take = |commands: Vec<Command>| {
+            let mut commands = commands.into_iter().peekable();
+            let Some(Command::Write(first)) = commands.next() else { return (0, 0) };
+            (run_of_writes(first, &mut commands).len(), commands.len())
+        };
+        assert_eq!(take(vec![set(1), set(1), set(1)]), (3, 0));
+        assert_eq!(take(vec![set(1), Command::Answer(Reply::Ok), set(1)]), (1, 2));
+        assert_eq!(take(vec![set(ENTRY_BYTES), set(1)]), (1, 1));
+        assert_eq!(
+            take(vec![set(ENTRY_BYTES / 2), set(ENTRY_BYTES / 4), set(ENTRY_BYTES)]),
+            (2, 1)
+        );
+    }
+}
