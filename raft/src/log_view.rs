@@ -300,14 +300,40 @@ impl LogView {
         if self.blocks.front().is_none_or(|front| front.first() > from) {
             return Slice::Stored;
         }
-        let begin = self.blocks.partition_point(|b| b.last().index < from);
+        let begin = self.position(from);
         Slice::Blocks(take_bytes(self.blocks.range(begin..), bytes_max))
     }
 
     /// Blocks not yet handed to the store.
     pub(crate) fn unhanded(&self) -> Vec<Block> {
-        let begin = self.blocks.partition_point(|b| b.last().index <= self.handed);
-        self.blocks.range(begin..).cloned().collect()
+        if self.handed >= self.last.index {
+            return Vec::new();
+        }
+        self.blocks.range(self.position(self.handed.next())..).cloned().collect()
+    }
+
+    /// The first block that ends at or behind `index`. Almost every question is about the newest
+    /// entries: searched in doubling steps from the end, so that a large cache costs them nothing.
+    fn position(&self, index: LogIndex) -> usize {
+        let is_before = |at: usize| self.blocks[at].last().index < index;
+        let (mut low, mut high, mut step) = (0, self.blocks.len(), 1);
+        while let Some(probe) = high.checked_sub(step) {
+            if is_before(probe) {
+                low = probe + 1;
+                break;
+            }
+            high = probe;
+            step *= 2;
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     pub(crate) const fn cached_bytes(&self) -> u64 {
