@@ -1,7 +1,9 @@
-//! What the core costs: three replicas on one thread, messages handed over, every write durable at once.
-//! Beside it the floor: one copy and one checksum of the same bytes. Prints a Markdown table.
+//! What the core costs: three replicas on one thread, messages handed over, every write durable at
+//! once. Beside it the floor: one copy and one checksum of the same bytes. Prints a Markdown table.
 //!
 //! `cargo bench -p quorate-raft`
+
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run says where")]
 
 use quorate_clocks::Monotonic;
 use quorate_raft::{

@@ -1,5 +1,5 @@
-//! Three nodes over TCP keep a list of lines in DIR/node-1..3 (default: a temporary folder): write, stop
-//! all of them, start again, the lines are there.
+//! Three nodes over TCP keep a list of lines in DIR/node-1..3 (default: a temporary folder): write,
+//! stop all of them, start again, the lines are there.
 
 use quorate_clocks::{Clock as _, SystemClock};
 use quorate_raft::*;

@@ -49,8 +49,9 @@ pub enum StartError {
     /// Effect: none. The snapshots cannot be read.
     #[error("snapshots: {0}")]
     Snapshots(#[from] io::Error),
-    /// Effect: none. A block as large as [`Limits`](crate::Limits) allow would not fit into the log,
-    /// and stop every replica: lower them, or raise what the log takes (a `Wal`'s `batch_bytes_max`).
+    /// Effect: none. A block as large as [`Limits`](crate::Limits) allow would not fit into the
+    /// log, and stop every replica: lower them, or raise what the log takes (a `Wal`'s
+    /// `batch_bytes_max`).
     #[error("blocks of up to {needed} bytes do not fit the log, which takes {max}")]
     BlockTooLarge {
         /// Bytes of the largest block.

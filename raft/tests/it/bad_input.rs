@@ -1,4 +1,5 @@
-//! What is malformed, altered, foreign or too much is refused with a typed answer and changes nothing.
+//! What is malformed, altered, foreign or too much is refused with a typed answer and changes
+//! nothing.
 
 use crate::golden::{a_block, encoded, messages};
 use crate::group::{GROUP, Group, T, block, boot, draft, index, message, node, proposal};

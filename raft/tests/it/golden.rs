@@ -1,5 +1,5 @@
-//! Golden vectors of version 1 of every format that is visible from outside. Never edited, only added to.
-//! Meta, Mark and calls: unit tests beside them.
+//! Golden vectors of version 1 of every format that is visible from outside. Never edited, only
+//! added to. Meta, Mark and calls: unit tests beside them.
 
 use crate::group::{GROUP, block, index, message, proposal, snapshot};
 use bytes::{Bytes, BytesMut};

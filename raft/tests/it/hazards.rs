@@ -124,8 +124,8 @@ fn h05_heartbeats_commit_no_more_than_is_known_to_match() {
     assert_eq!((commits(to_2), commits(to_3)), (vec![2], vec![0]));
 }
 
-/// The write of an entry that was replaced meanwhile completes: its index says nothing about the entry
-/// that stands there now.
+/// The write of an entry that was replaced meanwhile completes: its index says nothing about the
+/// entry that stands there now.
 #[test]
 fn h06_completed_write_of_an_old_term_marks_nothing_durable() {
     let mut g = Group::with(&draft().build().unwrap(), vec![boot(2, &[1, 2, 3], 1, &[])]);
@@ -161,8 +161,8 @@ fn h07_the_next_index_stays_above_the_match() {
     assert_eq!((peer.matched, peer.next, peer.state), (index(4), index(5), ProgressState::Probe));
 }
 
-/// The leader's log no longer reaches back to what the follower needs, and what it needs next is right
-/// behind the snapshot.
+/// The leader's log no longer reaches back to what the follower needs, and what it needs next is
+/// right behind the snapshot.
 #[test]
 fn h08_a_follower_behind_the_compacted_log_gets_a_snapshot_then_entries() {
     let mut g = Group::new(&[1, 2, 3]);

@@ -69,8 +69,8 @@ proptest! {
         prop_assert_eq!(quorum::committed(&incoming, &outgoing, at), expected);
     }
 
-    /// A vote is won, lost, or open exactly if all, none, or some ways to fill in the missing answers
-    /// win it.
+    /// A vote is won, lost, or open exactly if all, none, or some ways to fill in the missing
+    /// answers win it.
     #[test]
     fn quorum_votes_like_every_completion(
         incoming in half(),
@@ -277,7 +277,7 @@ proptest! {
             let from = LogIndex::new(model.start + 1);
             let loaded = now(|done| store.load(GROUP, from, u64::MAX, done)).unwrap();
             let found: Vec<LogId> =
-                entries(&loaded).into_iter().map(|(id, _)| id).filter(|id| id.index >= from).collect();
+                entries(&loaded).into_iter().map(|e| e.0).filter(|id| id.index >= from).collect();
             let live = &model.entries[usize::try_from(model.start).unwrap()..];
             prop_assert_eq!(&found[..], live);
         }

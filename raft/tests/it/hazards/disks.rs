@@ -39,8 +39,8 @@ fn h33_after_one_failed_sync_the_log_takes_nothing_more() {
     assert!(ids(&log.blocks, 1).starts_with(&[LogId::new(1, 1)]), "what was answered is there");
 }
 
-/// Entries that were acknowledged and rotted are not a torn end: a log that is cut there would vote for
-/// leaders that lack them.
+/// Entries that were acknowledged and rotted are not a torn end: a log that is cut there would vote
+/// for leaders that lack them.
 #[test]
 fn h36_damage_inside_the_log_is_not_cut_off_like_a_torn_end() {
     let disk = Arc::new(MemVfs::new());

@@ -72,8 +72,8 @@ fn h13_a_rejoining_node_deposes_nobody() {
     assert_eq!((g.leaders(), g.term(1), g.role(3)), (vec![1], 1, Role::Follower));
 }
 
-/// A candidate with the better log and an older term would ask in vain for ever if refusals did not tell
-/// it the term.
+/// A candidate with the better log and an older term would ask in vain for ever if refusals did not
+/// tell it the term.
 #[test]
 fn h13_refused_pre_votes_teach_the_term() {
     let log = [block(1, LogId::ZERO, &["a", "b"])];

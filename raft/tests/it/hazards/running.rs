@@ -74,7 +74,8 @@ fn small() -> ConfigDraft {
     Config::local().election_timeout(Duration::from_millis(150)).limits(limits)
 }
 
-/// One proposal as large as allowed must not be more than the disk takes: it would stop every replica.
+/// One proposal as large as allowed must not be more than the disk takes: it would stop every
+/// replica.
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_that_the_log_cannot_take_are_refused_at_the_start() {
     let disk = Arc::new(MemVfs::new());
@@ -97,8 +98,8 @@ async fn blocks_that_the_log_cannot_take_are_refused_at_the_start() {
     applied(guard(node.propose(vec![b'x'; (1 << 18) - 136])).await);
 }
 
-/// A full disk is not a broken one: proposals are refused, reads are served, and when there is space again
-/// everything goes on, the write that had to wait included.
+/// A full disk is not a broken one: proposals are refused, reads are served, and when there is
+/// space again everything goes on, the write that had to wait included.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_log_refuses_proposals_serves_reads_and_goes_on() {
     let config = small()
@@ -144,7 +145,8 @@ async fn a_full_log_refuses_proposals_serves_reads_and_goes_on() {
     guard(node.shutdown()).await.unwrap();
 }
 
-/// A leader that answers nothing may have appended: to ask the next one would apply the entry twice.
+/// A leader that answers nothing may have appended: to ask the next one would apply the entry
+/// twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn h41_a_forward_that_may_have_been_appended_is_not_repeated() {
     let network = MemoryNetwork::new();
@@ -198,7 +200,8 @@ async fn next_call(
     }
 }
 
-/// A leader that is cut off still believes to lead for a while; what it serves must be as fresh as asked.
+/// A leader that is cut off still believes to lead for a while; what it serves must be as fresh as
+/// asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn h47_bounded_staleness_believes_no_unconfirmed_leader() {
     let config = Config::local()

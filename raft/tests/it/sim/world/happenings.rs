@@ -1,4 +1,5 @@
-//! What happens to the world: clients that ask, faults, and the end, when everything must be well again.
+//! What happens to the world: clients that ask, faults, and the end, when everything must be well
+//! again.
 
 use super::{CATCH_UP_ROUNDS, Event, Step, World};
 use quorate_raft::{EntryBody, LogIndex, Proposal, Proposed, Raft, ReadId, Role};
