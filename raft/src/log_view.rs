@@ -283,7 +283,9 @@ impl LogView {
     pub(crate) fn slice(&self, from: LogIndex, bytes_max: u64) -> Slice {
         match self.covering(from, bytes_max) {
             Slice::Blocks(mut blocks) => {
-                if let Some(cut) = blocks[0].suffix(from) {
+                if blocks[0].first() < from
+                    && let Some(cut) = blocks[0].suffix(from)
+                {
                     blocks[0] = cut;
                 }
                 Slice::Blocks(blocks)
@@ -300,14 +302,40 @@ impl LogView {
         if self.blocks.front().is_none_or(|front| front.first() > from) {
             return Slice::Stored;
         }
-        let begin = self.blocks.partition_point(|b| b.last().index < from);
+        let begin = self.position(from);
         Slice::Blocks(take_bytes(self.blocks.range(begin..), bytes_max))
     }
 
     /// Blocks not yet handed to the store.
     pub(crate) fn unhanded(&self) -> Vec<Block> {
-        let begin = self.blocks.partition_point(|b| b.last().index <= self.handed);
-        self.blocks.range(begin..).cloned().collect()
+        if self.handed >= self.last.index {
+            return Vec::new();
+        }
+        self.blocks.range(self.position(self.handed.next())..).cloned().collect()
+    }
+
+    /// The first block that ends at or behind `index`. Almost every question is about the newest
+    /// entries: searched in doubling steps from the end, so that a large cache costs them nothing.
+    fn position(&self, index: LogIndex) -> usize {
+        let is_before = |at: usize| self.blocks[at].last().index < index;
+        let (mut low, mut high, mut step) = (0, self.blocks.len(), 1);
+        while let Some(probe) = high.checked_sub(step) {
+            if is_before(probe) {
+                low = probe + 1;
+                break;
+            }
+            high = probe;
+            step *= 2;
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     pub(crate) const fn cached_bytes(&self) -> u64 {
@@ -347,4 +375,123 @@ pub(crate) fn take_bytes<'a>(
         taken.push(block.clone());
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EntryBody, GroupId, Limits, Proposal};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn block(prev: LogId, term: u64, count: u64) -> Block {
+        let mut p = Proposal::new(&Limits::default());
+        (0..count).for_each(|n| p.push(EntryBody::Normal(&n.to_le_bytes())).unwrap());
+        p.stamp(GroupId::new(1), Term::new(term), prev, 0)
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A leader's append that begins so far before the end, in a term higher by so much.
+        Merge {
+            back: u64,
+            terms: u64,
+            count: u64,
+        },
+        Compact {
+            back: u64,
+        },
+        /// Blocks leave memory; the store has them.
+        Evict,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (0_u64..7, 0_u64..2, 1_u64..6)
+                .prop_map(|(back, terms, count)| Step::Merge { back, terms, count }),
+            1 => (0_u64..9).prop_map(|back| Step::Compact { back }),
+            1 => Just(Step::Evict),
+        ]
+    }
+
+    /// The view, and beside it the term of every entry ever, by position.
+    struct Pair {
+        view: LogView,
+        terms: Vec<u64>,
+        /// Entries from here on are in memory.
+        cached_from: u64,
+    }
+
+    impl Pair {
+        fn last(&self) -> u64 {
+            self.terms.len() as u64
+        }
+
+        fn id(&self, index: u64) -> LogId {
+            let term = index.checked_sub(1).map_or(0, |i| self.terms[usize::try_from(i).unwrap()]);
+            LogId::new(term, index)
+        }
+
+        fn step(&mut self, step: &Step) {
+            let start = self.view.start().index.value();
+            match *step {
+                Step::Merge { back, terms, count } => {
+                    let keep = self.last().saturating_sub(back).max(start);
+                    let newest = self.id(self.last()).term.value().max(1);
+                    let term = newest + terms + u64::from(back > 0);
+                    self.view.merge(vec![block(self.id(keep), term, count)]).unwrap();
+                    self.terms.truncate(usize::try_from(keep).unwrap());
+                    self.terms.extend((0..count).map(|_| term));
+                    self.cached_from = self.cached_from.min(keep + 1);
+                }
+                Step::Compact { back } => {
+                    let to = self.last().saturating_sub(back).max(start);
+                    self.view.commit = self.view.commit.max(LogIndex::new(to));
+                    self.view.applying = self.view.commit;
+                    self.view.applied = self.view.commit;
+                    self.view.compact(LogIndex::new(to));
+                }
+                Step::Evict => {
+                    let last = self.view.last().index;
+                    (self.view.durable, self.view.handed, self.view.applying) = (last, last, last);
+                    self.view.commit = last;
+                    self.view.evict(0);
+                    (self.view.applying, self.view.commit) = (LogIndex::ZERO, LogIndex::ZERO);
+                    self.cached_from = self.last() + 1;
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Terms, matches and slices over replacing appends and compactions, against a list.
+        #[test]
+        fn a_view_is_a_list_of_terms(steps in vec(step(), 1..40)) {
+            let view = LogView::new(LogId::ZERO, Vec::new(), LogId::ZERO, Vec::new());
+            let mut pair = Pair { view, terms: Vec::new(), cached_from: 1 };
+            for step in &steps {
+                // Committed entries are never replaced: this model commits by compaction alone.
+                pair.view.commit = pair.view.start().index;
+                pair.step(step);
+                let (view, start) = (&pair.view, pair.view.start().index.value());
+                prop_assert_eq!(view.last(), pair.id(pair.last()));
+                for i in 0..=pair.last() + 1 {
+                    let known = (i >= start && i <= pair.last()).then(|| pair.id(i).term);
+                    prop_assert_eq!(view.term(LogIndex::new(i)), known, "term of {}", i);
+                    let expected: Vec<LogId> = (i..=pair.last()).map(|n| pair.id(n)).collect();
+                    match view.slice(LogIndex::new(i), u64::MAX) {
+                        Slice::Empty => prop_assert!(i > pair.last()),
+                        Slice::Stored => prop_assert!(i < pair.cached_from || i <= start),
+                        Slice::Blocks(blocks) => {
+                            let found: Vec<LogId> =
+                                blocks.iter().flat_map(Block::iter).map(|e| e.id).collect();
+                            prop_assert_eq!(found, expected);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

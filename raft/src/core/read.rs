@@ -121,7 +121,8 @@ impl Raft {
     }
 
     fn is_sole_voter(&self) -> bool {
-        self.membership.all_voters() == [self.id]
+        let m = &self.membership;
+        m.is_voter(self.id) && m.voters.iter().chain(&m.outgoing).all(|id| *id == self.id)
     }
 
     /// The first entry of the own term is committed: reads may be counted from here on.

@@ -145,3 +145,55 @@ fn take_piece(receiver: &mut dyn SnapshotReceiver, chunk: &Chunk) -> io::Result<
     let done = chunk.is_last && receiver.offset() == chunk.total;
     Ok(if done { ChunkAnswer::Done } else { ChunkAnswer::Continue(receiver.offset()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemorySnapshots, SnapshotStore as _, write_snapshot};
+
+    fn file() -> (SnapshotMeta, Vec<u8>) {
+        let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
+        let mut bytes = Vec::new();
+        let state = Box::new(|w: &mut dyn io::Write| w.write_all(&[7; 1_000]));
+        write_snapshot(&mut bytes, &meta, state).unwrap();
+        (meta, bytes)
+    }
+
+    fn piece(file: &[u8], from: usize, to: usize) -> Chunk {
+        Chunk {
+            leader_term: crate::Term::new(1),
+            last: LogId::new(1, 9),
+            maker: StoreId::ZERO,
+            offset: from as u64,
+            total: file.len() as u64,
+            running_crc: crc32fast::hash(&file[..to]),
+            is_last: to == file.len(),
+            bytes: Bytes::copy_from_slice(&file[from..to]),
+        }
+    }
+
+    #[test]
+    fn pieces_are_taken_in_order_and_only_if_they_add_up() {
+        let (meta, file) = file();
+        let mut store = MemorySnapshots::new();
+        let mut receiver = store.receive(&meta).unwrap();
+        let mut take = |chunk: &Chunk| take_piece(&mut *receiver, chunk).unwrap();
+        assert_eq!(take(&piece(&file, 300, 600)), ChunkAnswer::Continue(0), "a hole");
+        assert_eq!(take(&piece(&file, 0, 300)), ChunkAnswer::Continue(300));
+        assert_eq!(take(&piece(&file, 0, 300)), ChunkAnswer::Continue(300), "a duplicate");
+        let mut altered = piece(&file, 300, 600);
+        altered.running_crc ^= 1;
+        assert_eq!(take(&altered), ChunkAnswer::Restart);
+        assert_eq!(take(&piece(&file, 300, 600)), ChunkAnswer::Continue(0), "begins anew");
+        assert_eq!(take(&piece(&file, 0, 600)), ChunkAnswer::Continue(600));
+        let mut other_size = piece(&file, 600, 700);
+        other_size.total = 500;
+        assert_eq!(take(&other_size), ChunkAnswer::Restart);
+        assert_eq!(take(&piece(&file, 0, 700)), ChunkAnswer::Continue(700));
+        let mut early_end = piece(&file, 700, 800);
+        early_end.is_last = true;
+        assert_eq!(take(&early_end), ChunkAnswer::Continue(800), "short of its size");
+        assert_eq!(take(&piece(&file, 800, file.len())), ChunkAnswer::Done);
+        assert_eq!(receiver.finish().unwrap(), meta);
+    }
+}

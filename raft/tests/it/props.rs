@@ -276,8 +276,8 @@ proptest! {
             prop_assert_eq!(open.mark.map_or(0, |m| m.last.index.value()), model.start);
             let from = LogIndex::new(model.start + 1);
             let loaded = now(|done| store.load(GROUP, from, u64::MAX, done)).unwrap();
-            let ids = entries(&loaded).into_iter().map(|(id, _)| id);
-            let found: Vec<LogId> = ids.filter(|id| id.index >= from).collect();
+            let found: Vec<LogId> =
+                entries(&loaded).into_iter().map(|e| e.0).filter(|id| id.index >= from).collect();
             let live = &model.entries[usize::try_from(model.start).unwrap()..];
             prop_assert_eq!(&found[..], live);
         }

@@ -247,3 +247,24 @@ fn h37_power_cuts_lose_nothing_that_was_answered() {
     }
     assert!(interrupted > 30, "the power went in {interrupted} of 60 runs");
 }
+
+/// One append of more than a batch of the log takes goes out in several, and is all there.
+#[test]
+fn an_append_larger_than_a_batch_is_written_in_full() {
+    over_both(|open| {
+        let mut store = open();
+        store.open(GROUP, owner()).unwrap();
+        let large = "x".repeat(100_000);
+        let (mut prev, mut blocks) = (LogId::ZERO, Vec::new());
+        for _ in 0..12 {
+            let next = block(1, prev, &[&large]);
+            prev = next.last();
+            blocks.push(next);
+        }
+        let hard = HardState::new(Term::new(1), None, LogIndex::ZERO);
+        append(&mut *store, Some(hard), &blocks, None);
+        assert_eq!(load(&mut *store, 1, u64::MAX).unwrap(), blocks);
+        drop(store);
+        assert_eq!(open().open(GROUP, owner()).unwrap().blocks, blocks);
+    });
+}

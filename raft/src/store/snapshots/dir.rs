@@ -217,6 +217,8 @@ impl SnapshotStore for SnapshotDir {
             if let Ok(meta) = format::verify(&OpenFile::open(&self.dir.join(&name))?) {
                 return Ok(Some(meta));
             }
+            // The bare core has no tracing.
+            #[cfg(any(feature = "tokio", feature = "wal"))]
             tracing::warn!(file = name, "snapshot fails verification, ignored");
         }
         Ok(None)

@@ -1,18 +1,19 @@
 //! Hazards of whole nodes: waiters, forwarding, reads after a restart, failing and full disks.
 
 use crate::cluster::{Cluster, Map, applied, config, guard};
-use crate::group::{index, message, node};
+use crate::group::{index, message, node, snapshot};
 use crate::store::on_disk;
 use quorate_raft::{
-    Body, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome,
-    ProposeError, Read, Role, StartError, wire,
+    Batch, Body, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node,
+    Outcome, ProposeError, Read, Replies, Role, SnapshotSource, SnapshotStore, StartError,
+    StateMachine, wire, write_snapshot,
 };
 use quorate_transport::{
     BodyCheck, ChannelId, ChannelOptions, ClusterId, Endpoint, EndpointConfig, Identity, Inbound,
     Incarnation, Lane, MemoryNetwork, NodeId,
 };
 use quorate_wal::vfs::{MemVfs, OpKind};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -283,4 +284,55 @@ async fn h48_a_waiter_is_not_answered_for_someone_elses_entry() {
     let get = |m: &Map| m.0.get("k").cloned();
     let value = guard(cluster.node(old).read(Read::Linearizable, get)).await.unwrap();
     assert_eq!(value.as_deref(), Some("2"));
+}
+
+/// A machine whose snapshots fail, and whose restores do.
+struct Fragile;
+
+impl StateMachine for Fragile {
+    fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
+        batch.for_each(|_| out.push("ok"));
+    }
+
+    fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
+        Err(io::Error::other("cannot"))
+    }
+
+    fn restore(&mut self, _: &mut dyn io::Read) -> io::Result<()> {
+        Err(io::Error::other("will not"))
+    }
+}
+
+async fn fragile(snapshots: MemorySnapshots) -> Result<Node<Fragile>, StartError> {
+    let identity = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+    let endpoint =
+        Endpoint::start(MemoryNetwork::new().node(identity), EndpointConfig::default()).unwrap();
+    Node::<Fragile>::builder(&endpoint)
+        .founders(&[NodeId::new(1)])
+        .log(MemoryLog::new())
+        .snapshots(snapshots)
+        .config(config())
+        .start(Fragile)
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_cannot_make_a_snapshot_goes_on_without() {
+    let node = fragile(MemorySnapshots::new()).await.unwrap();
+    assert!(matches!(guard(node.propose("a")).await, Outcome::Applied { .. }));
+    assert_eq!(&*guard(node.snapshot()).await.unwrap_err(), "cannot");
+    assert_eq!(node.stats().snapshots_failed, 1);
+    assert!(matches!(guard(node.propose("b")).await, Outcome::Applied { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_cannot_be_restored_does_not_start() {
+    let mut snapshots = MemorySnapshots::new();
+    let meta = snapshot(LogId::new(1, 5), &[1]);
+    let mut writer = snapshots.create(&meta).unwrap();
+    write_snapshot(&mut writer, &meta, Box::new(|_: &mut dyn io::Write| Ok(()))).unwrap();
+    writer.finish().unwrap();
+    let refused = fragile(snapshots).await;
+    let Err(StartError::Snapshots(why)) = refused else { panic!("{refused:?}") };
+    assert_eq!(why.to_string(), "will not");
 }
