@@ -45,6 +45,8 @@ pub struct Config {
     pub(crate) commit_in_votes: bool,
     pub(crate) commit_notify: CommitNotify,
     pub(crate) forward_in_core: bool,
+    /// A vote is asked for only once the own term, vote and log are durable. // H11
+    pub(crate) gate_votes: bool,
     pub(crate) lease_reads: bool,
     pub(crate) apply_before_durable: bool,
     pub(crate) limits: Limits,
@@ -91,6 +93,7 @@ impl Config {
         c.commit_in_votes = false;
         c.commit_notify = CommitNotify::Append;
         c.forward_in_core = true;
+        c.gate_votes = false;
         c.limits = Limits::UNLIMITED;
         c.append_bytes_max = u64::MAX;
         c.inflight_messages_max = (1 << 31) - 1;
@@ -215,6 +218,7 @@ impl ConfigDraft {
             commit_in_votes: true,
             commit_notify: CommitNotify::OneWay,
             forward_in_core: false,
+            gate_votes: true,
             lease_reads: false,
             apply_before_durable: false,
             limits: Limits::default(),

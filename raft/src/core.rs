@@ -441,7 +441,12 @@ impl Raft {
     }
 
     fn send_in(&mut self, to: NodeId, term: Term, body: Body) {
-        let gated = body.is_gated();
+        // A candidate that asked for votes and lost its term in a crash would campaign for that term
+        // again, with a shorter log, and count the grants of its first life. // H11
+        let asks_vote = self.config.gate_votes
+            && matches!(body, Body::Vote(_))
+            && !crate::plant::planted("vote_request_before_durable");
+        let gated = body.is_gated() || asks_vote;
         let envelope = Envelope::new(to, Message::new(self.group, term, body));
         if gated && !crate::plant::planted("ack_before_durable") {
             self.out.gated.push(envelope);

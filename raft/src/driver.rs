@@ -144,7 +144,8 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// [`propose`](Self::propose) for several at once; outcomes in the order of `data`. They are
-    /// appended in that order, though not necessarily next to each other.
+    /// appended in that order on a node that leads, though not necessarily next to each other; from
+    /// others, batches may overtake each other when the leader changes.
     ///
     /// # Cancel safety
     /// As [`propose`](Self::propose), for each.
@@ -168,7 +169,7 @@ impl<M: StateMachine> Node<M> {
             return Err(ProposeError::TooLarge { max });
         }
         let busy = ProposeError::Busy { why: BusyWhy::Queue };
-        let bytes = data.len();
+        let bytes = proposals::cost(data.len());
         let queued = shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued > 0 && queued + bytes > shared.config.proposal_queue_bytes_max {
             shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -1,6 +1,5 @@
 //! [`StateMachine`]: what the application replicates.
 
-use crate::core::Apply;
 use crate::{Entry, EntryKind, LogIndex};
 use bytes::Bytes;
 use std::{fmt, io};
@@ -110,18 +109,14 @@ where
 /// }
 /// ```
 pub struct Batch<'a> {
-    entries: Box<dyn Iterator<Item = Entry<'a>> + 'a>,
-    left: usize,
+    entries: std::vec::IntoIter<Entry<'a>>,
 }
 
 impl<'a> Batch<'a> {
-    /// The application's entries of `apply`. The driver does this; who drives the core alone does
-    /// it too.
-    #[must_use]
-    pub fn new(apply: &'a Apply) -> Self {
-        let is_data = |e: &Entry<'_>| e.kind == EntryKind::Normal;
-        let left = apply.entries().filter(is_data).count();
-        Self { entries: Box::new(apply.entries().filter(is_data)), left }
+    /// The data among `entries`.
+    pub(crate) fn new(entries: &[Entry<'a>]) -> Self {
+        let data = entries.iter().filter(|e| e.kind == EntryKind::Normal).copied();
+        Self { entries: data.collect::<Vec<_>>().into_iter() }
     }
 }
 
@@ -129,19 +124,17 @@ impl<'a> Iterator for Batch<'a> {
     type Item = Entry<'a>;
 
     fn next(&mut self) -> Option<Entry<'a>> {
-        let entry = self.entries.next()?;
-        self.left -= 1;
-        Some(entry)
+        self.entries.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        self.entries.size_hint()
     }
 }
 
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("Batch").field("left", &self.entries.len()).finish_non_exhaustive()
     }
 }
 

@@ -199,6 +199,12 @@ impl Wal {
         Reserve::new(self.core(), crate::width::at(bytes))
     }
 
+    /// The most bytes of one batch, as configured; see [`Batch::bytes`].
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u64 {
+        self.core().config.batch_bytes_max as u64
+    }
+
     /// Where the log stands.
     #[must_use]
     pub fn marks(&self) -> Marks {

@@ -71,6 +71,9 @@ fn check_chain(prev: LogId, blocks: &[Block], raft: &Raft) -> Result<(), StepErr
         if block.prev() != before {
             return Err(StepError::Malformed { what: "blocks are not contiguous" });
         }
+        if block.term() < before.term {
+            return Err(StepError::Malformed { what: "terms fall along the blocks" });
+        }
         if block.term() > raft.term {
             return Err(StepError::Malformed { what: "block of a later term than its message" });
         }

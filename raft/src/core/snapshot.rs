@@ -79,17 +79,19 @@ impl Raft {
         self.log.compact(to.min(self.log.applied));
     }
 
-    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot: what
-    /// an active follower still reads from the log is kept. // H8
+    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot. What an
+    /// active follower still reads from the log is kept if followers are to be spared: one that does
+    /// not move on must not hold everyone's log for ever. // H8
     #[must_use]
-    pub fn compactable(&self, wanted: LogIndex) -> LogIndex {
+    pub fn compactable(&self, wanted: LogIndex, spare_followers: bool) -> LogIndex {
         let needed = self
             .others()
             .filter(|i| self.is_following(*i))
             .map(|i| self.peers[i].matched)
             .min()
             .unwrap_or(wanted);
-        let limit = if self.role == super::Role::Leader { needed } else { wanted };
+        let leads = self.role == super::Role::Leader;
+        let limit = if leads && spare_followers { needed } else { wanted };
         let newest = self.snapshot.as_ref().map_or(LogIndex::ZERO, |s| s.last.index);
         wanted.min(limit).min(newest).min(self.log.applied)
     }

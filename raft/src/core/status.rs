@@ -153,7 +153,10 @@ impl Raft {
     /// Up to where a leader knows `member` to hold the log durably; none on others.
     #[must_use]
     pub fn matched(&self, member: NodeId) -> Option<LogIndex> {
-        self.leading_peer(member).map(|i| self.peers[i].matched)
+        let matched = self.leading_peer(member).map(|i| self.peers[i].matched);
+        // Its own log counts in full for the commit rule, which needs an entry of its own term; what is
+        // durable may be less just after an election.
+        matched.map(|m| if member == self.id { m.min(self.log.durable) } else { m })
     }
 
     /// The last index, without making a whole [`Status`].

@@ -21,7 +21,9 @@ use quorate_transport::{BodyCheck, ChannelId, ChannelOptions, Endpoint, NodeId, 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// A replica did not start.
@@ -208,17 +210,29 @@ impl Opened {
             let what = format!("the log starts behind {start}, which no snapshot holds");
             return Err(StoreError::Damaged { what: what.into() }.into());
         }
-        let mut at = LogId::of(crate::Term::ZERO, machine.applied());
+        // For a machine that keeps its own state: which entry that is, the log must know.
+        let mut at = term_at(&log, machine.applied());
         if let Some(meta) = &latest
             && machine.applied() < meta.last.index
         {
             let file = snapshots.open(meta)?;
             machine.restore(&mut read_machine(&*file)?)?;
-            at = meta.last;
+            at = Some(meta.last);
         }
+        let Some(at) = at else {
+            let (applied, first) = (machine.applied(), start.index);
+            let commit = log.hard.commit;
+            return Err(BootError::Applied { applied, first, commit }.into());
+        };
         if let Some(meta) = &latest
-            && !holds(&log, meta.last)
+            && term_at(&log, meta.last.index) != Some(meta.last)
+            && meta.last.index > start.index
         {
+            if log.hard.commit >= meta.last.index {
+                // Both are committed and differ: one of them is wrong, and nothing may be dropped.
+                let what = format!("log and snapshot disagree about entry {}", meta.last);
+                return Err(StoreError::Damaged { what: what.into() }.into());
+            }
             // The snapshot was taken in and the process ended before the log was reset to it.
             install(store, self.group, &log, meta)?;
             log.mark = Some(meta.clone());
@@ -256,17 +270,17 @@ struct Started {
     store_id: crate::StoreId,
 }
 
-/// Whether the log has this entry, or starts at it.
-fn holds(log: &OpenLog, id: LogId) -> bool {
+/// The entry at `index`, if the log has it or starts behind it.
+fn term_at(log: &OpenLog, index: LogIndex) -> Option<LogId> {
     let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
-    if id.index <= start.index {
-        return true;
+    if index == start.index {
+        return Some(start);
     }
-    if id.index > log.last.index {
-        return false;
+    if index < start.index || index > log.last.index {
+        return None;
     }
-    let behind = log.runs.partition_point(|run| run.first <= id.index);
-    behind.checked_sub(1).and_then(|i| log.runs.get(i)).is_some_and(|run| run.term == id.term)
+    let behind = log.runs.partition_point(|run| run.first <= index);
+    behind.checked_sub(1).and_then(|i| log.runs.get(i)).map(|run| LogId::of(run.term, index))
 }
 
 /// Resets the log to a snapshot and waits until that is durable.
@@ -285,7 +299,15 @@ fn install(
         hard.vote = None;
     }
     store.append(group, AppendRequest::new(Some(hard), &[], Some(meta), true), done);
-    rx.recv().unwrap_or(Err(StoreError::Closed))
+    loop {
+        match rx.recv_timeout(Duration::from_millis(50)) {
+            Ok(result) => return result,
+            // It would wait for space; whoever starts a node wants to know.
+            Err(RecvTimeoutError::Timeout) if store.is_full() => return Err(StoreError::NoSpace),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(StoreError::Closed),
+        }
+    }
 }
 
 /// Everything the running node is made of.

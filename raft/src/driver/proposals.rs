@@ -12,7 +12,7 @@ use crate::machine::StateMachine;
 use crate::{EntryBody, LogId, LogIndex, Proposal};
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
-use quorate_transport::{CallError, CallOptions, NodeId, Reject, Responder};
+use quorate_transport::{CallError, CallOptions, NodeId, Reject, Responder, SendError};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -22,6 +22,11 @@ const FORWARDS_MAX: usize = 64;
 /// Replies kept for forwarded entries that may be applied before the leader's answer says where
 /// they are.
 const RECENT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a proposal of `data` bytes is charged for.
+pub(super) const fn cost(data: usize) -> usize {
+    data + 128
+}
 
 /// A proposal on its way, and who waits for it.
 pub(super) struct Pending {
@@ -37,6 +42,11 @@ impl Pending {
         deadline: Monotonic,
     ) -> Self {
         Self { data, answer, deadline }
+    }
+
+    /// What it counts for in `proposal_queue_bytes_max`: its data, and what surrounds them here.
+    pub(super) const fn cost(&self) -> usize {
+        cost(self.data.len())
     }
 }
 
@@ -54,6 +64,11 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
+    /// Whether an entry that is applied may have someone waiting for its reply.
+    pub(super) fn wants_replies(&self) -> bool {
+        self.forwards > 0 || !self.waiters.is_empty()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         !self.queue.is_empty() || !self.waiters.is_empty()
     }
@@ -87,7 +102,7 @@ impl<M: StateMachine> Shard<M> {
     /// Answers a proposal that was never appended.
     fn refuse(&mut self, pending: Pending, why: ProposeError) {
         self.counts.proposals_rejected += 1;
-        self.queued_bytes.fetch_sub(pending.data.len(), Ordering::Relaxed);
+        self.queued_bytes.fetch_sub(pending.cost(), Ordering::Relaxed);
         let _ = pending.answer.send(Outcome::Rejected(why));
     }
 
@@ -163,8 +178,9 @@ impl<M: StateMachine> Shard<M> {
 
     /// The batch stands in the log from `placed` on.
     fn await_application(&mut self, batch: Vec<Pending>, placed: Placed) {
+        self.machine.want_replies(true);
         for (pending, n) in batch.into_iter().zip(0_u64..) {
-            self.queued_bytes.fetch_sub(pending.data.len(), Ordering::Relaxed);
+            self.queued_bytes.fetch_sub(pending.cost(), Ordering::Relaxed);
             let id = LogId::of(placed.term, placed.first.plus(n));
             self.proposals.waiters.insert(id, pending.answer, pending.deadline);
         }
@@ -210,6 +226,11 @@ impl<M: StateMachine> Shard<M> {
         if batch.is_empty() {
             return false;
         }
+        if self.store.is_full() {
+            // It could be committed elsewhere, but never be applied here.
+            self.refuse_all(batch, &ProposeError::NoSpace);
+            return true;
+        }
         let soonest = batch.iter().map(|p| p.deadline).min().unwrap_or(now);
         let within = soonest.since(now).max(self.config.heartbeat_interval);
         let entries = Bytes::copy_from_slice(packed.body());
@@ -217,6 +238,7 @@ impl<M: StateMachine> Shard<M> {
         let reply = self.sender.call(leader, body, CallOptions::within(within));
         let mailbox = self.mailbox.clone();
         self.proposals.forwards += 1;
+        self.machine.want_replies(true);
         self.counts.forwards += 1;
         self.runtime.spawn(
             "raft-forward",
@@ -252,6 +274,9 @@ impl<M: StateMachine> Shard<M> {
                 }
                 _ => self.retry_later(now, batch),
             },
+            Err(CallError::NotSent(SendError::TooLarge { max, .. })) => {
+                self.refuse_all(batch, &ProposeError::TooLarge { max: u64::from(max) });
+            }
             // Definite: it was not appended. Look for the leader again until the deadlines.
             Err(error) if error.is_definite() => self.retry_later(now, batch),
             Err(_) => batch.into_iter().for_each(|p| self.drop_unknown(p)),
@@ -272,7 +297,7 @@ impl<M: StateMachine> Shard<M> {
     }
 
     fn drop_unknown(&mut self, pending: Pending) {
-        self.queued_bytes.fetch_sub(pending.data.len(), Ordering::Relaxed);
+        self.queued_bytes.fetch_sub(pending.cost(), Ordering::Relaxed);
         self.proposals.waiters.tell_unknown(pending.answer, None);
     }
 

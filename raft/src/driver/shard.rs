@@ -186,6 +186,7 @@ impl<M: StateMachine> Shard<M> {
         self.release_reads();
         self.answer_questions(now);
         self.maybe_snapshot();
+        self.machine.want_replies(self.proposals.wants_replies());
         debug_assert_eq!(self.raft.check_invariants(), Ok(()));
         self.publish();
     }
@@ -340,7 +341,11 @@ impl<M: StateMachine> Shard<M> {
             self.stopped = Some("the endpoint was shut down".into());
         }
         self.publish();
-        let result = self.stopped.clone().map_or(Ok(()), |cause| Err(ShutdownError::Failed(cause)));
+        let result = match self.stopped.clone() {
+            Some(cause) => Err(ShutdownError::Failed(cause)),
+            None if self.unsynced.is_empty() => Ok(()),
+            None => Err(ShutdownError::NotDurable { writes: self.unsynced.len() }),
+        };
         let answers = self.closing.take().map(|c| c.answers).unwrap_or_default();
         for answer in answers.into_iter().chain(late) {
             let _ = answer.send(result.clone());

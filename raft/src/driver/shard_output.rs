@@ -5,16 +5,19 @@ use super::shard::Shard;
 use crate::core::{Append, AppendToken, Event, Output, Role};
 use crate::machine::StateMachine;
 use crate::message::{Body, Envelope};
-use crate::store::{AppendRequest, Completion};
+use crate::store::{AppendRequest, Completion, SnapshotFile};
+use crate::sync::lock;
 use crate::{SnapshotMeta, wire};
 use quorate_clocks::Monotonic;
 use quorate_transport::{Body as Payload, Lane};
+use std::io;
 
 /// What a write releases when it is durable.
 pub(super) struct Unsynced {
     gated: Vec<Envelope>,
     token: Option<AppendToken>,
-    install: Option<SnapshotMeta>,
+    /// The snapshot to restore from, opened when it was taken in: newer ones may replace it meanwhile.
+    install: Option<(SnapshotMeta, Box<dyn SnapshotFile>)>,
 }
 
 impl<M: StateMachine> Shard<M> {
@@ -101,7 +104,22 @@ impl<M: StateMachine> Shard<M> {
         );
         self.store.append(self.group, request, done);
         let Append { gated, token, install, .. } = append;
+        let install = match install.map(|meta| self.open_snapshot(meta)).transpose() {
+            Ok(install) => install,
+            Err(error) => {
+                self.stop(&format!("snapshot: {error}"));
+                None
+            }
+        };
         self.unsynced.push_back(Unsynced { gated, token, install });
+    }
+
+    fn open_snapshot(
+        &self,
+        meta: SnapshotMeta,
+    ) -> io::Result<(SnapshotMeta, Box<dyn SnapshotFile>)> {
+        let file = lock(&self.snapshots).open(&meta)?;
+        Ok((meta, file))
     }
 
     /// The oldest write is durable.
@@ -114,8 +132,8 @@ impl<M: StateMachine> Shard<M> {
     fn release(&mut self, now: Monotonic) {
         while self.synced > 0 && !self.restoring {
             let Some(first) = self.unsynced.front_mut() else { return };
-            if let Some(meta) = first.install.take() {
-                self.begin_restore(meta);
+            if let Some((meta, file)) = first.install.take() {
+                self.begin_restore(meta, file);
                 return;
             }
             self.synced -= 1;

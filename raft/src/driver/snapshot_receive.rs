@@ -5,7 +5,7 @@ use super::calls::{self, Chunk, ChunkAnswer, refusal};
 use super::mailbox::{Mailbox, Report};
 use super::shard::Shard;
 use crate::machine::StateMachine;
-use crate::store::{SnapshotReceiver, read_machine};
+use crate::store::{SnapshotFile, SnapshotReceiver, read_machine};
 use crate::sync::lock;
 use crate::{LogId, Membership, SnapshotMeta, StoreId};
 use bytes::Bytes;
@@ -66,29 +66,29 @@ impl<M: StateMachine> Shard<M> {
     fn begin_receiving(&mut self, chunk: &Chunk) -> io::Result<()> {
         let mut id = SnapshotMeta::new(chunk.last, Membership::default());
         id.maker = chunk.maker;
-        let receiver = lock(&self.snapshots).receive(&id)?;
         let (pieces, arriving) = sync_channel(PIECES_MAX);
-        let mailbox = self.mailbox.clone();
-        std::thread::Builder::new()
-            .name("raft-snapshot-receive".to_owned())
-            .spawn(move || receive(receiver, &arriving, &mailbox))?;
+        let (mailbox, snapshots) = (self.mailbox.clone(), Arc::clone(&self.snapshots));
+        std::thread::Builder::new().name("raft-snapshot-receive".to_owned()).spawn(move || {
+            // What arrived of it earlier is read again here, not on the task that owns the core.
+            let opened = lock(&snapshots).receive(&id);
+            match opened {
+                Ok(receiver) => receive(receiver, &arriving, &mailbox),
+                Err(error) => tracing::warn!(%error, "cannot take a snapshot in"),
+            }
+        })?;
         self.receiving = Some(Receiving { last: chunk.last, maker: chunk.maker, pieces });
         Ok(())
     }
 
     /// The log is reset to the snapshot and durable: now the machine becomes its state.
-    pub(super) fn begin_restore(&mut self, meta: SnapshotMeta) {
+    pub(super) fn begin_restore(&mut self, meta: SnapshotMeta, file: Box<dyn SnapshotFile>) {
         self.restoring = true;
         let (machine, mailbox) = (self.machine.clone(), self.mailbox.clone());
-        let snapshots = Arc::clone(&self.snapshots);
         let spawned = std::thread::Builder::new().name("raft-restore".to_owned()).spawn({
             let mailbox = mailbox.clone();
             move || {
-                let opened = lock(&snapshots).open(&meta);
-                let restored = opened.and_then(|file| {
-                    let mut state = read_machine(&*file)?;
-                    machine.restore(&meta, &mut state)
-                });
+                let restored =
+                    read_machine(&*file).and_then(|mut state| machine.restore(&meta, &mut state));
                 mailbox.push(match restored {
                     Ok(()) => Report::Restored(meta),
                     Err(e) => Report::MachineFailed(format!("snapshot not restored: {e}").into()),

@@ -89,11 +89,12 @@ impl<M: StateMachine> Shard<M> {
         }
         self.making.running = true;
         self.since_snapshot = 0;
-        let frozen = self.machine.freeze();
+        let machine = self.machine.clone();
         let (members, maker) = (self.raft.membership().clone(), self.store_id);
         let (snapshots, mailbox) = (Arc::clone(&self.snapshots), self.mailbox.clone());
         let made = std::thread::Builder::new().name("raft-snapshot".to_owned()).spawn(move || {
-            let made = frozen.and_then(|(at, time_ms, source)| {
+            // On this thread: freezing waits for the batch that is being applied.
+            let made = machine.freeze().and_then(|(at, time_ms, source)| {
                 let meta = meta_of(at, members, time_ms, maker);
                 let mut writer = lock(&snapshots).create(&meta)?;
                 write_snapshot(&mut writer, &meta, source)?;
@@ -131,7 +132,9 @@ impl<M: StateMachine> Shard<M> {
     /// Drops the log that a snapshot holds, but for the last `log_trailing_bytes`.
     fn compact(&mut self) {
         let wanted = self.sizes.before_last(self.config.log_trailing_bytes);
-        let to = self.raft.compactable(wanted);
+        // A follower that stands still (its disk is full, say) gets a snapshot later instead.
+        let spare_followers = self.sizes.total <= 2 * self.config.log_bytes_max;
+        let to = self.raft.compactable(wanted, spare_followers);
         let Some(term) = self.raft.term_of(to) else { return };
         if to < self.raft.progress().first {
             return;

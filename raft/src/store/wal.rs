@@ -9,7 +9,7 @@ use super::meta::Meta;
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta, StoreId};
-use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal, WriteError};
+use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use worker::{Job, Worker};
@@ -71,11 +71,7 @@ impl WalLog {
     /// If the operating system gives no thread.
     #[must_use]
     pub fn new(wal: Wal) -> Self {
-        // No batch can be this large: the refusal tells the limit.
-        let batch_bytes_max = match wal.reserve(u32::MAX).wait() {
-            Err(WriteError::TooLarge { max, .. }) => max,
-            _ => u64::MAX,
-        };
+        let batch_bytes_max = wal.batch_bytes_max();
         Self { worker: Worker::start(&wal), wal, groups: BTreeMap::new(), batch_bytes_max }
     }
 
@@ -219,16 +215,15 @@ impl LogStore for WalLog {
     }
 
     fn compact(&mut self, group: GroupId, mark: &SnapshotMeta) -> Result<(), StoreError> {
-        let Some(state) = self.groups.get(&group) else { return Err(StoreError::Closed) };
+        if !self.groups.contains_key(&group) {
+            return Err(StoreError::Closed);
+        }
         let stream = stream_id(group);
         let mut batch = Batch::new();
-        batch
-            .meta(stream, META, &state.meta.encode())
-            .meta(stream, MARK, &encode_mark(mark))
-            .keep_from(stream, mark.last.index.next().value());
+        batch.meta(stream, MARK, &encode_mark(mark));
+        batch.keep_from(stream, mark.last.index.next().value());
         // The snapshot behind it is durable; the compaction may take its time.
-        let done = Completion::new(|_| {});
-        self.worker.append(Job { batches: vec![batch], ack: Ack::Staged, done });
+        self.worker.compact(batch);
         Ok(())
     }
 

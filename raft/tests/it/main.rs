@@ -13,6 +13,7 @@ mod examples;
 mod golden;
 mod group;
 mod hazards;
+mod lives;
 #[cfg(mutant)]
 mod mutants;
 mod props;

@@ -3,10 +3,12 @@
 
 use crate::error::StoreError;
 use crate::store::Completion;
-use quorate_wal::{Ack, AppendError, Batch, InDoubt, ReadError, Staged, Wal, WriteError};
-use std::sync::Arc;
+use crate::sync::lock;
+use quorate_wal::{Ack, AppendError, Batch, InDoubt, ReadError, Wal, WriteError};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(super) struct Worker {
     jobs: Option<Sender<Job>>,
     reads: Option<Sender<Read>>,
     threads: Vec<JoinHandle<()>>,
+    compactions: Arc<Mutex<VecDeque<Batch>>>,
     full: Arc<AtomicBool>,
     closing: Arc<AtomicBool>,
 }
@@ -40,8 +43,14 @@ impl Worker {
         let (reads, wanted) = channel::<Read>();
         let full = Arc::new(AtomicBool::new(false));
         let closing = Arc::new(AtomicBool::new(false));
-        let (is_full, is_closing) = (Arc::clone(&full), Arc::clone(&closing));
-        let writer = Writer { wal: wal.clone(), arriving, full: is_full, closing: is_closing };
+        let compactions = Arc::new(Mutex::new(VecDeque::new()));
+        let writer = Writer {
+            wal: wal.clone(),
+            arriving,
+            compactions: Arc::clone(&compactions),
+            full: Arc::clone(&full),
+            closing: Arc::clone(&closing),
+        };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.to_owned())
@@ -52,7 +61,7 @@ impl Worker {
             spawn("raft-log", Box::new(move || writer.run())),
             spawn("raft-load", Box::new(move || wanted.into_iter().for_each(|read| read()))),
         ];
-        Self { jobs: Some(jobs), reads: Some(reads), threads, full, closing }
+        Self { jobs: Some(jobs), reads: Some(reads), threads, compactions, full, closing }
     }
 
     /// Bounded by what the core leaves unacknowledged. Without a thread the job is dropped, and its
@@ -61,6 +70,12 @@ impl Worker {
         if let Some(jobs) = &self.jobs {
             drop(jobs.send(job));
         }
+    }
+
+    /// Only frees space. Done with the next append, or while one waits for space; bounded by how
+    /// often snapshots are made.
+    pub(super) fn compact(&self, batch: Batch) {
+        lock(&self.compactions).push_back(batch);
     }
 
     /// Bounded by the core: one load per member and one for application.
@@ -94,86 +109,110 @@ impl Drop for Worker {
 struct Writer {
     wal: Wal,
     arriving: Receiver<Job>,
+    compactions: Arc<Mutex<VecDeque<Batch>>>,
     full: Arc<AtomicBool>,
     closing: Arc<AtomicBool>,
 }
 
 impl Writer {
     fn run(self) {
-        let mut jobs = Vec::new();
         let mut failed: Option<StoreError> = None;
         while let Ok(first) = self.arriving.recv() {
-            jobs.push(first);
+            let mut jobs = VecDeque::from([first]);
             while jobs.len() < TOGETHER_MAX {
                 let Ok(job) = self.arriving.try_recv() else { break };
-                jobs.push(job);
+                jobs.push_back(job);
             }
-            let result = match &failed {
-                Some(cause) => Err(cause.clone()), // the first error is final // H33
-                None => self.write(&jobs),
-            };
-            failed = failed.or_else(|| result.clone().err());
-            for job in jobs.drain(..) {
-                job.done.complete(result.clone());
+            if failed.is_none() {
+                self.free_space();
+                failed = self.write(&mut jobs).err();
+            }
+            // The first error is final. // H33
+            if let Some(cause) = &failed {
+                jobs.drain(..).for_each(|job| job.done.complete(Err(cause.clone())));
             }
         }
     }
 
-    /// Stages everything, then waits for the last that must be durable: all before it are then too.
-    fn write(&self, jobs: &[Job]) -> Result<(), StoreError> {
-        let mut last: Option<Staged> = None;
-        let until = jobs.iter().rposition(|job| job.ack == Ack::Durable);
-        for (n, job) in jobs.iter().enumerate() {
-            for (m, batch) in (1..).zip(&job.batches) {
-                // Only the last asks for the disk: durability is monotone, one sync covers them
-                // all.
-                let asks = Some(n) == until && m == job.batches.len();
-                let staged = self.stage(batch, if asks { Ack::Durable } else { Ack::Staged })?;
-                if asks {
-                    last = Some(staged);
+    /// Stages everything, then asks the disk once. On error what is left in `jobs` was not written.
+    fn write(&self, jobs: &mut VecDeque<Job>) -> Result<(), StoreError> {
+        let mut staged = Vec::new();
+        let mut written = Ok(());
+        while let Some(job) = jobs.front_mut() {
+            match self.stage_all(job) {
+                Ok(true) => staged.extend(jobs.pop_front()),
+                // No space: what fits must not wait for it.
+                Ok(false) => {
+                    self.finish(&mut staged)?;
+                    self.wait_for_space()?;
+                }
+                Err(error) => {
+                    written = Err(error);
+                    break;
                 }
             }
         }
-        match last.map(Staged::wait) {
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err(doubt)) => Err(in_doubt(&doubt)),
+        self.finish(&mut staged).and(written)
+    }
+
+    /// Waits for the disk if one of the jobs needs it, and answers them all.
+    fn finish(&self, staged: &mut Vec<Job>) -> Result<(), StoreError> {
+        let durable = staged.iter().any(|job| job.ack == Ack::Durable);
+        let result = if durable { self.sync() } else { Ok(()) };
+        staged.drain(..).for_each(|job| job.done.complete(result.clone()));
+        result
+    }
+
+    /// Durability is monotone: one sync covers everything staged.
+    fn sync(&self) -> Result<(), StoreError> {
+        let asked = self.wal.sync().map_err(|error| write_error(&error))?;
+        asked.wait().map(drop).map_err(|doubt| in_doubt(&doubt))
+    }
+
+    /// False if there is no space for what is left of the job.
+    fn stage_all(&self, job: &mut Job) -> Result<bool, StoreError> {
+        while let Some(batch) = job.batches.first() {
+            match self.stage(batch) {
+                Ok(()) => drop(job.batches.remove(0)),
+                Err(WriteError::NoSpace { .. }) => return Ok(false),
+                Err(error) => return Err(write_error(&error)),
+            }
+        }
+        self.full.store(false, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), WriteError> {
+        match self.wal.stage(batch, Ack::Staged) {
+            Err(WriteError::Busy { .. }) => {
+                let bytes = u32::try_from(batch.bytes()).unwrap_or(u32::MAX);
+                self.wal.reserve(bytes).wait()?.stage(batch, Ack::Staged).map(drop)
+            }
+            other => other.map(drop),
         }
     }
 
-    /// Waits for room, also for space on a full disk: what the core handed over must not be lost.
-    fn stage(&self, batch: &Batch, ack: Ack) -> Result<Staged, StoreError> {
+    /// Compactions go first, also past an append that waits for the space they give back.
+    fn free_space(&self) {
         loop {
-            match self.wal.stage(batch, ack) {
-                Ok(staged) => {
-                    self.full.store(false, Ordering::Relaxed);
-                    return Ok(staged);
-                }
-                Err(WriteError::Busy { .. }) => {
-                    let bytes = u32::try_from(batch.bytes()).unwrap_or(u32::MAX);
-                    match self.wal.reserve(bytes).wait() {
-                        Ok(permit) => match permit.stage(batch, ack) {
-                            Ok(staged) => return Ok(staged),
-                            Err(error) => self.wait_for_space(&error)?,
-                        },
-                        Err(error) => self.wait_for_space(&error)?,
-                    }
-                }
-                Err(error) => self.wait_for_space(&error)?,
+            let Some(batch) = lock(&self.compactions).pop_front() else { return };
+            if let Err(error) = self.stage(&batch) {
+                // Put off, not lost: the next compaction says the same and more.
+                tracing::debug!(%error, "compaction put off");
             }
         }
     }
 
-    fn wait_for_space(&self, error: &WriteError) -> Result<(), StoreError> {
-        if !matches!(error, WriteError::NoSpace { .. }) {
-            return Err(write_error(error));
-        }
+    /// What the core handed over must not be lost: the disk may get room again.
+    fn wait_for_space(&self) -> Result<(), StoreError> {
         if !self.full.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "log is full, appends wait");
+            tracing::warn!("log is full, appends wait");
         }
         if self.closing.load(Ordering::Acquire) {
             return Err(StoreError::NoSpace); // nobody waits any longer
         }
         std::thread::park_timeout(FULL_RETRY); // `Worker::drop` ends it early
+        self.free_space();
         Ok(())
     }
 }

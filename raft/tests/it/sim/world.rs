@@ -427,7 +427,7 @@ impl World {
         raft.snapshot_created(meta.clone());
         // Sometimes without regard to laggards, so that they need the snapshot.
         let wanted = LogIndex::new(last.index.value() - TRAILING);
-        let to = if self.draw.chance(500) { raft.compactable(wanted) } else { wanted };
+        let to = if self.draw.chance(500) { raft.compactable(wanted, true) } else { wanted };
         let Some(term) = raft.term_of(to).filter(|_| to < durable) else { return };
         let to = LogId::new(term.value(), to.value());
         raft.compacted(to.index);
