@@ -352,13 +352,6 @@ impl<M: StateMachine> Shard<M> {
             applied,
             stopped: self.stopped.clone(),
         };
-        self.state.send_if_modified(|state| {
-            let changed = *state != next;
-            if changed {
-                *state = next;
-            }
-            changed
-        });
         let counts = Stats {
             role: self.raft.role(),
             leader: self.raft.leader(),
@@ -373,6 +366,14 @@ impl<M: StateMachine> Shard<M> {
             ..self.counts
         };
         *crate::sync::lock(&self.stats) = counts;
+        // After the statistics: who waits for a state finds them no older.
+        self.state.send_if_modified(|state| {
+            let changed = *state != next;
+            if changed {
+                *state = next;
+            }
+            changed
+        });
     }
 }
 

@@ -16,8 +16,12 @@ const BY_SIMULATION: [(&str, u64); 4] = [
 ];
 
 /// The bug, and the test that must fail with it: their interleavings are too rare to wait for.
-const BY_TEST: [(&str, &str); 2] = [
+const BY_TEST: [(&str, &str); 3] = [
     ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),
+    (
+        "lead_before_own_vote",
+        "hazards::elections::h11_a_candidate_leads_only_once_its_own_vote_is_durable",
+    ),
     ("commit_notice_unverified", "hazards::h46_notice_commits_only_what_was_verified"),
 ];
 
