@@ -214,16 +214,17 @@ impl Raft {
             // Votes of others alone do not do: what this leader sends in its term must not be
             // forgotten with the term in a crash, or the same voters would elect it again in the
             // same term, and two different entries would stand under one (term, index). // H11
-            VoteResult::Won
-                if self.votes.contains_key(&self.id)
-                    || crate::plant::planted("lead_before_own_vote") =>
-            {
-                self.become_leader();
-            }
+            VoteResult::Won if self.may_lead() => self.become_leader(),
             VoteResult::Lost => self.become_follower(self.term, None),
             // Won but for the own vote: that will come, and count again.
             VoteResult::Won | VoteResult::Pending => {}
         }
+    }
+
+    /// Whether the own vote, and with it the term, is durable; the reference does not ask.
+    fn may_lead(&self) -> bool {
+        let own = self.votes.contains_key(&self.id);
+        own || !self.config.own_vote_first || crate::plant::planted("lead_before_own_vote")
     }
 
     /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node
