@@ -46,8 +46,6 @@ pub struct Config {
     pub(crate) commit_notify: CommitNotify,
     pub(crate) forward_in_core: bool,
     pub(crate) lease_reads: bool,
-    /// A candidate leads only with its own vote. Off in the reference alone. // H11
-    pub(crate) own_vote_first: bool,
     pub(crate) apply_before_durable: bool,
     pub(crate) limits: Limits,
     pub(crate) append_bytes_max: u64,
@@ -93,7 +91,6 @@ impl Config {
         c.commit_in_votes = false;
         c.commit_notify = CommitNotify::Append;
         c.forward_in_core = true;
-        c.own_vote_first = false;
         c.limits = Limits::UNLIMITED;
         c.append_bytes_max = u64::MAX;
         c.inflight_messages_max = (1 << 31) - 1;
@@ -219,7 +216,6 @@ impl ConfigDraft {
             commit_notify: CommitNotify::OneWay,
             forward_in_core: false,
             lease_reads: false,
-            own_vote_first: true,
             apply_before_durable: false,
             limits: Limits::default(),
             append_bytes_max: 512 << 10,

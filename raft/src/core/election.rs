@@ -221,10 +221,9 @@ impl Raft {
         }
     }
 
-    /// Whether the own vote, and with it the term, is durable; the reference does not ask.
+    /// Whether the own vote, and with it the term, is durable.
     fn may_lead(&self) -> bool {
-        let own = self.votes.contains_key(&self.id);
-        own || !self.config.own_vote_first || crate::plant::planted("lead_before_own_vote")
+        self.votes.contains_key(&self.id) || crate::plant::planted("lead_before_own_vote")
     }
 
     /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node
