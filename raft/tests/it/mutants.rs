@@ -27,7 +27,6 @@ const BY_TEST: [(&str, &str); 4] = [
 
 /// Runs one process per bug: the choice is made once in a process.
 #[test]
-#[expect(clippy::print_stdout, reason = "which bug was caught when is what this test is run for")]
 fn mutants() {
     let mut missed = Vec::new();
     for (bug, limit) in BY_SIMULATION {
@@ -65,7 +64,6 @@ fn child(test: &str, bug: &str, seeds: u64) -> Output {
 
 /// The child's part: seeds until one fails. Without a planted bug there is nothing to hunt.
 #[test]
-#[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn hunt() {
     let Ok(bug) = std::env::var("QUORATE_MUTANT") else { return };
     std::panic::set_hook(Box::new(|_| {}));
