@@ -88,15 +88,15 @@
 //!
 //! | # | property | condition | test |
 //! |---|---|---|---|
-//! | G1 | at most one leader per term | votes are durable before they are sent; a node id is never used with another disk | `sim`, `hazards::h11_…` |
+//! | G1 | at most one leader per term | votes are durable before they are sent, the own before leading; a node id is never used with another disk | `sim`, `hazards::elections::h11_…` |
 //! | G2 | one entry per index, the same everywhere, applied in order, once in a life of a machine in memory and never at or below [`StateMachine::applied`] | G1; the [`LogStore`] keeps its contract | `sim`, `hazards::h01_…` to `h10_…`, `store` |
 //! | G3 | `Outcome::Applied` only after the entry is durable on a quorum and applied here | the disks' sync is honest | `sim`, `hazards::h34_…`, mutant `ack_before_durable` |
-//! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::h48_…` |
-//! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `h32_…` |
-//! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::h47_…` |
-//! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `limits` |
-//! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::h33_…` |
-//! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::h13_…`, `h16_…` |
+//! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::running::h41_…`, `h48_…` |
+//! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `running::h32_…` |
+//! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
+//! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
+//! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::disks::h33_…`, `running::h33_…` |
+//! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::elections::h13_…`, `h16_…` |
 //! | G15 | dropping a future loses no acknowledged work; `Node::shutdown` waits for what was handed to the store | – | `cluster::a_dropped_proposal_…`, `cluster::a_clean_shutdown_…` |
 //!
 //! # Limits

@@ -211,10 +211,19 @@ impl Raft {
                 let started = self.start_campaign(Campaign::Approved).is_ok();
                 debug_assert!(started, "a pre-candidate may become a candidate");
             }
-            VoteResult::Won => self.become_leader(),
+            // Votes of others alone do not do: what this leader sends in its term must not be
+            // forgotten with the term in a crash, or the same voters would elect it again in the
+            // same term, and two different entries would stand under one (term, index). // H11
+            VoteResult::Won if self.may_lead() => self.become_leader(),
             VoteResult::Lost => self.become_follower(self.term, None),
-            VoteResult::Pending => {}
+            // Won but for the own vote: that will come, and count again.
+            VoteResult::Won | VoteResult::Pending => {}
         }
+    }
+
+    /// Whether the own vote, and with it the term, is durable.
+    fn may_lead(&self) -> bool {
+        self.votes.contains_key(&self.id) || crate::plant::planted("lead_before_own_vote")
     }
 
     /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node

@@ -107,6 +107,9 @@ impl Raft {
     }
 
     fn enqueue_reads(&mut self, from: Option<NodeId>, ids: &[ReadId]) {
+        if ids.is_empty() {
+            return;
+        }
         if !self.committed_in_own_term() && !crate::plant::planted("read_before_own_commit") {
             self.reads.deferred.extend(ids.iter().map(|id| (*id, from)));
             return;

@@ -364,13 +364,6 @@ impl<M: StateMachine> Shard<M> {
             applied,
             stopped: self.stopped.clone(),
         };
-        self.state.send_if_modified(|state| {
-            let changed = *state != next;
-            if changed {
-                *state = next;
-            }
-            changed
-        });
         let tally = self.proposals.tally();
         let counts = Stats {
             role: self.raft.role(),
@@ -389,6 +382,14 @@ impl<M: StateMachine> Shard<M> {
             ..self.counts
         };
         *crate::sync::lock(&self.stats) = counts;
+        // After the statistics: who waits for a state finds them no older.
+        self.state.send_if_modified(|state| {
+            let changed = *state != next;
+            if changed {
+                *state = next;
+            }
+            changed
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hazards of elections, of leadership transfer and of timers.
 
-use crate::group::{Group, T, block, boot, draft, index, message, node, nodes};
+use crate::group::{Flight, Group, T, block, boot, draft, index, message, node, nodes};
 use quorate_raft::{Ballot, Body, CampaignError, LogId, Membership, Message, Role, TransferError};
 use std::time::Duration;
 
@@ -58,6 +58,26 @@ fn h11_a_vote_leaves_only_once_it_is_durable_and_outlives_a_demotion() {
     g.raft(1).forget_leader();
     g.hand(3, 1, message(1, Body::Vote(ballot(LogId::new(9, 9))))).unwrap();
     assert_eq!(answer(&mut g, 1, 3), Some((false, 1)));
+}
+
+/// Elected by the others while its own disk has neither term nor vote, it could crash, be elected
+/// again in the same term by the same voters, and put another entry where its first life had sent
+/// one.
+#[test]
+fn h11_a_candidate_leads_only_once_its_own_vote_is_durable() {
+    let mut g = Group::new(&[1, 2, 3]);
+    let now = g.now;
+    g.raft(1).campaign(now).unwrap();
+    g.drain(1);
+    g.stalled.insert(1);
+    g.settle();
+    assert_eq!((g.role(1), g.term(1)), (Role::Candidate, 1), "both others have voted");
+    let appends = |f: &Flight| matches!(f.message.body, Body::Append { .. });
+    assert!(!g.flights.iter().any(appends));
+    g.stalled.clear();
+    g.sync(1);
+    g.settle();
+    assert_eq!((g.role(1), g.commit(3)), (Role::Leader, 1));
 }
 
 #[test]
