@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 /// A value, its key and what surrounds them must fit one entry, an entry one frame and one log
@@ -133,14 +134,24 @@ impl Running {
     }
 }
 
-/// Resolves when the process is asked to end.
-pub(crate) async fn asked_to_end() -> Result<(), Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        biased;
-        ended = tokio::signal::ctrl_c() => ended?,
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM, listened to from the moment this is made.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self, Error> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Resolves when the process is asked to end.
+    pub(crate) async fn asked_to_end(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

@@ -84,7 +84,7 @@ fn judge(args: &DemoArgs, dir: &std::path::Path) -> Result<Summary, Error> {
         timeline(second, &children, &history, &deeds);
     }
     debug_assert!(clock.monotonic().since(begun) >= total);
-    load.stop();
+    load.stop()?;
     children.wait_until_all_serve(Duration::from_secs(30))?;
     let summary = history.judge(&children)?;
     children.stop()?;

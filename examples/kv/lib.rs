@@ -13,8 +13,12 @@ mod resp;
 use clap::{Args, Parser, Subcommand};
 use quorate_transport::ClusterId;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
+
+/// Exit statuses.
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
 
 #[derive(Parser)]
 #[command(name = "kv", about = "A replicated key-value store that speaks Redis's protocol")]
@@ -68,12 +72,12 @@ impl CommonArgs {
 
 /// Everything but the process: arguments in, exit status out.
 #[expect(clippy::print_stderr, reason = "errors are told to the person who started it")]
-pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { USAGE } else { SUCCESS };
         }
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -86,7 +90,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("kv: {error}");
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
     };
     let ended = match mode {
@@ -101,20 +105,20 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
             Ok(setup) => runtime.block_on(node::run(setup)),
             Err(usage) => {
                 eprintln!("kv: {usage}");
-                return ExitCode::from(2);
+                return USAGE;
             }
         },
         Mode::Demo(args) => match demo::run(&args) {
             Ok(true) => Ok(()),
-            Ok(false) => return ExitCode::FAILURE,
+            Ok(false) => return FAILURE,
             Err(error) => Err(error),
         },
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => SUCCESS,
         Err(error) => {
             eprintln!("kv: {error}");
-            ExitCode::FAILURE
+            FAILURE
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `kv local`: three nodes in one process on loopback.
 
-use crate::cluster::{Bound, Error, Member, Running, asked_to_end};
+use crate::cluster::{Bound, Error, Member, Running, Signals};
 use quorate_transport::{ClusterId, NodeId};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,15 +21,20 @@ pub(crate) struct Local {
 /// Runs until Ctrl-C.
 #[expect(clippy::print_stdout, reason = "it talks to the person who started it")]
 pub(crate) async fn run(options: Local) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
     let nodes = start(&options).await?;
     println!("{:<6} {:<22} {:<24} role", "node", "RESP address", "data");
-    let leader = leader(&nodes[0]).await;
+    let leader = tokio::select! {
+        biased;
+        () = signals.asked_to_end() => return stop(nodes).await,
+        leader = leader(&nodes[0]) => leader,
+    };
     for node in &nodes {
         let role = if Some(node.id) == leader { "leader" } else { "follower" };
         println!("{:<6} {:<22} {:<24} {role}", node.id, node.resp, node.dir.display());
     }
     println!("\nredis-cli -p {} set hello world", nodes[0].resp.port());
-    asked_to_end().await?;
+    signals.asked_to_end().await;
     println!("stopping");
     stop(nodes).await
 }

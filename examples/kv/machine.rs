@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// Expired keys that one command clears away besides its own work.
 const SWEEP_MAX: usize = 16;
+/// Of all values that one command returns.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 const SNAPSHOT_MAGIC: &[u8; 8] = b"KVSNAP01";
 /// No key or value of a snapshot is longer: what a corrupt length may make us allocate.
 const FIELD_BYTES_MAX: u32 = 16 << 20;
@@ -233,6 +235,10 @@ impl Store {
         match query {
             Query::Get { key } => Reply::bulk(get(key).map(|v| v.data.clone())),
             Query::GetMany { keys } => {
+                let bytes: usize = keys.iter().filter_map(get).map(|v| v.data.len()).sum();
+                if bytes > ANSWER_BYTES_MAX {
+                    return Reply::too_large("answer", ANSWER_BYTES_MAX);
+                }
                 let values = keys.iter().map(|key| Reply::bulk(get(key).map(|v| v.data.clone())));
                 Reply::Array(values.collect())
             }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kv::run(std::env::args_os())
+    ExitCode::from(kv::run(std::env::args_os()))
 }

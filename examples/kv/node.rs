@@ -1,7 +1,7 @@
 //! `kv node`: one node per process.
 
 use crate::CommonArgs;
-use crate::cluster::{Bound, Error, Member, asked_to_end};
+use crate::cluster::{Bound, Error, Member, Signals};
 use clap::Args;
 use quorate_transport::{Address, NodeId};
 use std::net::SocketAddr;
@@ -69,11 +69,12 @@ impl NodeArgs {
 /// Runs until Ctrl-C or SIGTERM.
 #[expect(clippy::print_stdout, reason = "it talks to the person who started it")]
 pub(crate) async fn run(setup: Setup) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
     let listener = TcpListener::bind(setup.resp)
         .await
         .map_err(|error| format!("--resp {}: {error}", setup.resp))?;
     let node = Bound::new(setup.member, setup.listen)?.start(&setup.peers, listener).await?;
     println!("node {} serves {} from {}", node.id, node.resp, node.dir.display());
-    asked_to_end().await?;
+    signals.asked_to_end().await;
     node.stop().await
 }

@@ -201,7 +201,7 @@ impl Parser<'_> {
         }
         while let [option, tail @ ..] = rest {
             match (option.to_ascii_uppercase().as_slice(), tail) {
-                (b"SETNAME", [given, tail @ ..]) => {
+                (b"SETNAME", [given, tail @ ..]) if is_name(given) => {
                     name = Some(given.clone());
                     rest = tail;
                 }
@@ -219,7 +219,7 @@ impl Parser<'_> {
     fn client(&self) -> Parsed {
         let sub = self.args.first().ok_or_else(|| self.arity())?.to_ascii_uppercase();
         match (sub.as_slice(), &self.args[1..]) {
-            (b"SETNAME", [name]) if name.iter().all(|b| (b'!'..=b'~').contains(b)) => {
+            (b"SETNAME", [name]) if is_name(name) => {
                 Ok(Command::Client(Client::SetName(name.clone())))
             }
             (b"SETNAME", [_]) => Err(Reply::Error(
@@ -360,6 +360,11 @@ fn settings(patterns: &[Bytes]) -> Reply {
         |name: &str| patterns.iter().any(|p| Pattern::new(p.clone()).matches(name.as_bytes()));
     let pairs = known.iter().filter(|(name, _)| wanted(name));
     Reply::Map(pairs.map(|(name, value)| (Reply::text(name), Reply::text(value))).collect())
+}
+
+/// No blanks, no control characters, as Redis has it; and short.
+fn is_name(name: &[u8]) -> bool {
+    name.len() <= 256 && name.iter().all(|b| (b'!'..=b'~').contains(b))
 }
 
 const fn write(op: Op) -> Command {

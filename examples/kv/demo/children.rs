@@ -93,9 +93,23 @@ impl Children {
         (1..).zip(&self.nodes).find(|(_, node)| node.leads()).map(|(id, _)| id)
     }
 
+    fn await_leader(&self) -> Result<usize, Error> {
+        let clock = SystemClock::new();
+        let deadline = clock.monotonic().saturating_add(Duration::from_secs(20));
+        loop {
+            if let Some(id) = self.leader() {
+                return Ok(id);
+            }
+            if clock.monotonic() >= deadline {
+                return Err("nobody leads".into());
+            }
+            std::thread::sleep(PATIENCE);
+        }
+    }
+
     /// Says what was done.
     pub(super) fn perform(&mut self, deed: Deed, victim: &mut usize) -> Result<String, Error> {
-        let leader = self.leader().map_or(0, |id| id - 1);
+        let leader = self.await_leader()? - 1;
         match deed {
             Deed::KillLeader => {
                 *victim = leader;

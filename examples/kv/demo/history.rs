@@ -149,7 +149,7 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) const fn is_sound(&self) -> bool {
-        self.lost == 0 && self.linearizable
+        self.acknowledged > 0 && self.lost == 0 && self.linearizable
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::children::connect;
 use super::history::{Action, History, Outcome};
+use crate::cluster::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,12 +42,12 @@ impl Load {
         Self { stop, threads }
     }
 
-    pub(super) fn stop(self) {
+    pub(super) fn stop(self) -> Result<(), Error> {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
-            // A client that panicked shows in the history it did not write.
-            let _ = thread.join();
+            thread.join().map_err(|_| "a client panicked")?;
         }
+        Ok(())
     }
 }
 

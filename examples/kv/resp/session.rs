@@ -79,9 +79,11 @@ impl Session {
             stream.write_all(&self.answers).await?;
             self.answers.clear();
         }
+        // An idle connection keeps no large buffer.
         if self.requests.buffer.is_empty() && self.requests.buffer.capacity() > 4 * READ_BYTES {
-            // An idle connection keeps no large buffer.
             self.requests.buffer = BytesMut::new();
+        }
+        if self.answers.capacity() > 2 * FLUSH_BYTES {
             self.answers = BytesMut::new();
         }
         Ok(())
@@ -173,12 +175,13 @@ impl Session {
         match client {
             Client::Hello { version, name } => {
                 self.resp3 = version.map_or(self.resp3, |v| v == 3);
-                self.name = name.unwrap_or_else(|| self.name.clone());
+                self.name = name.map_or_else(|| self.name.clone(), |n| Bytes::copy_from_slice(&n));
                 let reply = self.hello();
                 self.answer(reply);
             }
             Client::SetName(name) => {
-                self.name = name;
+                // A copy: a slice would keep the whole request in memory.
+                self.name = Bytes::copy_from_slice(&name);
                 self.answer(Reply::Ok);
             }
             Client::GetName => {
@@ -311,8 +314,17 @@ fn run_of_reads(first: Query, commands: &mut Commands) -> Vec<Query> {
     queries
 }
 
-/// Roughly what an operation adds to an entry.
+/// Roughly what an operation adds to an entry, or its answer to the answers: what returns a value may
+/// return the largest there is, and so has an entry of its own.
 fn op_bytes(op: &Op) -> usize {
+    let returns_value = match op {
+        Op::Set { get, .. } => *get,
+        Op::GetDelete { .. } | Op::GetExpire { .. } => true,
+        _ => false,
+    };
+    if returns_value {
+        return super::VALUE_BYTES_MAX;
+    }
     let sum = |pairs: &[(Bytes, Bytes)]| pairs.iter().map(|(k, v)| k.len() + v.len() + 16).sum();
     32 + match op {
         Op::Set { key, data, .. } | Op::Append { key, data } => key.len() + data.len(),

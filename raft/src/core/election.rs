@@ -223,7 +223,7 @@ impl Raft {
 
     /// Whether the own vote, and with it the term, is durable.
     fn may_lead(&self) -> bool {
-        self.votes.contains_key(&self.id) || crate::plant::planted("lead_before_own_vote")
+        self.votes.contains_key(&self.id)
     }
 
     /// Append, Heartbeat or Snapshot of the present term: its sender leads. False if this node
@@ -231,8 +231,7 @@ impl Raft {
     pub(super) fn follow(&mut self, from: NodeId) -> bool {
         match self.role {
             Role::Leader => {
-                // Two leaders of one term cannot be: the message is dropped. (Own messages: never.)
-                debug_assert!(false, "a second leader in term {}", self.term);
+                // Two leaders of one term cannot be; whoever says so is broken, and is not believed.
                 return false;
             }
             Role::PreCandidate | Role::Candidate => self.become_follower(self.term, Some(from)),

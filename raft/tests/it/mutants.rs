@@ -8,23 +8,22 @@ use crate::sim::world::World;
 use std::process::{Command, Output};
 
 /// The bug, and within how many seeds it must show.
-const BY_SIMULATION: [(&str, u64); 3] = [
+const BY_SIMULATION: [(&str, u64); 4] = [
+    ("commit_older_term", 500),
     ("ack_before_durable", 500),
     ("truncate_on_short_append", 500),
     ("read_before_own_commit", 500),
 ];
 
-/// The bug, and the test that must fail with it: their interleavings are too rare to wait for.
-const BY_TEST: [(&str, &str); 5] = [
+/// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That a
+/// candidate leads only once its own vote is durable is not planted against: votes that wait for the
+/// same write (`vote_request_before_durable`) already see to it.
+const BY_TEST: [(&str, &str); 4] = [
     ("commit_older_term", "hazards::h01_an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),
     (
         "vote_request_before_durable",
         "lives::h11_a_vote_is_asked_for_only_once_the_candidates_term_and_log_are_durable",
-    ),
-    (
-        "lead_before_own_vote",
-        "hazards::elections::h11_a_candidate_leads_only_once_its_own_vote_is_durable",
     ),
     ("commit_notice_unverified", "hazards::h46_notice_commits_only_what_was_verified"),
 ];
