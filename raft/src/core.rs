@@ -441,8 +441,8 @@ impl Raft {
     }
 
     fn send_in(&mut self, to: NodeId, term: Term, body: Body) {
-        // A candidate that asked for votes and lost its term in a crash would campaign for that term
-        // again, with a shorter log, and count the grants of its first life. // H11
+        // A candidate that asked for votes and lost its term in a crash would campaign for that
+        // term again, with a shorter log, and count the grants of its first life. // H11
         let asks_vote = self.config.gate_votes
             && matches!(body, Body::Vote(_))
             && !crate::plant::planted("vote_request_before_durable");

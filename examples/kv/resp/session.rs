@@ -314,8 +314,8 @@ fn run_of_reads(first: Query, commands: &mut Commands) -> Vec<Query> {
     queries
 }
 
-/// Roughly what an operation adds to an entry, or its answer to the answers: what returns a value may
-/// return the largest there is, and so has an entry of its own.
+/// Roughly what an operation adds to an entry, or its answer to the answers: what returns a value
+/// may return the largest there is, and so has an entry of its own.
 fn op_bytes(op: &Op) -> usize {
     let returns_value = match op {
         Op::Set { get, .. } => *get,
@@ -399,7 +399,8 @@ mod tests {
     use super::*;
     use quorate_raft::BusyWhy;
 
-    /// Definite answers never say OK, and only a stopped node or a request that is too large is final.
+    /// Definite answers never say OK, and only a stopped node or a request that is too large is
+    /// final.
     #[test]
     fn refusals_say_whether_to_try_again() {
         for (error, expected) in [

@@ -231,7 +231,8 @@ impl Raft {
     pub(super) fn follow(&mut self, from: NodeId) -> bool {
         match self.role {
             Role::Leader => {
-                // Two leaders of one term cannot be; whoever says so is broken, and is not believed.
+                // Two leaders of one term cannot be; whoever says so is broken, and is not
+                // believed.
                 return false;
             }
             Role::PreCandidate | Role::Candidate => self.become_follower(self.term, Some(from)),

@@ -79,9 +79,9 @@ impl Raft {
         self.log.compact(to.min(self.log.applied));
     }
 
-    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot. What an
-    /// active follower still reads from the log is kept if followers are to be spared: one that does
-    /// not move on must not hold everyone's log for ever. // H8
+    /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot. What
+    /// an active follower still reads from the log is kept if followers are to be spared: one that
+    /// does not move on must not hold everyone's log for ever. // H8
     #[must_use]
     pub fn compactable(&self, wanted: LogIndex, spare_followers: bool) -> LogIndex {
         let needed = self

@@ -154,8 +154,8 @@ impl Raft {
     #[must_use]
     pub fn matched(&self, member: NodeId) -> Option<LogIndex> {
         let matched = self.leading_peer(member).map(|i| self.peers[i].matched);
-        // Its own log counts in full for the commit rule, which needs an entry of its own term; what is
-        // durable may be less just after an election.
+        // Its own log counts in full for the commit rule, which needs an entry of its own term;
+        // what is durable may be less just after an election.
         matched.map(|m| if member == self.id { m.min(self.log.durable) } else { m })
     }
 

@@ -78,8 +78,8 @@ pub enum ShutdownError {
     /// Effect: the replica had stopped before; what it acknowledged is on the quorum's disks.
     #[error("the replica had failed: {0}")]
     Failed(Arc<str>),
-    /// Effect: the replica has stopped; this many writes were handed to the log and are not known to be
-    /// durable (a full or stalled disk). Nothing acknowledged depends on them alone.
+    /// Effect: the replica has stopped; this many writes were handed to the log and are not known
+    /// to be durable (a full or stalled disk). Nothing acknowledged depends on them alone.
     #[error("{writes} writes were not durable in time")]
     NotDurable {
         /// How many.

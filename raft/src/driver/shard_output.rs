@@ -16,7 +16,8 @@ use std::io;
 pub(super) struct Unsynced {
     gated: Vec<Envelope>,
     token: Option<AppendToken>,
-    /// The snapshot to restore from, opened when it was taken in: newer ones may replace it meanwhile.
+    /// The snapshot to restore from, opened when it was taken in: newer ones may replace it
+    /// meanwhile.
     install: Option<(SnapshotMeta, Box<dyn SnapshotFile>)>,
 }
 

@@ -12,8 +12,8 @@ use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-/// A candidate that asked for votes and lost its term and the end of its log in a crash would campaign
-/// for that term again, and count the grants of its first life for a log it no longer has.
+/// A candidate that asked for votes and lost its term and the end of its log in a crash would
+/// campaign for that term again, and count the grants of its first life for a log it no longer has.
 #[test]
 fn h11_a_vote_is_asked_for_only_once_the_candidates_term_and_log_are_durable() {
     let ids = [1, 2, 3].map(NodeId::new);
@@ -78,8 +78,8 @@ async fn guard<F: Future>(f: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(30), f).await.expect("in time")
 }
 
-/// A snapshot made right after a start is of an entry the log knows the term of: the next start must not
-/// take it for one of another history and drop what was acknowledged since.
+/// A snapshot made right after a start is of an entry the log knows the term of: the next start
+/// must not take it for one of another history and drop what was acknowledged since.
 #[tokio::test]
 async fn a_machine_with_its_own_state_keeps_its_log_across_snapshots_and_starts() {
     let (log, snapshots, machine) = (MemoryLog::new(), MemorySnapshots::new(), OnDisk::default());

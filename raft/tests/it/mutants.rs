@@ -15,9 +15,9 @@ const BY_SIMULATION: [(&str, u64); 4] = [
     ("read_before_own_commit", 500),
 ];
 
-/// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That a
-/// candidate leads only once its own vote is durable is not planted against: votes that wait for the
-/// same write (`vote_request_before_durable`) already see to it.
+/// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That
+/// a candidate leads only once its own vote is durable is not planted against: votes that wait for
+/// the same write (`vote_request_before_durable`) already see to it.
 const BY_TEST: [(&str, &str); 4] = [
     ("commit_older_term", "hazards::h01_an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),

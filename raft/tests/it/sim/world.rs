@@ -469,8 +469,8 @@ impl World {
         }
         let disks: Vec<_> = self.nodes.iter().map(|n| &n.disk.durable).collect();
         let count = self.observer.on_commit(self.nodes[i].id, &new, &disks)?;
-        // Paper §5.4.2: only an entry of the leader's own term is committed by counting replicas; what
-        // stands before it follows. Everyone else learns of commits that are known already.
+        // Paper §5.4.2: only an entry of the leader's own term is committed by counting replicas;
+        // what stands before it follows. Everyone else learns of commits that are known already.
         let own_term = raft.status().hard.term;
         if let Some((id, _)) = new.last().filter(|(id, _)| count > 0 && id.term != own_term) {
             return Err(format!("{id} is committed by counting replicas in term {own_term}"));
