@@ -12,10 +12,15 @@ use quorate_clocks::Monotonic;
 use quorate_transport::{Body as Payload, Lane};
 use std::io;
 
+/// Messages that wait together for a disk.
+const WAITING_MESSAGES_MAX: usize = 64;
+
 /// What a write releases when it is durable.
 pub(super) struct Unsynced {
     gated: Vec<Envelope>,
     token: Option<AppendToken>,
+    /// It writes nothing: it only waits for what was written before it.
+    only_waits: bool,
     /// The snapshot to restore from, opened when it was taken in: newer ones may replace it
     /// meanwhile.
     install: Option<(SnapshotMeta, Box<dyn SnapshotFile>)>,
@@ -90,6 +95,11 @@ impl<M: StateMachine> Shard<M> {
     }
 
     fn write(&mut self, append: Append) {
+        let only_waits =
+            append.hard.is_none() && append.blocks.is_empty() && append.install.is_none();
+        if only_waits && self.wait_with_last(&append) {
+            return;
+        }
         for block in &append.blocks {
             let bytes = block.as_bytes().len() as u64;
             self.since_snapshot += bytes;
@@ -112,7 +122,22 @@ impl<M: StateMachine> Shard<M> {
                 None
             }
         };
-        self.unsynced.push_back(Unsynced { gated, token, install });
+        self.unsynced.push_back(Unsynced { gated, token, only_waits, install });
+    }
+
+    /// Messages that wait for nothing new wait with those that already do: on a disk that stands
+    /// still there would be one more write for each heartbeat.
+    fn wait_with_last(&mut self, append: &Append) -> bool {
+        let waiting = self.unsynced.len() > self.synced;
+        let Some(last) = self.unsynced.back_mut().filter(|last| waiting && last.only_waits) else {
+            return false;
+        };
+        last.gated.extend(append.gated.iter().cloned());
+        // The oldest are the stalest; a message may be lost at any time.
+        let surplus = last.gated.len().saturating_sub(WAITING_MESSAGES_MAX);
+        last.gated.drain(..surplus);
+        last.token = append.token.or(last.token);
+        true
     }
 
     fn open_snapshot(
