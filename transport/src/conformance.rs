@@ -99,22 +99,6 @@ struct Seen {
 }
 
 impl Recorder {
-    /// Waits until `count` frames arrived here or came back to their sender; how many arrived.
-    fn settled(&self, count: usize, sender: &Self) -> usize {
-        let tries = GUARD.as_millis() / 10;
-        for _ in 0..tries {
-            let returned = lock(&sender.seen).unsent.len();
-            let seen = lock(&self.seen);
-            let arrived = seen.frames.len();
-            if arrived + returned >= count {
-                return arrived;
-            }
-            let step = self.changed.wait_timeout(seen, Duration::from_millis(10));
-            drop(step.unwrap_or_else(PoisonError::into_inner));
-        }
-        lock(&self.seen).frames.len()
-    }
-
     /// Waits for something to be seen.
     fn wait<T>(&self, what: impl fmt::Display, found: impl Fn(&Seen) -> Option<T>) -> T {
         let mut seen = lock(&self.seen);
@@ -158,6 +142,13 @@ impl Recorder {
                 _ => None,
             })
         })
+    }
+
+    fn wait_frames_of(&self, n: usize, sender: &Self) {
+        self.wait(format_args!("{n} frames of a sender"), |seen| {
+            (seen.frames.len() >= n).then_some(())
+        });
+        assert_eq!(lock(&sender.seen).unsent, [], "returned by a session that was only replaced");
     }
 
     fn wait_down(&self, session: SessionId) {
@@ -414,22 +405,17 @@ fn zombie(factory: &impl Factory) {
 }
 
 fn simultaneous(factory: &impl Factory) {
-    let mut failed_dials = 0;
     for _ in 0..20 {
         let (a, b) = Node::pair(factory);
         std::thread::scope(|scope| {
             scope.spawn(|| (0..50).for_each(|id| assert_eq!(a.send(B, Lane::Data, id), Ok(()))));
             scope.spawn(|| (0..50).for_each(|id| assert_eq!(b.send(A, Lane::Data, id), Ok(()))));
         });
-        // On a starved machine a dial may run out of time; its frames then come back, all of them.
-        if a.sink.settled(50, &b.sink) < 50 || b.sink.settled(50, &a.sink) < 50 {
-            failed_dials += 1;
-            continue;
-        }
+        a.sink.wait_frames_of(50, &b.sink);
+        b.sink.wait_frames_of(50, &a.sink);
         assert_eq!(a.sink.ids(Lane::Data), (0..50).collect::<Vec<_>>());
         assert_eq!(b.sink.ids(Lane::Data), (0..50).collect::<Vec<_>>());
     }
-    assert!(failed_dials <= 5, "{failed_dials} of 20 rounds could not dial");
 }
 
 fn drain(factory: &impl Factory) {
