@@ -33,8 +33,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
             retry = Some((p, t));
             continue;
         }
-        if let (Some(byte), Some(next)) = (text.get(t), one(&pattern[p..], text.get(t))) {
-            let _matched = byte;
+        if let Some(next) = one(&pattern[p..], text.get(t)) {
             p += next;
             t += 1;
             continue;
