@@ -113,8 +113,21 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The data among `entries`.
-    pub(crate) fn new(entries: &[Entry<'a>]) -> Self {
+    /// The application's entries among `entries`: for those who drive the core themselves, and for
+    /// tests of a state machine.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_raft::{Batch, EntryBody, GroupId, Limits, LogId, Proposal, Term};
+    ///
+    /// let mut log = Proposal::new(&Limits::default());
+    /// log.push(EntryBody::Normal(b"set a 1")).unwrap();
+    /// let block = log.stamp(GroupId::new(1), Term::new(1), LogId::ZERO, 0);
+    /// let entries: Vec<_> = block.iter().collect();
+    /// assert_eq!(Batch::new(&entries).count(), 1);
+    /// ```
+    #[must_use]
+    pub fn new(entries: &[Entry<'a>]) -> Self {
         let data = entries.iter().filter(|e| e.kind == EntryKind::Normal).copied();
         Self { entries: data.collect::<Vec<_>>().into_iter() }
     }

@@ -123,8 +123,9 @@ impl AppendToken {
 /// use quorate_raft::{Apply, Batch, Replies, StateMachine};
 ///
 /// fn feed<M: StateMachine>(machine: &mut M, apply: &Apply) -> Replies {
+///     let entries: Vec<_> = apply.entries().collect();
 ///     let mut replies = Replies::default();
-///     machine.apply(Batch::new(apply), &mut replies);
+///     machine.apply(Batch::new(&entries), &mut replies);
 ///     replies
 /// }
 /// ```
