@@ -53,6 +53,9 @@ pub(super) struct Out {
     pub(super) sequence: u32,
     /// A frame begun: encoded header and bytes already written.
     pub(super) head: Option<Head>,
+    /// The answer of the handshake is not written yet, be it here or in the writer's hands: nothing
+    /// may go out before it.
+    pub(super) answering: bool,
     /// The lane's queue is not for this connection any more; only what was begun is written.
     pub(super) only_hands: bool,
     /// Farewell to write when nothing is left.
@@ -114,7 +117,12 @@ impl Connection {
             lane: agreed.lane,
             stream,
             body_bytes_max: if theirs == 0 { own } else { theirs.min(own) },
-            out: Mutex::new(Out { sequence: 1, head: first, ..Out::default() }),
+            out: Mutex::new(Out {
+                sequence: 1,
+                answering: first.is_some(),
+                head: first,
+                ..Out::default()
+            }),
             wake: Notify::new(),
             end: Mutex::new(None),
             killed: AtomicBool::new(false),
@@ -169,8 +177,8 @@ impl Connection {
         frame: Frame,
     ) -> Result<(), SendError> {
         let mut out = self.out();
-        if out.head.is_some() {
-            queue.push(frame); // the handshake's answer is still to go
+        if out.answering && !crate::mutant::on("frame_before_hello_ack") {
+            queue.push(frame);
             self.wake.notify_one();
             return Ok(());
         }

@@ -46,14 +46,18 @@ pub(super) async fn run(
                 batch.push_uncounted(goaway);
             }
         }
-        let farewell = batch.uncounted == Some(Kind::GoAway);
+        let own = batch.uncounted;
         if let Err(error) = write_batch(&shared, &peer, &conn, &mut batch).await {
             conn.kill(crate::DownReason::Io(error.kind()));
             return batch.into_counted();
         }
-        if farewell {
-            super::socket::shutdown(&conn.stream, std::net::Shutdown::Write);
-            return VecDeque::new();
+        match own {
+            Some(Kind::GoAway) => {
+                super::socket::shutdown(&conn.stream, std::net::Shutdown::Write);
+                return VecDeque::new();
+            }
+            Some(_) => conn.out().answering = false,
+            None => {}
         }
     }
 }

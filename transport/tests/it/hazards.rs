@@ -226,7 +226,7 @@ async fn h20_silent_strangers_hold_at_most_sixteen_places() {
 }
 
 /// Speaks the wire by hand.
-async fn raw_hello(at: std::net::SocketAddr, hello: Hello) -> (TcpStream, HelloAck, Decoder) {
+pub async fn raw_hello(at: std::net::SocketAddr, hello: Hello) -> (TcpStream, HelloAck, Decoder) {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(&hello.to_frame().encode(0).unwrap()).await.unwrap();
     let mut decoder = Decoder::new(1024);

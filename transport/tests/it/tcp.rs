@@ -1,8 +1,10 @@
 //! TCP: clusters in one process, restarts, discovery.
 
+use crate::hazards::raw_hello;
 use crate::support::*;
 use quorate_transport::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub fn bind(n: u64, incarnation: u64) -> Arc<TcpTransport> {
@@ -116,4 +118,41 @@ async fn discovery_names_who_listens() {
     let channel = client.channel(CHANNEL, ChannelOptions::new()).unwrap();
     let answer = guarded("an answer", channel.call(node(2), b"x", seconds(20))).await;
     assert_eq!(&answer.unwrap()[..], b"x");
+}
+
+struct Deaf;
+
+impl Sink for Deaf {
+    fn on_frame(&self, _: Peer, _: Lane, _: SessionId, _: Frame) {}
+    fn on_event(&self, _: LinkEvent) {}
+    fn on_unsent(&self, _: NodeId, _: Lane, _: &mut dyn Iterator<Item = Frame>) {}
+}
+
+/// A sender on another thread may find the connection between its entry in the tables and the
+/// answer on the wire; the dialer takes nothing but the answer as the first frame.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_goes_out_before_the_answer_of_the_handshake() {
+    const ROUNDS: u64 = 300;
+    let acceptor = bind(2, 1);
+    let at = acceptor.local_addr().unwrap();
+    acceptor.start(Arc::new(Deaf)).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let sender = std::thread::spawn({
+        let (acceptor, over) = (acceptor.clone(), over.clone());
+        move || {
+            let mut accepted = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                let frame = Frame::message(CHANNEL, &b"early"[..]);
+                accepted += u64::from(acceptor.send(node(1), Lane::Data, frame).is_ok());
+            }
+            accepted
+        }
+    });
+    for round in 1..=ROUNDS {
+        let hello = Hello::new(identity(1, round), Lane::Data, Some(node(2)), round);
+        let (_stream, ack, _) = raw_hello(at, hello).await;
+        assert_eq!((ack.status, ack.nonce), (HelloStatus::Accept, round));
+    }
+    over.store(true, Ordering::Relaxed);
+    assert!(sender.join().unwrap() > 0, "the sender never found a connection");
 }
