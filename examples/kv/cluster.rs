@@ -64,8 +64,18 @@ impl Bound {
         peers: &[(NodeId, Address)],
         listener: TcpListener,
     ) -> Result<Running, Error> {
+        let wal = open_log(&self.member.dir)?;
+        self.start_on(wal, peers, listener).await
+    }
+
+    /// The same with a log that is open already.
+    pub(crate) async fn start_on(
+        self,
+        wal: Wal,
+        peers: &[(NodeId, Address)],
+        listener: TcpListener,
+    ) -> Result<Running, Error> {
         let member = self.member;
-        let wal = open_log(&member.dir)?;
         let endpoint = Endpoint::start(self.transport, EndpointConfig::local().build()?)?;
         for (id, address) in peers.iter().filter(|(id, _)| *id != member.id) {
             endpoint.set_peer(*id, std::slice::from_ref(address));
@@ -87,16 +97,19 @@ impl Bound {
 }
 
 fn open_log(dir: &Path) -> Result<Wal, Error> {
-    let config = quorate_wal::Config::server()
+    let dir = dir.join("log");
+    let (wal, report) =
+        Wal::open(&dir, log_config()?).map_err(|error| format!("{}: {error}", dir.display()))?;
+    tracing::debug!(dir = %dir.display(), ?report, "log opened");
+    Ok(wal)
+}
+
+pub(crate) fn log_config() -> Result<quorate_wal::Config, Error> {
+    Ok(quorate_wal::Config::server()
         .segment_bytes(64 << 20)
         .batch_bytes_max(u64::from(ENTRY_BYTES_MAX) + (1 << 20))
         .staged_bytes_max(32 << 20)
-        .build()?;
-    let dir = dir.join("log");
-    let (wal, report) =
-        Wal::open(&dir, config).map_err(|error| format!("{}: {error}", dir.display()))?;
-    tracing::debug!(dir = %dir.display(), ?report, "log opened");
-    Ok(wal)
+        .build()?)
 }
 
 fn raft_config(election_timeout: Duration) -> Result<Config, Error> {

@@ -5,6 +5,8 @@
 mod cluster;
 mod command;
 mod demo;
+#[cfg(test)]
+mod full_disk;
 mod local;
 mod machine;
 mod node;
@@ -70,6 +72,17 @@ impl CommonArgs {
     }
 }
 
+/// Every connection is a file, and the usual limit of 1,024 is far below `--max-clients`.
+fn allow_many_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) =
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays {:?}", limit.current);
+    }
+}
+
 /// Everything but the process: arguments in, exit status out.
 #[expect(clippy::print_stderr, reason = "errors are told to the person who started it")]
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
@@ -85,6 +98,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
     // A second call in one process keeps the first subscriber.
     let _ =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    allow_many_connections();
     let mode = cli.mode.unwrap_or(Mode::Local(cli.local));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -75,7 +75,7 @@ async fn listen(port: u16) -> Result<TcpListener, Error> {
     }
 }
 
-async fn leader(node: &Running) -> Option<NodeId> {
+pub(crate) async fn leader(node: &Running) -> Option<NodeId> {
     let mut watch = node.node.watch();
     let elected = watch.wait_for(|state| state.leader.is_some());
     tokio::time::timeout(LEADER_WAIT, elected).await.ok().flatten().and_then(|state| state.leader)
