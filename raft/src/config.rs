@@ -47,6 +47,8 @@ pub struct Config {
     pub(crate) forward_in_core: bool,
     /// A vote is asked for only once the own term, vote and log are durable. // H11
     pub(crate) gate_votes: bool,
+    /// Every answered heartbeat makes a leader send again, not only one in a heartbeat interval.
+    pub(crate) resend_each_heartbeat: bool,
     pub(crate) lease_reads: bool,
     pub(crate) apply_before_durable: bool,
     pub(crate) limits: Limits,
@@ -94,6 +96,7 @@ impl Config {
         c.commit_notify = CommitNotify::Append;
         c.forward_in_core = true;
         c.gate_votes = false;
+        c.resend_each_heartbeat = true;
         c.limits = Limits::UNLIMITED;
         c.append_bytes_max = u64::MAX;
         c.inflight_messages_max = (1 << 31) - 1;
@@ -219,6 +222,7 @@ impl ConfigDraft {
             commit_notify: CommitNotify::OneWay,
             forward_in_core: false,
             gate_votes: true,
+            resend_each_heartbeat: false,
             lease_reads: false,
             apply_before_durable: false,
             limits: Limits::default(),

@@ -2,6 +2,7 @@
 
 use crate::inflight::Inflights;
 use crate::{Config, LogIndex};
+use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 
 /// How a leader feeds a member.
@@ -32,6 +33,8 @@ pub(crate) struct Progress {
     /// Heard from since the last check for a quorum.
     pub(crate) active: bool,
     pub(crate) paused: bool,
+    /// When it was last probed, or sent to because it answered a heartbeat.
+    pub(crate) nudged_at: Monotonic,
     pub(crate) inflights: Inflights,
     /// Highest commit index this member was told.
     pub(crate) sent_commit: LogIndex,
@@ -53,6 +56,7 @@ impl Progress {
             pending_snapshot: LogIndex::ZERO,
             active: false,
             paused: false,
+            nudged_at: Monotonic::ZERO,
             inflights: Inflights::new(config.inflight_messages_max, config.inflight_bytes_max),
             sent_commit: LogIndex::ZERO,
             read: 0,

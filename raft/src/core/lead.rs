@@ -170,7 +170,11 @@ impl Raft {
         let bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
         let last = blocks.last().map(|b| b.last().index);
         let commit = self.log.commit;
+        let now = self.now;
         let p = &mut self.peers[i];
+        if p.state == ProgressState::Probe {
+            p.nudged_at = now;
+        }
         p.sent(last, bytes);
         p.sent_commit = commit;
         let to = p.id;
@@ -310,15 +314,30 @@ impl Raft {
     /// R12, the answer.
     pub(super) fn handle_heartbeat_resp(&mut self, from: NodeId, read: u64) {
         let Some(i) = self.leading_peer(from) else { return };
-        let last = self.log.last().index;
         let p = &mut self.peers[i];
         p.active = true;
-        p.paused = false;
         p.read = p.read.max(read); // H26
+        self.nudge(i);
+        self.confirm_reads();
+    }
+
+    /// Something sent to this member may be lost: sends again if it lacks anything.
+    ///
+    /// Every round of reads is a heartbeat too, so there may be thousands of answers a second, and
+    /// all at once from a member that slept. One in a heartbeat interval is enough.
+    fn nudge(&mut self, i: usize) {
+        let (now, last) = (self.now, self.log.last().index);
+        let each = self.config.resend_each_heartbeat || crate::plant::planted("resend_unbounded");
+        let interval = self.config.heartbeat_interval;
+        let p = &mut self.peers[i];
+        if !each && now.since(p.nudged_at) < interval {
+            return;
+        }
+        p.paused = false;
         if p.matched < last || p.state == ProgressState::Probe {
+            p.nudged_at = now;
             self.send_append(i, true);
         }
-        self.confirm_reads();
     }
 
     /// A message to `peer` was not sent: go back to probing, what was in flight may be lost.

@@ -203,6 +203,32 @@ fn h08_full_flow_control_does_not_hide_the_commit_index() {
     assert_eq!((g.last(3), g.commit(3)), (g.last(1), 2));
 }
 
+/// Every round of reads is a heartbeat: a member that slept answers thousands of them at once, and
+/// an append for each would keep the leader from everything else.
+#[test]
+fn h08_a_flood_of_heartbeat_answers_sends_one_append() {
+    let mut g = Group::new(&[1, 2, 3]);
+    g.elect(1);
+    g.isolate(3, &[1, 2]);
+    for n in 0..5 {
+        g.propose(1, &format!("{n}")).unwrap();
+        g.settle();
+    }
+    g.raft(1).unreachable(quorate_transport::NodeId::new(3));
+    g.pass(T / 5);
+    g.cut.clear();
+    g.take(1, 3);
+    let mut appends = 0;
+    for _ in 0..1_000 {
+        g.hand(3, 1, message(1, Body::HeartbeatResp { read: 0 })).unwrap();
+        let sent = g.take(1, 3);
+        appends += sent.iter().filter(|m| matches!(m.body, Body::Append { .. })).count();
+    }
+    assert!(appends <= 1, "{appends} appends");
+    g.pass(T / 2); // the next heartbeats bring it up to date all the same
+    assert_eq!(g.last(3), g.last(1));
+}
+
 #[test]
 fn h09_a_snapshot_never_moves_a_follower_back_nor_drops_its_suffix() {
     let log = block(1, LogId::ZERO, &["a", "b", "c", "d"]);

@@ -18,13 +18,14 @@ const BY_SIMULATION: [(&str, u64); 4] = [
 /// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That
 /// a candidate leads only once its own vote is durable is not planted against: votes that wait for
 /// the same write (`vote_request_before_durable`) already see to it.
-const BY_TEST: [(&str, &str); 4] = [
+const BY_TEST: [(&str, &str); 5] = [
     ("commit_older_term", "hazards::h01_an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),
     (
         "vote_request_before_durable",
         "lives::h11_a_vote_is_asked_for_only_once_the_candidates_term_and_log_are_durable",
     ),
+    ("resend_unbounded", "hazards::h08_a_flood_of_heartbeat_answers_sends_one_append"),
     ("commit_notice_unverified", "hazards::h46_notice_commits_only_what_was_verified"),
 ];
 
