@@ -71,6 +71,8 @@ extern crate alloc;
 mod clock;
 mod drift;
 mod manual;
+mod mutant;
+mod sync;
 #[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
 #[cfg(target_pointer_width = "64")]
 #[expect(unsafe_code, reason = "the one door to clock_gettime; std has no suspend-aware clock")]
@@ -79,6 +81,7 @@ mod sys;
 mod system;
 mod time;
 mod timer;
+mod timestamp;
 
 pub use clock::{Clock, Reading};
 pub use drift::Drift;
@@ -87,6 +90,7 @@ pub use manual::ManualClock;
 pub use system::SystemClock;
 pub use time::{Monotonic, WallTime};
 pub use timer::Timer;
+pub use timestamp::{ParseTimestampError, Stamp, Timestamp};
 
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]

@@ -1,8 +1,17 @@
 //! Integration tests of quorate-clocks, one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail the way tests do, and print seeds"
+)]
+
 mod clock;
 mod drift;
 mod examples;
 mod manual;
+mod mutants;
+mod support;
 mod system;
 mod time;
