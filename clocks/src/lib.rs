@@ -68,14 +68,32 @@
 
 extern crate alloc;
 
+mod bounded;
 mod clock;
+#[cfg(feature = "clockbound")]
+mod clockbound;
+#[cfg(all(feature = "clockbound", feature = "std"))]
+mod clockbound_file;
+mod commit_wait;
 mod drift;
+#[cfg(feature = "std")]
+mod file_mark;
+mod generation;
+mod interval;
 mod manual;
+mod mark;
+#[cfg(feature = "std")]
+mod mark_error;
 mod mutant;
+#[cfg(feature = "std")]
+mod ntp;
+#[cfg(feature = "std")]
+mod slots;
+#[cfg(feature = "std")]
+mod snapshot;
 mod sync;
-#[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
-#[cfg(target_pointer_width = "64")]
-#[expect(unsafe_code, reason = "the one door to clock_gettime; std has no suspend-aware clock")]
+#[cfg(all(feature = "std", unix))]
+#[expect(unsafe_code, reason = "the one door to clock_gettime, adjtimex and flock, not in std")]
 mod sys;
 #[cfg(feature = "std")]
 mod system;
@@ -83,9 +101,32 @@ mod time;
 mod timer;
 mod timestamp;
 
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
+
+pub use bounded::{BoundedClock, ErrorCode, FixedError, ManualBounded, Unbounded};
 pub use clock::{Clock, Reading};
+#[cfg(feature = "clockbound")]
+pub use clockbound::ClockBoundSegment;
+#[cfg(all(feature = "clockbound", feature = "std"))]
+pub use clockbound_file::ClockBoundFile;
+pub use commit_wait::{CommitWait, Wait};
+#[cfg(feature = "tokio")]
+pub use commit_wait::{CommitWaitError, commit_wait};
 pub use drift::Drift;
+#[cfg(feature = "std")]
+pub use file_mark::FileMark;
+pub use generation::{Generation, GenerationClock, StaleGeneration};
+pub use interval::{Interval, Quality};
 pub use manual::ManualClock;
+pub use mark::{DurableMark, MarkFalls, MemoryMark};
+#[cfg(feature = "std")]
+pub use mark::{MarkKind, MarkStats};
+#[cfg(feature = "std")]
+pub use mark_error::{MarkDamage, MarkError, MarkOp, SlotError};
+#[cfg(feature = "std")]
+pub use ntp::{KernelNtp, KernelStatus, RefreshOutOfRange};
 #[cfg(feature = "std")]
 pub use system::SystemClock;
 pub use time::{Monotonic, WallTime};

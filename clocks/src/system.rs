@@ -69,7 +69,7 @@ impl Clock for SystemClock {
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), target_pointer_width = "64"))]
 fn boottime_nanos() -> Option<u64> {
-    crate::sys::boottime_nanos()
+    crate::sys::clock_nanos(crate::sys::CLOCK_BOOTTIME)
 }
 
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), target_pointer_width = "64")))]

@@ -1,0 +1,3 @@
+//! Doors for the crate's own tests; no part of the API.
+
+pub use crate::slots::{MARK_FILE_BYTES, SlotFile, SlotMark};
