@@ -51,10 +51,8 @@ impl HlcConfig {
         self.horizon_window
     }
 
-    pub(crate) const DEFAULT: Self = Self {
-        max_skew: Duration::from_millis(500),
-        horizon_window: Duration::from_millis(250),
-    };
+    pub(crate) const DEFAULT: Self =
+        Self { max_skew: Duration::from_millis(500), horizon_window: Duration::from_millis(250) };
 }
 
 /// The values of [`lan`](Self::lan).

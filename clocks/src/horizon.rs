@@ -99,7 +99,7 @@ impl<C: Clock> HorizonHlc<C> {
         let durable = self.durable.load(Ordering::Acquire);
         let asked = self.asked.load(Ordering::Acquire);
         let latest = self.hlc.latest().map_or(0, Timestamp::to_bits);
-        let needed = latest + (window / 2 << 12);
+        let needed = latest + ((window / 2) << 12);
         let due = self.starved.load(Ordering::Acquire) != 0 || needed > durable;
         // An answer that never comes must not be waited for: time uses its window up as well.
         let under_way = asked > durable && needed <= asked;

@@ -139,7 +139,7 @@ impl<C: Clock> Hlc<C> {
     /// Statistics of `n` stamps up to `last` that the counter gave.
     #[inline]
     fn account(&self, last: u64, n: u64, physical: u64) {
-        if last & 0xFFF < n {
+        if last >> 12 > physical.max(last - n) >> 12 {
             self.counters.count_carry();
         }
         if physical == 0 {

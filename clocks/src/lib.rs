@@ -35,7 +35,7 @@
 //! | it counts the time the machine was suspended | `is_suspend_aware()` is true (64-bit Linux) | `system::says_what_it_is` |
 //! | `shrink(d)` of local time never exceeds `d` of true time, `stretch(d)` is never less | the clock's rate is within `drift()` | `drift::shrink_and_stretch_bound_true_time` |
 //! | arithmetic on points in time saturates, never wraps or panics | always | `time::arithmetic_saturates` |
-//! | a wrapper (`&C`, `Box<C>`, `Arc<C>`) answers like the clock inside, method by method | always | `clock::wrappers_forward_every_method` |
+//! | a wrapper (`&C`, `Box<C>`, `Arc<C>`) answers like the clock inside, method by method | always | `clock::h33_wrappers_forward_every_method` |
 //!
 //! # Limits
 //!
@@ -75,22 +75,33 @@ mod clockbound;
 #[cfg(all(feature = "clockbound", feature = "std"))]
 mod clockbound_file;
 mod commit_wait;
+mod config;
 mod drift;
+mod error;
 #[cfg(feature = "std")]
 mod file_mark;
+mod fn_clock;
 mod generation;
+mod horizon;
+mod hybrid;
 mod interval;
+mod lamport;
 mod manual;
 mod mark;
 #[cfg(feature = "std")]
 mod mark_error;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod monitor;
 mod mutant;
 #[cfg(feature = "std")]
 mod ntp;
+mod skewed;
 #[cfg(feature = "std")]
 mod slots;
 #[cfg(feature = "std")]
 mod snapshot;
+mod stats;
 mod sync;
 #[cfg(all(feature = "std", unix))]
 #[expect(unsafe_code, reason = "the one door to clock_gettime, adjtimex and flock, not in std")]
@@ -100,6 +111,8 @@ mod system;
 mod time;
 mod timer;
 mod timestamp;
+#[cfg(feature = "std")]
+mod unslewed;
 
 #[cfg(feature = "testing")]
 #[doc(hidden)]
@@ -114,21 +127,30 @@ pub use clockbound_file::ClockBoundFile;
 pub use commit_wait::{CommitWait, Wait};
 #[cfg(feature = "tokio")]
 pub use commit_wait::{CommitWaitError, commit_wait};
+pub use config::{ConfigError, HlcConfig, HlcConfigBuilder, MonitorConfig};
 pub use drift::Drift;
+pub use error::{ClockSkew, HorizonBehind, LamportOutOfRange, ObserveError};
 #[cfg(feature = "std")]
 pub use file_mark::FileMark;
+pub use fn_clock::{FnClock, from_fn};
 pub use generation::{Generation, GenerationClock, StaleGeneration};
+pub use horizon::{HorizonHlc, Persist};
+pub use hybrid::{Hlc, TimestampRange, TimestampRangeIter};
 pub use interval::{Interval, Quality};
+pub use lamport::{LamportClock, LamportTime};
 pub use manual::ManualClock;
 pub use mark::{DurableMark, MarkFalls, MemoryMark};
 #[cfg(feature = "std")]
 pub use mark::{MarkKind, MarkStats};
 #[cfg(feature = "std")]
 pub use mark_error::{MarkDamage, MarkError, MarkOp, SlotError};
+pub use monitor::{ClockEvent, ClockMonitor};
 #[cfg(feature = "std")]
 pub use ntp::{KernelNtp, KernelStatus, RefreshOutOfRange};
+pub use skewed::SkewedClock;
+pub use stats::HlcStats;
 #[cfg(feature = "std")]
-pub use system::SystemClock;
+pub use system::{CoarseClock, SystemClock};
 pub use time::{Monotonic, WallTime};
 pub use timer::Timer;
 pub use timestamp::{ParseTimestampError, Stamp, Timestamp};

@@ -15,9 +15,14 @@ mod linux {
         nanos: c_long,
     }
 
+    /// The wall clock.
+    pub(crate) const CLOCK_REALTIME: c_int = 0;
     /// Slewed by NTP; stands still while the machine is suspended.
-    #[cfg(feature = "clockbound")]
     pub(crate) const CLOCK_MONOTONIC: c_int = 1;
+    /// The oscillator as it runs: never slewed; stands still while the machine is suspended.
+    pub(crate) const CLOCK_MONOTONIC_RAW: c_int = 4;
+    /// The wall clock at the last tick of the kernel.
+    pub(crate) const CLOCK_REALTIME_COARSE: c_int = 5;
     /// Counts while the machine is suspended; slewed by NTP like `CLOCK_MONOTONIC`.
     pub(crate) const CLOCK_BOOTTIME: c_int = 7;
 
@@ -50,22 +55,37 @@ mod linux {
 
     unsafe extern "C" {
         fn clock_gettime(clock: c_int, out: *mut Timespec) -> c_int;
+        fn clock_getres(clock: c_int, out: *mut Timespec) -> c_int;
         #[link_name = "adjtimex"]
         fn adjtimex_c(buffer: *mut Timex) -> c_int;
     }
 
-    /// Nanoseconds of the clock `clock`; `None` if the kernel refuses it.
+    impl Timespec {
+        /// `None` before 1970.
+        #[inline]
+        fn as_nanos(&self) -> Option<u64> {
+            let seconds = u64::try_from(self.seconds).ok()?;
+            let nanos = u64::try_from(self.nanos).ok()?;
+            Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+        }
+    }
+
+    /// Nanoseconds of the clock `clock`; `None` if the kernel refuses it, or it is before 1970.
+    #[inline]
     pub(crate) fn clock_nanos(clock: c_int) -> Option<u64> {
         let mut t = Timespec { seconds: 0, nanos: 0 };
         // SAFETY: `t` is a valid, writable `timespec` for the duration of the call, with the layout
         // the 64-bit Linux ABI prescribes.
         let status = unsafe { clock_gettime(clock, &raw mut t) };
-        if status != 0 {
-            return None;
-        }
-        let seconds = u64::try_from(t.seconds).ok()?;
-        let nanos = u64::try_from(t.nanos).ok()?;
-        Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+        if status == 0 { t.as_nanos() } else { None }
+    }
+
+    /// How far apart two readings of the clock `clock` are at least.
+    pub(crate) fn clock_resolution_nanos(clock: c_int) -> Option<u64> {
+        let mut t = Timespec { seconds: 0, nanos: 0 };
+        // SAFETY: as in `clock_nanos`.
+        let status = unsafe { clock_getres(clock, &raw mut t) };
+        if status == 0 { t.as_nanos() } else { None }
     }
 
     /// Reads the kernel's clock discipline; needs no privilege, for it changes nothing.

@@ -34,8 +34,9 @@ const MICROS_PER_SEC: u64 = 1_000_000;
 /// ```
 ///
 /// # Source
-/// Kulkarni, Demirbas et al. 2014 (hybrid logical clocks); the 52/12 layout is YugabyteDB's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Kulkarni, Demirbas et al. 2014 (hybrid logical clocks); the 52/12 layout is that of
+/// `YugabyteDB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Timestamp(NonZeroU64);
 
@@ -135,6 +136,12 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (secs, micros) = (self.micros() / MICROS_PER_SEC, self.micros() % MICROS_PER_SEC);
         write!(f, "{secs}.{micros:06}+{}", self.logical())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({self})")
     }
 }
 

@@ -10,10 +10,18 @@
 mod clock;
 mod drift;
 mod examples;
+mod execution;
+mod horizon;
+mod hybrid;
+mod lamport;
+#[cfg(loom)]
+mod loom;
 mod manual;
 mod mark;
 mod mutants;
 mod slot_disk;
+mod sources;
 mod support;
 mod system;
 mod time;
+mod timestamp;

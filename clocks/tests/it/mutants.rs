@@ -6,7 +6,17 @@
 use std::process::{Command, Output};
 
 /// The bug, and the test that must fail with it.
-const MUTANTS: [(&str, &str); 0] = [];
+const MUTANTS: [(&str, &str); 9] = [
+    ("remote_ignored", "execution::execution"),
+    ("no_increment_on_equal", "execution::execution"),
+    ("counter_wraps", "hybrid::h03_a_standing_clock_carries_into_the_microseconds"),
+    ("skew_abs", "hybrid::h04_old_stamps_are_never_refused"),
+    ("check_after_merge", "hybrid::h08_a_poisoned_stamp_is_refused_and_leaves_no_trace"),
+    ("staleness_forgotten", "hybrid::h09_a_stale_clock_allows_for_its_staleness"),
+    ("horizon_before_write", "execution::execution"),
+    ("monotonic_first", "clock::h14_wall_is_read_before_monotonic"),
+    ("suspend_not_added", "sources::h23_unslewed_time_includes_the_time_in_suspend"),
+];
 
 fn child(test: &str, bug: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())

@@ -55,3 +55,13 @@ impl Rng {
         &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 }
+
+/// 256 cases, times `QUORATE_SEEDS`.
+pub(crate) fn cases() -> proptest::test_runner::Config {
+    let factor = std::env::var("QUORATE_SEEDS").ok().and_then(|v| v.parse().ok()).unwrap_or(1_u32);
+    proptest::test_runner::Config {
+        cases: 256 * factor.clamp(1, 10_000),
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    }
+}
