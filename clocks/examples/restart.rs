@@ -7,20 +7,25 @@ use quorate_clocks::*;
 use std::path::Path;
 use std::process::Command;
 
+/// Tells the child process where its mark is.
+const NODE: &str = "QUORATE_RESTART_NODE";
 const HOUR_NS: i64 = 3_600_000_000_000;
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
-    if let [_, role, path] = &std::env::args().collect::<Vec<_>>()[..]
-        && role == "node"
-    {
-        return node(Path::new(path));
+    if let Some(path) = std::env::var_os(NODE) {
+        return node(Path::new(&path));
     }
     let folder = std::env::temp_dir().join(format!("quorate-restart-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let path = folder.join("horizon");
     // The first life runs in a process that dies without a word.
-    let output = Command::new(std::env::current_exe()?).arg("node").arg(&path).output()?;
-    let last: Timestamp = String::from_utf8_lossy(&output.stdout).trim().parse()?;
+    let mut child = Command::new(std::env::current_exe()?);
+    // The arguments are for the test that contains this file; the example knows none.
+    child.args(["--exact", "examples::restart_runs", "--nocapture"]).env(NODE, &path);
+    let output = child.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().find_map(|line| line.strip_prefix("last stamp "));
+    let last: Timestamp = last.ok_or("the first life said nothing")?.parse()?;
     println!("killed after    {last} ({})", output.status);
     let first = second_life(&path, last)?;
     println!("restarted with  {first}");
@@ -40,7 +45,7 @@ fn node(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
             Err(_) => persist(&hlc, &mut mark)?, // the horizon is behind: write, then go on
         }
     }
-    println!("{last}");
+    println!("last stamp {last}");
     std::process::abort();
 }
 
