@@ -1,0 +1,157 @@
+//! Lanes P1 to P5, P8, P9, P11: clocks and stamps.
+
+use hlc_gen::HlcGenerator;
+use quorate_benches::{Candidate, Lane, Table, Target};
+use quorate_clocks::{
+    BoundedClock, Clock, CoarseClock, Hlc, KernelNtp, KernelStatus, SystemClock, Timestamp,
+};
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+pub(crate) fn measure(table: &mut Table) {
+    now(table);
+    now_coarse(table);
+    observe(table);
+    contended(table, 2);
+    contended(table, 4);
+    reserve(table);
+    decode(table);
+    monotonic(table);
+    bounded(table);
+}
+
+fn now(table: &mut Table) {
+    let (hlc, uhlc, generator) = (Hlc::system(), uhlc::HLC::default(), HlcGenerator::new(500));
+    table.measure(Lane {
+        name: "P1 `Hlc::now`",
+        ours: Candidate::each("ours", || hlc.now()),
+        floor: Candidate::each("SystemTime::now", SystemTime::now),
+        peers: vec![
+            Candidate::each("uhlc", || uhlc.new_timestamp()),
+            Candidate::each("hlc-generator", || generator.next_timestamp()),
+        ],
+        targets: vec![Target::OfPeer(0.65), Target::OfFloor(1.25)],
+    });
+}
+
+fn now_coarse(table: &mut Table) {
+    let (hlc, uhlc) = (Hlc::new(CoarseClock::new()), uhlc::HLC::default());
+    let (clock, word) = (CoarseClock::new(), AtomicU64::new(0));
+    table.measure(Lane {
+        name: "P2 `Hlc::now` over `CoarseClock`",
+        ours: Candidate::each("ours", || hlc.now()),
+        floor: Candidate::each("coarse read + fetch_add", || {
+            (clock.wall(), word.fetch_add(1, Ordering::AcqRel))
+        }),
+        peers: vec![Candidate::each("uhlc", || uhlc.new_timestamp())],
+        targets: vec![Target::OfPeer(0.25)],
+    });
+}
+
+fn observe(table: &mut Table) {
+    let (hlc, uhlc, generator) = (Hlc::system(), uhlc::HLC::default(), HlcGenerator::new(500));
+    let (word, remote) = (AtomicU64::new(0), hlc.now());
+    let (remote_uhlc, remote_gen) = (uhlc.new_timestamp(), generator.timestamp());
+    table.measure(Lane {
+        name: "P3 `Hlc::observe`",
+        ours: Candidate::each("ours", || hlc.observe(remote).is_ok()),
+        floor: Candidate::each("SystemTime::now + fetch_add", || {
+            (SystemTime::now(), word.fetch_add(1, Ordering::AcqRel))
+        }),
+        peers: vec![
+            Candidate::each("uhlc", || uhlc.update_with_timestamp(&remote_uhlc).is_ok()),
+            Candidate::each("hlc-generator", || generator.update(&remote_gen).is_ok()),
+        ],
+        targets: vec![Target::OfPeer(0.65)],
+    });
+}
+
+/// Every thread does its share of `count`.
+fn on_threads(threads: u64, count: u64, op: impl Fn() + Sync) -> u64 {
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let share = count / threads + u64::from(thread < count % threads);
+            let op = &op;
+            scope.spawn(move || (0..share).for_each(|_| op()));
+        }
+    });
+    count
+}
+
+fn contended(table: &mut Table, threads: u64) {
+    let (hlc, uhlc, generator) = (Hlc::system(), uhlc::HLC::default(), HlcGenerator::new(500));
+    let word = AtomicU64::new(0);
+    let black_box = std::hint::black_box::<u64>;
+    table.measure(Lane {
+        name: &format!("P4 `Hlc::now` on {threads} threads"),
+        ours: Candidate::run("ours", |n| on_threads(threads, n, || drop(hlc.now()))),
+        floor: Candidate::run("SystemTime::now + contended fetch_add", |n| {
+            on_threads(threads, n, || {
+                std::hint::black_box(SystemTime::now());
+                black_box(word.fetch_add(1, Ordering::AcqRel));
+            })
+        }),
+        peers: vec![
+            Candidate::run("uhlc", |n| on_threads(threads, n, || drop(uhlc.new_timestamp()))),
+            Candidate::run("hlc-generator", |n| on_threads(threads, n, || drop(generator.next_timestamp()))),
+        ],
+        targets: vec![Target::OfFloor(1.2)],
+    });
+}
+
+fn reserve(table: &mut Table) {
+    const EACH: u64 = 64;
+    let (hlc, word) = (Hlc::system(), AtomicU64::new(0));
+    let n = NonZeroU16::new(64).expect("not zero");
+    table.measure(Lane {
+        name: "P5 `reserve(64)`, one stamp",
+        ours: Candidate::run("ours", |count| {
+            (0..count.div_ceil(EACH)).for_each(|_| drop(std::hint::black_box(hlc.reserve(n))));
+            count
+        }),
+        floor: Candidate::run("fetch_add / 64", |count| {
+            (0..count.div_ceil(EACH)).for_each(|_| {
+                std::hint::black_box(word.fetch_add(EACH, Ordering::AcqRel));
+            });
+            count
+        }),
+        peers: vec![],
+        targets: vec![Target::Nanos(1.0)],
+    });
+}
+
+fn decode(table: &mut Table) {
+    let hlc = Hlc::system();
+    let bytes: Vec<[u8; 8]> = (0..1_024).map(|_| hlc.now().to_bytes()).collect();
+    let (mut at, mut floor_at) = (0, 0);
+    table.measure(Lane {
+        name: "P8 decode a stamp",
+        ours: Candidate::each("ours", || {
+            at = (at + 1) % 1_024;
+            Timestamp::from_bytes(bytes[at])
+        }),
+        floor: Candidate::each("8-byte load", || {
+            floor_at = (floor_at + 1) % 1_024;
+            u64::from_be_bytes(bytes[floor_at])
+        }),
+        peers: vec![],
+        targets: vec![Target::Nanos(2.0)],
+    });
+}
+
+fn monotonic(table: &mut Table) {
+    let (slewed, unslewed) = (SystemClock::new(), SystemClock::unslewed());
+    for (name, clock, max) in [
+        ("P9 `SystemClock::monotonic`", slewed, 1.1),
+        ("P9 `SystemClock::unslewed().monotonic`", unslewed, 5.0),
+    ] {
+        table.measure(Lane {
+            name,
+            ours: Candidate::each("ours", || clock.monotonic()),
+            floor: Candidate::each("Instant::now", Instant::now),
+            peers: vec![],
+            targets: vec![Target::OfFloor(max)],
+        });
+    }
+}
