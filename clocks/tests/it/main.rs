@@ -7,12 +7,17 @@
     reason = "helpers of tests fail the way tests do, and print seeds"
 )]
 
+mod bounded;
 mod clock;
+mod clockbound;
+mod commit_wait;
 mod drift;
 mod examples;
+mod generation;
 mod manual;
 mod mark;
 mod mutants;
+mod ntp;
 mod slot_disk;
 mod support;
 mod system;

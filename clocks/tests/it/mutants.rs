@@ -6,7 +6,14 @@
 use std::process::{Command, Output};
 
 /// The bug, and the test that must fail with it.
-const MUTANTS: [(&str, &str); 0] = [];
+const MUTANTS: [(&str, &str); 3] = [
+    (
+        "generation used before it is durable",
+        "generation::h21_a_generation_is_durable_before_it_is_used",
+    ),
+    ("one slot written instead of two", "mark::a_raise_is_in_both_slots"),
+    ("commit-wait with one sleep", "commit_wait::h17_a_bound_that_grows_is_waited_for"),
+];
 
 fn child(test: &str, bug: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
