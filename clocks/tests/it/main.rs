@@ -14,6 +14,8 @@ mod commit_wait;
 mod drift;
 mod examples;
 mod generation;
+#[cfg(loom)]
+mod loom_snapshot;
 mod manual;
 mod mark;
 mod mutants;
