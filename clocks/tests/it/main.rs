@@ -8,6 +8,7 @@
 )]
 
 mod bounded;
+mod bounded_format;
 mod clock;
 mod clockbound;
 mod commit_wait;
