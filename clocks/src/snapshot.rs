@@ -1,22 +1,28 @@
 //! [`Snapshot`]: a few words that one thread replaces and many read whole, without a lock.
 
+#![cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "the crate's tests reach it through `testing`")
+)]
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// A sequence lock over `N` words. Writers must exclude one another.
 #[derive(Debug)]
-pub(crate) struct Snapshot<const N: usize> {
+pub struct Snapshot<const N: usize> {
     /// Odd while the words are being replaced.
     sequence: AtomicU64,
     words: [AtomicU64; N],
 }
 
 impl<const N: usize> Snapshot<N> {
-    pub(crate) fn new(words: [u64; N]) -> Self {
+    /// Holding `words`.
+    pub fn new(words: [u64; N]) -> Self {
         Self { sequence: AtomicU64::new(0), words: words.map(AtomicU64::new) }
     }
 
     /// The words as one `store` left them; `None` while one is under way.
-    pub(crate) fn load(&self) -> Option<[u64; N]> {
+    pub fn load(&self) -> Option<[u64; N]> {
         let before = self.sequence.load(Ordering::Acquire);
         // A word of an unfinished store brings that store's odd sequence along.
         let words = core::array::from_fn(|i| self.words[i].load(Ordering::Acquire));
@@ -25,7 +31,7 @@ impl<const N: usize> Snapshot<N> {
     }
 
     /// Replaces the words. Callers hold a lock.
-    pub(crate) fn store(&self, words: [u64; N]) {
+    pub fn store(&self, words: [u64; N]) {
         let even = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(even.wrapping_add(1), Ordering::Relaxed);
         for (cell, word) in self.words.iter().zip(words) {

@@ -1,5 +1,9 @@
 //! Each example runs.
 
+#[path = "../../examples/commit_wait.rs"]
+mod commit_wait;
+#[path = "../../examples/doctor.rs"]
+mod doctor;
 #[path = "../../examples/hlc.rs"]
 mod hlc;
 #[path = "../../examples/injected.rs"]
@@ -10,6 +14,16 @@ mod restart;
 #[test]
 fn hlc_runs() {
     hlc::main();
+}
+
+#[test]
+fn commit_wait_runs() {
+    commit_wait::main().unwrap();
+}
+
+#[test]
+fn doctor_runs() {
+    doctor::main();
 }
 
 #[test]
