@@ -68,8 +68,11 @@
 
 extern crate alloc;
 
+mod causality;
 mod clock;
+mod codec;
 mod drift;
+mod entries;
 mod manual;
 mod mutant;
 mod sync;
@@ -82,8 +85,12 @@ mod system;
 mod time;
 mod timer;
 mod timestamp;
+mod vector;
+mod version;
 
+pub use causality::{Actor, ActorBytes, Causality, Dot, Replica};
 pub use clock::{Clock, Reading};
+pub use codec::{DecodeError, EncodeError};
 pub use drift::Drift;
 pub use manual::ManualClock;
 #[cfg(feature = "std")]
@@ -91,6 +98,8 @@ pub use system::SystemClock;
 pub use time::{Monotonic, WallTime};
 pub use timer::Timer;
 pub use timestamp::{ParseTimestampError, Stamp, Timestamp};
+pub use vector::VectorClock;
+pub use version::{DotRange, Gap, VersionVector};
 
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
