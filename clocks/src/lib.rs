@@ -72,9 +72,18 @@ mod causality;
 mod clock;
 mod codec;
 mod drift;
+mod dvv;
+mod dvv_codec;
 mod entries;
+mod key;
 mod manual;
+mod matrix;
 mod mutant;
+#[cfg(feature = "serde")]
+mod serialized;
+#[cfg(feature = "std")]
+mod shiviz;
+mod siblings;
 mod sync;
 #[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
 #[cfg(target_pointer_width = "64")]
@@ -92,7 +101,12 @@ pub use causality::{Actor, ActorBytes, Causality, Dot, Replica};
 pub use clock::{Clock, Reading};
 pub use codec::{DecodeError, EncodeError};
 pub use drift::Drift;
+pub use dvv::{DvvError, DvvSet, SiblingLimit};
+pub use key::{KeyError, VersionedKey};
 pub use manual::ManualClock;
+pub use matrix::{MatrixClock, MatrixFull};
+#[cfg(feature = "std")]
+pub use shiviz::{HostId, ShivizLog, TraceError, TraceProcess, TraceStamp};
 #[cfg(feature = "std")]
 pub use system::SystemClock;
 pub use time::{Monotonic, WallTime};

@@ -189,7 +189,7 @@ impl<A: Actor> Default for VersionVector<A> {
     }
 }
 
-impl<A: Actor> fmt::Debug for VersionVector<A> {
+impl<A: fmt::Debug> fmt::Debug for VersionVector<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         debug_map(self.entries.as_slice(), f)
     }
