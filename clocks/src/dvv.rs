@@ -127,7 +127,7 @@ impl<A: Actor, V> DvvSet<A, V> {
                 return Err(DvvError::Values { position, counter, values });
             }
         }
-        let mut order: Vec<(usize, (A, u64, Vec<V>))> = entries.into_iter().enumerate().collect();
+        let mut order: Vec<_> = entries.into_iter().enumerate().collect();
         order.sort_by_key(|(_, (actor, ..))| *actor);
         for pair in order.windows(2) {
             if let [(first, (one, ..)), (second, (other, ..))] = pair

@@ -278,27 +278,38 @@ where
     if mutant::on("compare_by_length") && left.len() != right.len() {
         return Causality::of(left.len() > right.len(), left.len() < right.len());
     }
-    let (mut l, mut r) = (0, 0);
     let (mut left_only, mut right_only) = (false, false);
-    while l < left.len() && r < right.len() {
-        let (mine, other) = (left[l].dot(), right[r].dot());
-        if mine.actor == other.actor {
-            left_only |= mine.counter > other.counter;
-            right_only |= mine.counter < other.counter;
-            l += 1;
-            r += 1;
-        } else if mine.actor < other.actor {
-            left_only = true;
-            l += 1;
-        } else {
-            right_only = true;
-            r += 1;
+    // Mostly both know the same actors, at least the first ones: no search, only counters.
+    let mut same = 0;
+    for (mine, other) in left.iter().zip(right) {
+        let (mine, other) = (mine.dot(), other.dot());
+        if mine.actor != other.actor {
+            break;
         }
+        left_only |= mine.counter > other.counter;
+        right_only |= mine.counter < other.counter;
         if left_only & right_only {
             return Causality::Concurrent;
         }
+        same += 1;
     }
-    Causality::of(left_only | (l < left.len()), right_only | (r < right.len()))
+    let (mut left, mut right) = (&left[same..], &right[same..]);
+    while let ([mine, left_rest @ ..], [other, right_rest @ ..]) = (left, right) {
+        let (mine, other) = (mine.dot(), other.dot());
+        let order = mine.actor.cmp(&other.actor);
+        left_only |= order.is_lt() | (order.is_eq() & (mine.counter > other.counter));
+        right_only |= order.is_gt() | (order.is_eq() & (mine.counter < other.counter));
+        if left_only & right_only {
+            return Causality::Concurrent;
+        }
+        if order.is_le() {
+            left = left_rest;
+        }
+        if order.is_ge() {
+            right = right_rest;
+        }
+    }
+    Causality::of(left_only | !left.is_empty(), right_only | !right.is_empty())
 }
 
 impl<T: PartialEq> PartialEq for Entries<T> {

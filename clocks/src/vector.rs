@@ -69,7 +69,6 @@ impl<A: Actor> VectorClock<A> {
     }
 
     /// Counts an event of `actor` and names it.
-
     pub fn tick(&mut self, actor: A) -> Dot<A> {
         self.entries.tick(actor)
     }

@@ -6,7 +6,15 @@
 use std::process::{Command, Output};
 
 /// The bug, and the test that must fail with it.
-const MUTANTS: [(&str, &str); 0] = [];
+const MUTANTS: [(&str, &str); 4] = [
+    ("compare_by_length", "model::vector_clocks_match_causal_histories"),
+    ("zero_entries_kept", "causality::h18_zero_and_missing_entries_are_one_value"),
+    ("dvv_keeps_by_list_length", "dvv_model::no_write_is_lost_and_no_ghost_returns"),
+    (
+        "matrix_known_rows_only",
+        "matrix::h30_unheard_members_make_it_empty_and_departed_ones_stall_it",
+    ),
+];
 
 fn child(test: &str, bug: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
