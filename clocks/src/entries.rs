@@ -142,6 +142,49 @@ impl<T: Entry> Entries<T> {
     pub(crate) fn get(&self, actor: T::Actor) -> u64 {
         self.find(actor).map_or(0, |at| self.as_slice()[at].dot().counter)
     }
+
+    /// Takes over the entries of `other` whose actors are new.
+    pub(crate) fn adopt(&mut self, other: &[T]) {
+        let mut mine = self.as_slice().iter().map(|entry| entry.dot().actor).peekable();
+        let new = other.iter().filter(|entry| {
+            let actor = entry.dot().actor;
+            while mine.next_if(|mine| *mine < actor).is_some() {}
+            mine.peek() != Some(&actor)
+        });
+        let missing = new.count();
+        if missing > 0 {
+            self.splice(other, missing);
+        }
+    }
+
+    /// Takes over the `missing` entries of `other` whose actors are new, from the end on, so that
+    /// each entry moves once.
+    fn splice(&mut self, other: &[T], missing: usize) {
+        let Some(filler) = other.first() else { return };
+        let (mut mine, mut theirs) = (self.len(), other.len());
+        self.extend(missing, *filler);
+        let all = self.as_mut_slice();
+        let mut end = all.len();
+        // As long as `end > mine`, an entry of `other` is to be placed.
+        while end > mine {
+            end -= 1;
+            let new = other[theirs - 1];
+            match all[..mine]
+                .last()
+                .map_or(Ordering::Less, |last| last.dot().actor.cmp(&new.dot().actor))
+            {
+                Ordering::Less => {
+                    all[end] = new;
+                    theirs -= 1;
+                }
+                order => {
+                    mine -= 1;
+                    all[end] = all[mine];
+                    theirs -= usize::from(order == Ordering::Equal);
+                }
+            }
+        }
+    }
 }
 
 impl<A: Actor> Entries<Dot<A>> {
@@ -191,32 +234,6 @@ impl<A: Actor> Entries<Dot<A>> {
             self.splice(other.as_slice(), missing);
         }
         changed || missing > 0
-    }
-
-    /// Takes over the `missing` entries of `other` whose actors are new, from the end on, so that
-    /// each entry moves once.
-    fn splice(&mut self, other: &[Dot<A>], missing: usize) {
-        let Some(filler) = other.first() else { return };
-        let (mut mine, mut theirs) = (self.len(), other.len());
-        self.extend(missing, *filler);
-        let all = self.as_mut_slice();
-        let mut end = all.len();
-        // As long as `end > mine`, an entry of `other` is to be placed.
-        while end > mine {
-            end -= 1;
-            let new = other[theirs - 1];
-            match all[..mine].last().map_or(Ordering::Less, |last| last.actor.cmp(&new.actor)) {
-                Ordering::Less => {
-                    all[end] = new;
-                    theirs -= 1;
-                }
-                order => {
-                    mine -= 1;
-                    all[end] = all[mine];
-                    theirs -= usize::from(order == Ordering::Equal);
-                }
-            }
-        }
     }
 
     /// The smaller of both for each actor.

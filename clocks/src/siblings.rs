@@ -4,12 +4,15 @@ use crate::dvv::{Known, SiblingLimit};
 use crate::entries::{Entries, compare};
 use crate::{Actor, Causality, DvvSet, VersionVector, mutant};
 use alloc::vec::Vec;
-use core::cmp::Ordering;
+
+/// An entry with its values.
+type Taken<'a, A, V> = (Known<A>, &'a [V]);
 
 /// A set taken apart: entries, the values they own, and values without a dot.
-#[derive(Debug)]
 struct Side<'a, A, V> {
-    known: &'a [Known<A>],
+    all: &'a Entries<Known<A>>,
+    /// The entries that were not taken yet; `dotted` holds their values.
+    left: &'a [Known<A>],
     dotted: &'a [V],
     anonymous: &'a [V],
 }
@@ -17,15 +20,17 @@ struct Side<'a, A, V> {
 impl<'a, A: Actor, V> Side<'a, A, V> {
     fn of(set: &'a DvvSet<A, V>) -> Self {
         let (dotted, anonymous) = set.values.split_at(set.dotted());
-        Self { known: set.known.as_slice(), dotted, anonymous }
+        Self { all: &set.known, left: set.known.as_slice(), dotted, anonymous }
     }
 
-    /// Takes the next entry and its values from the front.
-    fn take(&mut self) -> Option<(Known<A>, &'a [V])> {
-        let (first, rest) = self.known.split_first()?;
-        let (values, dotted) = self.dotted.split_at(first.live);
-        (self.known, self.dotted) = (rest, dotted);
-        Some((*first, values))
+    /// Its entry for `actor` and the values of that; to be asked in the order of actors.
+    #[inline]
+    fn take(&mut self, actor: A) -> Option<Taken<'a, A, V>> {
+        let entry = self.left.first().filter(|entry| entry.actor == actor)?;
+        self.left = &self.left[1..];
+        let values;
+        (values, self.dotted) = self.dotted.split_at(entry.live);
+        Some((*entry, values))
     }
 }
 
@@ -148,39 +153,62 @@ fn sync<A: Actor, V: Clone + PartialEq>(
     mut left: Side<'_, A, V>,
     mut right: Side<'_, A, V>,
 ) -> DvvSet<A, V> {
-    let newer = compare(left.known, right.known);
-    let mut known = Entries::with_capacity(left.known.len().max(right.known.len()));
-    let room = left.dotted.len() + right.dotted.len();
-    let mut values = Vec::with_capacity(room + left.anonymous.len() + right.anonymous.len());
-    loop {
-        let order = match (left.known.first(), right.known.first()) {
-            (Some(l), Some(r)) => l.actor.cmp(&r.actor),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => break,
-        };
-        let (mine, theirs) = match order {
-            Ordering::Less => (left.take(), None),
-            Ordering::Greater => (right.take(), None),
-            Ordering::Equal => (left.take(), right.take()),
-        };
-        let Some(mine) = mine else { break };
-        let (entry, live) = match theirs {
-            Some(theirs) => survivors(mine, theirs),
-            None => mine,
-        };
-        known.push(entry);
-        values.extend_from_slice(live);
+    let newer = compare(left.left, right.left);
+    let (more, less) = if newer == Causality::Before { (&right, &left) } else { (&left, &right) };
+    // Mostly one side knows all that the other does, and then its entries stay as they are.
+    if newer != Causality::Concurrent && !buries(less.left, more.left) {
+        return finish(more.all.clone(), more.dotted.to_vec(), newer, &left, &right);
     }
-    anonymous(newer, left.anonymous, right.anonymous, &mut values);
+    let mut known = left.all.clone();
+    known.adopt(right.left);
+    let mut values = Vec::with_capacity(left.dotted.len() + right.dotted.len());
+    for entry in known.as_mut_slice() {
+        let survive = match (left.take(entry.actor), right.take(entry.actor)) {
+            (Some(mine), Some(theirs)) => survivors(mine, theirs),
+            (Some(alone), None) | (None, Some(alone)) => alone,
+            (None, None) => continue,
+        };
+        *entry = survive.0;
+        for value in survive.1 {
+            values.push(value.clone());
+        }
+    }
+    finish(known, values, newer, &left, &right)
+}
+
+/// Whether a side that knows less still knows that some value of the other is dead.
+fn buries<A: Actor>(less: &[Known<A>], more: &[Known<A>]) -> bool {
+    let mut more = more.iter();
+    less.iter().any(|mine| {
+        let other = more.find(|other| other.actor == mine.actor);
+        other.is_none_or(|other| mine.floor() > other.floor())
+    })
+}
+
+/// Adds the anonymous values that are to be kept.
+fn finish<A: Actor, V: Clone + PartialEq>(
+    known: Entries<Known<A>>,
+    mut values: Vec<V>,
+    newer: Causality,
+    left: &Side<'_, A, V>,
+    right: &Side<'_, A, V>,
+) -> DvvSet<A, V> {
+    let (left, right) = match newer {
+        Causality::Before => (&[][..], right.anonymous),
+        Causality::After => (left.anonymous, &[][..]),
+        Causality::Equal | Causality::Concurrent => (left.anonymous, right.anonymous),
+    };
+    let first = values.len();
+    for value in left.iter().chain(right) {
+        if !values[first..].contains(value) {
+            values.push(value.clone());
+        }
+    }
     DvvSet { known, values }
 }
 
 /// Of one actor: what the one side knows and has no value for is dead on both.
-fn survivors<'a, A: Actor, V>(
-    mine: (Known<A>, &'a [V]),
-    theirs: (Known<A>, &'a [V]),
-) -> (Known<A>, &'a [V]) {
+fn survivors<'a, A: Actor, V>(mine: Taken<'a, A, V>, theirs: Taken<'a, A, V>) -> Taken<'a, A, V> {
     let floor = mine.0.floor().max(theirs.0.floor());
     let longest = if mutant::on("dvv_keeps_by_list_length") {
         mine.1.len() >= theirs.1.len()
@@ -192,20 +220,6 @@ fn survivors<'a, A: Actor, V>(
     let live = usize::try_from(entry.counter.saturating_sub(floor)).unwrap_or(usize::MAX);
     entry.live = live.min(values.len());
     (entry, &values[..entry.live])
-}
-
-fn anonymous<V: Clone + PartialEq>(newer: Causality, left: &[V], right: &[V], values: &mut Vec<V>) {
-    let (left, right) = match newer {
-        Causality::Before => (&[][..], right),
-        Causality::After => (left, &[][..]),
-        Causality::Equal | Causality::Concurrent => (left, right),
-    };
-    let first = values.len();
-    for value in left.iter().chain(right) {
-        if !values[first..].contains(value) {
-            values.push(value.clone());
-        }
-    }
 }
 
 impl<A: Actor, V> DvvSet<A, V> {

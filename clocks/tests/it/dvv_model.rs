@@ -159,8 +159,10 @@ proptest! {
     }
 }
 
+type Entry = (u16, u64, Vec<u64>);
+
 /// Anonymous values as a set.
-fn canonical(set: &Set) -> (Vec<(u16, u64, Vec<u64>)>, Vec<u64>) {
+fn canonical(set: &Set) -> (Vec<Entry>, Vec<u64>) {
     let (entries, anonymous) = set.parts();
     let mut anonymous = anonymous.to_vec();
     anonymous.sort_unstable();
