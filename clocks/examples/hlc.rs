@@ -11,7 +11,7 @@ struct Message {
     text: &'static str,
 }
 
-pub(crate) fn main() {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let truth = ManualClock::new(WallTime::from_nanos(1_700_000_000_000_000_000));
     // Alice's clock is 40 ms ahead of Bob's.
     let alice = Hlc::new(SkewedClock::new(truth.clone(), 40_000_000, 0));
@@ -22,8 +22,8 @@ pub(crate) fn main() {
     let message = Message { stamp: sent.to_bytes(), text: "order 17" };
 
     truth.advance(Duration::from_millis(1));
-    let stamp = Timestamp::from_bytes(message.stamp).expect("never zero");
-    let received = bob.observe(stamp).expect("within 500 ms");
+    let stamp = Timestamp::from_bytes(message.stamp).ok_or("a stamp is never zero")?;
+    let received = bob.observe(stamp)?;
     println!("bob receives    {received}  {}", message.text);
     assert!(received > sent, "although Bob's clock was behind");
     let shipped = bob.now();
@@ -39,4 +39,5 @@ pub(crate) fn main() {
         other => unreachable!("a year ahead: {other:?}"),
     }
     assert!(bob.now() < mad.now());
+    Ok(())
 }

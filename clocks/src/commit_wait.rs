@@ -144,7 +144,7 @@ mod waiting {
                 return Err(CommitWaitError::TooLong { left, waited, limit });
             }
             sleep(left).await;
-            if mutant::on("commit-wait with one sleep") {
+            if mutant::on("one_sleep") {
                 return Ok(());
             }
         }

@@ -116,7 +116,7 @@ impl<M: DurableMark> GenerationClock<M> {
     }
 
     fn raise(&mut self, to: u64) -> Result<(), M::Error> {
-        if mutant::on("generation used before it is durable") {
+        if mutant::on("generation_used_early") {
             self.current = to;
         }
         self.mark.raise(to)?;

@@ -69,14 +69,19 @@
 extern crate alloc;
 
 mod bounded;
+mod causality;
 mod clock;
 #[cfg(feature = "clockbound")]
 mod clockbound;
 #[cfg(all(feature = "clockbound", feature = "std"))]
 mod clockbound_file;
+mod codec;
 mod commit_wait;
 mod config;
 mod drift;
+mod dvv;
+mod dvv_codec;
+mod entries;
 mod error;
 #[cfg(feature = "std")]
 mod file_mark;
@@ -85,17 +90,24 @@ mod generation;
 mod horizon;
 mod hybrid;
 mod interval;
+mod key;
 mod lamport;
 mod manual;
 mod mark;
 #[cfg(feature = "std")]
 mod mark_error;
+mod matrix;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
 mod mutant;
 #[cfg(feature = "std")]
 mod ntp;
+#[cfg(feature = "serde")]
+mod serialized;
+#[cfg(feature = "std")]
+mod shiviz;
+mod siblings;
 mod skewed;
 #[cfg(feature = "std")]
 mod slots;
@@ -113,22 +125,27 @@ mod timer;
 mod timestamp;
 #[cfg(feature = "std")]
 mod unslewed;
+mod vector;
+mod version;
 
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
 
 pub use bounded::{BoundedClock, ErrorCode, FixedError, ManualBounded, Unbounded};
+pub use causality::{Actor, ActorBytes, Causality, Dot, Replica};
 pub use clock::{Clock, Reading};
 #[cfg(feature = "clockbound")]
 pub use clockbound::ClockBoundSegment;
 #[cfg(all(feature = "clockbound", feature = "std"))]
 pub use clockbound_file::ClockBoundFile;
+pub use codec::{DecodeError, EncodeError};
 pub use commit_wait::{CommitWait, Wait};
 #[cfg(feature = "tokio")]
 pub use commit_wait::{CommitWaitError, commit_wait};
 pub use config::{ConfigError, HlcConfig, HlcConfigBuilder, MonitorConfig};
 pub use drift::Drift;
+pub use dvv::{DvvError, DvvSet, SiblingLimit};
 pub use error::{ClockSkew, HorizonBehind, LamportOutOfRange, ObserveError};
 #[cfg(feature = "std")]
 pub use file_mark::FileMark;
@@ -137,6 +154,7 @@ pub use generation::{Generation, GenerationClock, StaleGeneration};
 pub use horizon::{HorizonHlc, Persist};
 pub use hybrid::{Hlc, TimestampRange, TimestampRangeIter};
 pub use interval::{Interval, Quality};
+pub use key::{KeyError, VersionedKey};
 pub use lamport::{LamportClock, LamportTime};
 pub use manual::ManualClock;
 pub use mark::{DurableMark, MarkFalls, MemoryMark};
@@ -144,9 +162,12 @@ pub use mark::{DurableMark, MarkFalls, MemoryMark};
 pub use mark::{MarkKind, MarkStats};
 #[cfg(feature = "std")]
 pub use mark_error::{MarkDamage, MarkError, MarkOp, SlotError};
+pub use matrix::{MatrixClock, MatrixFull};
 pub use monitor::{ClockEvent, ClockMonitor};
 #[cfg(feature = "std")]
 pub use ntp::{KernelNtp, KernelStatus, RefreshOutOfRange};
+#[cfg(feature = "std")]
+pub use shiviz::{HostId, ShivizLog, TraceError, TraceProcess, TraceStamp};
 pub use skewed::SkewedClock;
 pub use stats::HlcStats;
 #[cfg(feature = "std")]
@@ -154,6 +175,8 @@ pub use system::{CoarseClock, SystemClock};
 pub use time::{Monotonic, WallTime};
 pub use timer::Timer;
 pub use timestamp::{ParseTimestampError, Stamp, Timestamp};
+pub use vector::VectorClock;
+pub use version::{DotRange, Gap, VersionVector};
 
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]

@@ -241,7 +241,7 @@ impl<F: SlotFile> SlotMark<F> {
         };
         let slot = Slot { value: to, sequence, ..self.slot };
         for which in 0..SLOTS_AT.len() {
-            if which == 1 && mutant::on("one slot written instead of two") {
+            if which == 1 && mutant::on("one_slot_written") {
                 break;
             }
             if let Err((op, error)) = self.write(which, slot) {

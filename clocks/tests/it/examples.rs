@@ -1,5 +1,7 @@
 //! Each example runs.
 
+#[path = "../../examples/causal_trace.rs"]
+mod causal_trace;
 #[path = "../../examples/commit_wait.rs"]
 mod commit_wait;
 #[path = "../../examples/doctor.rs"]
@@ -10,10 +12,21 @@ mod hlc;
 mod injected;
 #[path = "../../examples/restart.rs"]
 mod restart;
+#[path = "../../examples/siblings.rs"]
+mod siblings;
 
 #[test]
-fn hlc_runs() {
-    hlc::main();
+fn causal_trace_can_be_drawn() {
+    causal_trace::main().unwrap();
+    let text = String::from_utf8(causal_trace::trace(Vec::new()).unwrap()).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("client {\"client\":1}"));
+    assert_eq!(lines.next(), Some("put x = 1"));
+    let events: Vec<_> = crate::shiviz::check_trace(&text).into_iter().collect();
+    assert_eq!(
+        events,
+        [("client".to_owned(), 3), ("follower".to_owned(), 3), ("leader".to_owned(), 5)]
+    );
 }
 
 #[test]
@@ -27,6 +40,11 @@ fn doctor_runs() {
 }
 
 #[test]
+fn hlc_runs() {
+    hlc::main().unwrap();
+}
+
+#[test]
 fn injected_runs() {
     injected::main();
 }
@@ -34,4 +52,9 @@ fn injected_runs() {
 #[test]
 fn restart_runs() {
     restart::main().unwrap();
+}
+
+#[test]
+fn siblings_runs() {
+    siblings::main();
 }

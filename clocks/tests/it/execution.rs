@@ -103,8 +103,7 @@ impl World {
             17 => self.nodes[at].stalled = !self.nodes[at].stalled,
             18 => self.burst(at),
             19 if self.rng.one_in(3) => self.crash(at),
-            19 => self.disk(at),
-            20 | 21 => self.disk(at),
+            19..=21 => self.disk(at),
             22 => self.check_interval(at),
             _ => self.commit_wait(at),
         }

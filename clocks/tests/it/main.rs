@@ -7,17 +7,25 @@
     reason = "helpers of tests fail the way tests do, and print seeds"
 )]
 
+mod alloc;
 mod bounded;
 mod bounded_format;
+mod cases;
+mod causality;
 mod clock;
 mod clockbound;
 mod commit_wait;
 mod drift;
+mod dvv;
+mod dvv_model;
 mod examples;
 mod execution;
+mod format_mutations;
+mod format_vectors;
 mod generation;
 mod horizon;
 mod hybrid;
+mod key;
 mod lamport;
 #[cfg(loom)]
 mod loom;
@@ -25,11 +33,17 @@ mod loom;
 mod loom_snapshot;
 mod manual;
 mod mark;
+mod matrix;
+mod model;
 mod mutants;
 mod ntp;
+#[cfg(feature = "serde")]
+mod serialized;
+mod shiviz;
 mod slot_disk;
 mod sources;
 mod support;
 mod system;
 mod time;
 mod timestamp;
+mod vectors;

@@ -16,12 +16,16 @@ const MUTANTS: &[(&str, &str)] = &[
     ("horizon_before_write", "execution::execution"),
     ("monotonic_first", "clock::h14_wall_is_read_before_monotonic"),
     ("suspend_not_added", "sources::h23_unslewed_time_includes_the_time_in_suspend"),
+    ("generation_used_early", "generation::h21_a_generation_is_durable_before_it_is_used"),
+    ("one_slot_written", "mark::a_raise_is_in_both_slots"),
+    ("one_sleep", "commit_wait::h17_a_bound_that_grows_is_waited_for"),
+    ("compare_by_length", "model::vector_clocks_match_causal_histories"),
+    ("zero_entries_kept", "causality::h18_zero_and_missing_entries_are_one_value"),
+    ("dvv_keeps_by_list_length", "dvv_model::no_write_is_lost_and_no_ghost_returns"),
     (
-        "generation used before it is durable",
-        "generation::h21_a_generation_is_durable_before_it_is_used",
+        "matrix_known_rows_only",
+        "matrix::h30_unheard_members_make_it_empty_and_departed_ones_stall_it",
     ),
-    ("one slot written instead of two", "mark::a_raise_is_in_both_slots"),
-    ("commit-wait with one sleep", "commit_wait::h17_a_bound_that_grows_is_waited_for"),
 ];
 
 fn child(test: &str, bug: &str) -> Output {
