@@ -29,7 +29,7 @@ fn now(table: &mut Table) {
         floor: Candidate::each("SystemTime::now", SystemTime::now),
         peers: vec![
             Candidate::each("uhlc", || uhlc.new_timestamp()),
-            Candidate::each("hlc-generator", || generator.next_timestamp()),
+            Candidate::each("hlc-gen", || generator.next_timestamp()),
         ],
         targets: vec![Target::OfPeer(0.65), Target::OfFloor(1.25)],
     });
@@ -61,10 +61,15 @@ fn observe(table: &mut Table) {
         }),
         peers: vec![
             Candidate::each("uhlc", || uhlc.update_with_timestamp(&remote_uhlc).is_ok()),
-            Candidate::each("hlc-generator", || generator.update(&remote_gen).is_ok()),
+            Candidate::each("hlc-gen", || generator.update(&remote_gen).is_ok()),
         ],
         targets: vec![Target::OfPeer(0.65)],
     });
+}
+
+/// The compiler may not drop the work.
+fn keep<T>(value: T) {
+    let _ = std::hint::black_box(value);
 }
 
 /// Every thread does its share of `count`.
@@ -82,19 +87,20 @@ fn on_threads(threads: u64, count: u64, op: impl Fn() + Sync) -> u64 {
 fn contended(table: &mut Table, threads: u64) {
     let (hlc, uhlc, generator) = (Hlc::system(), uhlc::HLC::default(), HlcGenerator::new(500));
     let word = AtomicU64::new(0);
-    let black_box = std::hint::black_box::<u64>;
     table.measure(Lane {
         name: &format!("P4 `Hlc::now` on {threads} threads"),
-        ours: Candidate::run("ours", |n| on_threads(threads, n, || drop(hlc.now()))),
+        ours: Candidate::run("ours", |n| on_threads(threads, n, || keep(hlc.now()))),
         floor: Candidate::run("SystemTime::now + contended fetch_add", |n| {
             on_threads(threads, n, || {
-                std::hint::black_box(SystemTime::now());
-                black_box(word.fetch_add(1, Ordering::AcqRel));
+                keep(SystemTime::now());
+                keep(word.fetch_add(1, Ordering::AcqRel));
             })
         }),
         peers: vec![
-            Candidate::run("uhlc", |n| on_threads(threads, n, || drop(uhlc.new_timestamp()))),
-            Candidate::run("hlc-generator", |n| on_threads(threads, n, || drop(generator.next_timestamp()))),
+            Candidate::run("uhlc", |n| on_threads(threads, n, || keep(uhlc.new_timestamp()))),
+            Candidate::run("hlc-gen", |n| {
+                on_threads(threads, n, || keep(generator.next_timestamp()))
+            }),
         ],
         targets: vec![Target::OfFloor(1.2)],
     });
@@ -107,12 +113,12 @@ fn reserve(table: &mut Table) {
     table.measure(Lane {
         name: "P5 `reserve(64)`, one stamp",
         ours: Candidate::run("ours", |count| {
-            (0..count.div_ceil(EACH)).for_each(|_| drop(std::hint::black_box(hlc.reserve(n))));
+            (0..count.div_ceil(EACH)).for_each(|_| keep(hlc.reserve(n)));
             count
         }),
         floor: Candidate::run("fetch_add / 64", |count| {
             (0..count.div_ceil(EACH)).for_each(|_| {
-                std::hint::black_box(word.fetch_add(EACH, Ordering::AcqRel));
+                keep(word.fetch_add(EACH, Ordering::AcqRel));
             });
             count
         }),
@@ -154,4 +160,28 @@ fn monotonic(table: &mut Table) {
             targets: vec![Target::OfFloor(max)],
         });
     }
+}
+
+fn bounded(table: &mut Table) {
+    let synchronized = || Ok(KernelStatus::new(0, 0, 2_000));
+    let cached = KernelNtp::with_source(SystemClock::new(), synchronized);
+    let clock = SystemClock::new();
+    table.measure(Lane {
+        name: "P11 `KernelNtp::interval`, cached",
+        ours: Candidate::each("ours", || cached.interval().is_ok()),
+        floor: Candidate::each("two clock reads", || clock.read()),
+        peers: vec![],
+        targets: vec![Target::Nanos(60.0)],
+    });
+    // Nothing is kept of an unsynchronised kernel: each call asks it.
+    let asking = KernelNtp::with_source(SystemClock::new(), || {
+        KernelStatus::read().and(Err(quorate_clocks::Unbounded::Unsynchronized))
+    });
+    table.measure(Lane {
+        name: "P11 `KernelNtp::interval`, refreshed",
+        ours: Candidate::each("ours", || asking.interval().is_err()),
+        floor: Candidate::each("adjtimex", KernelStatus::read),
+        peers: vec![],
+        targets: vec![Target::OfFloor(1.3)],
+    });
 }
