@@ -151,11 +151,19 @@ fn a_failure_ends_the_answer_before_it() {
 }
 
 /// A clock that reads what a script says, and then goes on from there by 10 ns a reading.
-struct Scripted(Mutex<(VecDeque<(u64, u64)>, (u64, u64))>);
+struct Scripted(Mutex<Script>);
+
+#[derive(Default)]
+struct Script {
+    /// Wall, monotonic.
+    left: VecDeque<(u64, u64)>,
+    last: (u64, u64),
+}
 
 impl Scripted {
     fn new(readings: &[(u64, u64)]) -> Self {
-        Self(Mutex::new((readings.iter().copied().collect(), (0, 0))))
+        let left = readings.iter().copied().collect();
+        Self(Mutex::new(Script { left, last: (0, 0) }))
     }
 }
 
@@ -168,9 +176,9 @@ impl Clock for Scripted {
     }
     fn read(&self) -> Reading {
         let mut script = self.0.lock().unwrap();
-        let (wall, mono) = script.1;
-        let now = script.0.pop_front().unwrap_or((wall + 10, mono + 10));
-        script.1 = now;
+        let (wall, mono) = script.last;
+        let now = script.left.pop_front().unwrap_or((wall + 10, mono + 10));
+        script.last = now;
         let manual = ManualClock::new(WallTime::from_nanos(0));
         manual.advance(Duration::from_nanos(now.1));
         manual.set_wall(WallTime::from_nanos(now.0));
