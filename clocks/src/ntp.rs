@@ -280,13 +280,13 @@ fn stepped(offset: u64, now: u64) -> bool {
     forward.min(forward.wrapping_neg()) > STEP_NS
 }
 
-#[cfg(all(any(target_os = "linux", target_os = "android"), target_pointer_width = "64"))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn ask_kernel() -> Result<KernelStatus, Unbounded> {
     let ntp = crate::sys::adjtimex().map_err(|error| Unbounded::Source(error.into()))?;
     Ok(KernelStatus::new(ntp.code, ntp.status, ntp.maxerror))
 }
 
-#[cfg(not(all(any(target_os = "linux", target_os = "android"), target_pointer_width = "64")))]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 fn ask_kernel() -> Result<KernelStatus, Unbounded> {
     Err(Unbounded::Source(ErrorCode::Unsupported))
 }

@@ -186,6 +186,32 @@ impl Clock for Scripted {
     }
 }
 
+/// A wall clock that is 4 ms old at most: true time may be that much later.
+struct Coarse(ManualClock);
+
+impl Clock for Coarse {
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic()
+    }
+    fn wall(&self) -> WallTime {
+        self.0.wall()
+    }
+    fn wall_staleness(&self) -> Duration {
+        Duration::from_millis(4)
+    }
+}
+
+#[test]
+fn a_stale_reading_widens_the_interval_forward() {
+    let time = manual();
+    let ntp = KernelNtp::with_source(Coarse(time.clone()), || Ok(status(0, 0, 0)));
+    for _ in 0..2 {
+        let now = ntp.interval().unwrap();
+        assert_eq!(time.wall().since(now.earliest()), Duration::from_micros(501));
+        assert_eq!(now.latest().since(time.wall()), Duration::from_micros(4_501));
+    }
+}
+
 /// A pause between the question and the reading makes the answer old.
 #[test]
 fn an_answer_that_a_pause_made_old_is_refused() {
