@@ -67,6 +67,17 @@ impl Interval {
         Self { earliest, latest, quality }
     }
 
+    /// [`around`](Self::around) in nanoseconds, and for a reading that may be `staleness` old.
+    #[cfg(feature = "std")]
+    pub(crate) const fn of_nanos(wall: WallTime, error: u64, staleness: u64) -> Self {
+        let wall = wall.as_nanos();
+        Self {
+            earliest: WallTime::from_nanos(wall.saturating_sub(error)),
+            latest: WallTime::from_nanos(wall.saturating_add(error).saturating_add(staleness)),
+            quality: Quality::Synchronized,
+        }
+    }
+
     /// Around a reading that may be `staleness` old: true time may be that much later. // H9
     pub(crate) fn stale(self, staleness: Duration) -> Self {
         Self { latest: self.latest.saturating_add(staleness), ..self }

@@ -1,7 +1,7 @@
 //! [`KernelNtp`]: the bound that the kernel keeps for whoever disciplines its clock.
 
 use crate::snapshot::Snapshot;
-use crate::{BoundedClock, Clock, ErrorCode, Interval, Quality, Reading, SystemClock, Unbounded};
+use crate::{BoundedClock, Clock, ErrorCode, Interval, Reading, SystemClock, Unbounded};
 use core::fmt;
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
@@ -93,8 +93,9 @@ fn growth(age: Duration) -> Duration {
     Duration::from_nanos(nanos(age).div_ceil(AGE_DIVISOR))
 }
 
-fn nanos(d: Duration) -> u64 {
-    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+/// Saturates, and takes no 128-bit numbers, which a cached interval would feel.
+const fn nanos(d: Duration) -> u64 {
+    d.as_secs().saturating_mul(1_000_000_000).saturating_add(d.subsec_nanos() as u64)
 }
 
 /// Monotonic reading, wall − monotonic, error: what an answer of the kernel comes down to.
@@ -213,17 +214,25 @@ impl<C: Clock> KernelNtp<C> {
 
     fn around(&self, now: Reading, error: u64, age: u64) -> Interval {
         let error = error.saturating_add(age.div_ceil(AGE_DIVISOR));
-        Interval::around(now.wall, Duration::from_nanos(error), Quality::Synchronized)
-            .stale(self.clock.wall_staleness())
+        Interval::of_nanos(now.wall, error, nanos(self.clock.wall_staleness()))
     }
 
-    fn asked(&self) -> Result<Interval, Unbounded> {
-        let _guard = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..ATTEMPTS {
-            let before = self.clock.read();
-            if let Some(interval) = self.cached_at(before) {
-                return Ok(interval); // another thread has just asked
+    /// Apart from the cached path, which is a few loads between two clock readings.
+    #[cold]
+    #[inline(never)]
+    fn asked(&self, mut before: Reading) -> Result<Interval, Unbounded> {
+        let _guard = match self.asking.try_lock() {
+            Ok(guard) => guard,
+            Err(_) => {
+                let guard = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+                before = self.clock.read();
+                if let Some(interval) = self.cached_at(before) {
+                    return Ok(interval); // another thread has just asked
+                }
+                guard
             }
+        };
+        for _ in 0..ATTEMPTS {
             let error = (self.ask)().and_then(|status| status.error_ns());
             // What was good before is not good after a failure.
             let error = error.inspect_err(|_| self.cached.store([0, 0, EMPTY]))?;
@@ -239,6 +248,7 @@ impl<C: Clock> KernelNtp<C> {
                 self.cached.store([at, offset, error]);
                 return Ok(self.around(after, error, nanos(age)));
             }
+            before = after;
         }
         Err(Unbounded::Source(ErrorCode::Unstable))
     }
@@ -246,7 +256,8 @@ impl<C: Clock> KernelNtp<C> {
 
 impl<C: Clock> BoundedClock for KernelNtp<C> {
     fn interval(&self) -> Result<Interval, Unbounded> {
-        self.cached_at(self.clock.read()).map_or_else(|| self.asked(), Ok)
+        let now = self.clock.read();
+        self.cached_at(now).map_or_else(|| self.asked(now), Ok)
     }
 }
 
@@ -269,13 +280,13 @@ fn stepped(offset: u64, now: u64) -> bool {
     forward.min(forward.wrapping_neg()) > STEP_NS
 }
 
-#[cfg(all(any(target_os = "linux", target_os = "android"), target_pointer_width = "64"))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn ask_kernel() -> Result<KernelStatus, Unbounded> {
     let ntp = crate::sys::adjtimex().map_err(|error| Unbounded::Source(error.into()))?;
     Ok(KernelStatus::new(ntp.code, ntp.status, ntp.maxerror))
 }
 
-#[cfg(not(all(any(target_os = "linux", target_os = "android"), target_pointer_width = "64")))]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 fn ask_kernel() -> Result<KernelStatus, Unbounded> {
     Err(Unbounded::Source(ErrorCode::Unsupported))
 }

@@ -26,7 +26,9 @@ mod linux {
     /// Counts while the machine is suspended; slewed by NTP like `CLOCK_MONOTONIC`.
     pub(crate) const CLOCK_BOOTTIME: c_int = 7;
 
-    /// `struct timex` of 64-bit Linux, as far as it is read here.
+    /// `struct timex` of 64-bit Linux, as far as it is read here. (Not Android: old versions of its
+    /// C library lack the call.)
+    #[cfg(target_os = "linux")]
     #[repr(C)]
     struct Timex {
         modes: u32,
@@ -38,11 +40,15 @@ mod linux {
         rest: [c_long; 20],
     }
 
-    const _: () = assert!(size_of::<Timex>() == 208);
-    const _: () = assert!(core::mem::offset_of!(Timex, maxerror) == 24);
-    const _: () = assert!(core::mem::offset_of!(Timex, status) == 40);
+    #[cfg(target_os = "linux")]
+    const _: () = {
+        assert!(size_of::<Timex>() == 208);
+        assert!(core::mem::offset_of!(Timex, maxerror) == 24);
+        assert!(core::mem::offset_of!(Timex, status) == 40);
+    };
 
     /// What the kernel keeps about its clock.
+    #[cfg(target_os = "linux")]
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Ntp {
         /// What the call returned: `TIME_OK` to `TIME_ERROR`.
@@ -56,6 +62,7 @@ mod linux {
     unsafe extern "C" {
         fn clock_gettime(clock: c_int, out: *mut Timespec) -> c_int;
         fn clock_getres(clock: c_int, out: *mut Timespec) -> c_int;
+        #[cfg(target_os = "linux")]
         #[link_name = "adjtimex"]
         fn adjtimex_c(buffer: *mut Timex) -> c_int;
     }
@@ -89,6 +96,7 @@ mod linux {
     }
 
     /// Reads the kernel's clock discipline; needs no privilege, for it changes nothing.
+    #[cfg(target_os = "linux")]
     pub(crate) fn adjtimex() -> std::io::Result<Ntp> {
         let mut t = Timex {
             modes: 0,

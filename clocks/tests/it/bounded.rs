@@ -81,7 +81,7 @@ fn a_manual_clock_loses_and_finds_its_bound() {
     clock.lose_sync();
     assert_eq!(handle.interval(), Err(Unbounded::Unsynchronized));
     clock.disrupt();
-    assert_eq!((&handle).interval(), Err(Unbounded::Disrupted));
+    assert_eq!(BoundedClock::interval(&&handle), Err(Unbounded::Disrupted));
     for quality in [Quality::FreeRunning, Quality::Assumed, Quality::Synchronized] {
         clock.set_quality(quality);
         assert_eq!(Box::new(handle.clone()).interval().unwrap().quality(), quality);

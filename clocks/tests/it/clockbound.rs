@@ -298,7 +298,8 @@ fn the_file_is_read_once_a_refresh() {
 fn a_failure_ends_the_segment_before_it() {
     let rig = Rig::new(&Fields::good());
     let file = rig.file();
-    let failures: [(&dyn Fn(&Path), Unbounded); 5] = [
+    type Fail<'a> = &'a dyn Fn(&Path);
+    let failures: [(Fail<'_>, Unbounded); 5] = [
         (&|p| std::fs::remove_file(p).unwrap(), Unbounded::Source(ErrorCode::Os(2))),
         (&|p| std::fs::write(p, [0; 80]).unwrap(), Unbounded::Malformed("magic")),
         (&|p| std::fs::write(p, [0; 40]).unwrap(), Unbounded::Malformed("length")),

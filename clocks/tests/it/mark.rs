@@ -235,8 +235,8 @@ fn another_kind_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-fn damage(bytes: Vec<u8>) -> MarkDamage {
-    let disk = Disk::new(bytes.clone());
+fn damage(bytes: &[u8]) -> MarkDamage {
+    let disk = Disk::new(bytes.to_vec());
     let handle = disk.clone();
     let error = open(disk).unwrap_err();
     assert!(error.is_corruption() && !error.is_retryable(), "{error}");
@@ -250,17 +250,17 @@ fn corrupt_files_are_refused_with_what_is_wrong() {
     for length in [0, 31, 512, MARK_FILE_BYTES - 1, MARK_FILE_BYTES + 1] {
         let mut bytes = raised(&[4]);
         bytes.resize(length, 0);
-        assert_eq!(damage(bytes), MarkDamage::Length { bytes: length as u64 });
+        assert_eq!(damage(&bytes), MarkDamage::Length { bytes: length as u64 });
     }
     // All zero is no mark of value 0.
     let magic = Some(SlotError::Magic { found: 0 });
-    let zero = damage(vec![0; MARK_FILE_BYTES]);
+    let zero = damage(&[0; MARK_FILE_BYTES]);
     assert_eq!(zero, MarkDamage::Slots { first: magic, second: magic });
     // Both slots rotten.
     let mut bytes = raised(&[4]);
     bytes[8] ^= 1;
     bytes[512 + 16] ^= 1;
-    let MarkDamage::Slots { first: Some(a), second: Some(b) } = damage(bytes) else { panic!() };
+    let MarkDamage::Slots { first: Some(a), second: Some(b) } = damage(&bytes) else { panic!() };
     assert!(matches!((a, b), (SlotError::Checksum { .. }, SlotError::Checksum { .. })));
 }
 
@@ -274,12 +274,12 @@ fn slots_that_contradict_each_other_are_refused() {
     // The later slot holds the smaller value: sequence 2 has 5, sequence 1 has 9.
     let (fell, rose) = (raised(&[4, 5]), raised(&[9]));
     let expected = MarkDamage::Contradiction { first: (2, 5), second: (1, 9) };
-    assert_eq!(damage(pair(&fell, &rose)), expected);
+    assert_eq!(damage(&pair(&fell, &rose)), expected);
     let expected = MarkDamage::Contradiction { first: (1, 9), second: (2, 5) };
-    assert_eq!(damage(pair(&rose, &fell)), expected);
+    assert_eq!(damage(&pair(&rose, &fell)), expected);
     // One age, two values.
     let expected = MarkDamage::Contradiction { first: (1, 9), second: (1, 8) };
-    assert_eq!(damage(pair(&rose, &raised(&[8]))), expected);
+    assert_eq!(damage(&pair(&rose, &raised(&[8]))), expected);
     // The later slot holds the larger value: taken, whichever it is.
     for bytes in [pair(&raised(&[4, 5]), &raised(&[4])), pair(&raised(&[4]), &raised(&[4, 5]))] {
         let mark = open(Disk::new(bytes)).unwrap();
@@ -295,7 +295,7 @@ fn slots_of_a_later_version_are_refused() {
         edit(&mut bytes[512..]);
         let sum = crate::slot_disk::crc32(&bytes[512..540]).to_le_bytes();
         bytes[540..544].copy_from_slice(&sum);
-        damage(bytes)
+        damage(&bytes)
     };
     let second = Some(SlotError::Version { found: 2 });
     assert_eq!(sealed(|slot| slot[4] = 2), MarkDamage::Slots { first: None, second });
@@ -316,11 +316,10 @@ fn marks_do_not_fall_and_may_stand_still() {
     memory.raise(5).unwrap();
     file.raise(5).unwrap();
     assert_eq!((memory.get(), file.get(), file.stats().raises), (5, 5, 1));
-    for mark in [&mut file as &mut dyn DurableMark<Error = MarkError>] {
-        mark.raise(u64::MAX).unwrap();
-        assert!(mark.raise(0).is_err());
-        assert_eq!(mark.get(), u64::MAX);
-    }
+    let mark: &mut dyn DurableMark<Error = MarkError> = &mut file;
+    mark.raise(u64::MAX).unwrap();
+    assert!(mark.raise(0).is_err());
+    assert_eq!(mark.get(), u64::MAX);
 }
 
 /// The last sequence number is not passed: equal ones would hide which slot is newer.

@@ -151,11 +151,19 @@ fn a_failure_ends_the_answer_before_it() {
 }
 
 /// A clock that reads what a script says, and then goes on from there by 10 ns a reading.
-struct Scripted(Mutex<(VecDeque<(u64, u64)>, (u64, u64))>);
+struct Scripted(Mutex<Script>);
+
+#[derive(Default)]
+struct Script {
+    /// Wall, monotonic.
+    left: VecDeque<(u64, u64)>,
+    last: (u64, u64),
+}
 
 impl Scripted {
     fn new(readings: &[(u64, u64)]) -> Self {
-        Self(Mutex::new((readings.iter().copied().collect(), (0, 0))))
+        let left = readings.iter().copied().collect();
+        Self(Mutex::new(Script { left, last: (0, 0) }))
     }
 }
 
@@ -168,9 +176,9 @@ impl Clock for Scripted {
     }
     fn read(&self) -> Reading {
         let mut script = self.0.lock().unwrap();
-        let (wall, mono) = script.1;
-        let now = script.0.pop_front().unwrap_or((wall + 10, mono + 10));
-        script.1 = now;
+        let (wall, mono) = script.last;
+        let now = script.left.pop_front().unwrap_or((wall + 10, mono + 10));
+        script.last = now;
         let manual = ManualClock::new(WallTime::from_nanos(0));
         manual.advance(Duration::from_nanos(now.1));
         manual.set_wall(WallTime::from_nanos(now.0));
@@ -178,17 +186,43 @@ impl Clock for Scripted {
     }
 }
 
+/// A wall clock that is 4 ms old at most: true time may be that much later.
+struct Coarse(ManualClock);
+
+impl Clock for Coarse {
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic()
+    }
+    fn wall(&self) -> WallTime {
+        self.0.wall()
+    }
+    fn wall_staleness(&self) -> Duration {
+        Duration::from_millis(4)
+    }
+}
+
+#[test]
+fn a_stale_reading_widens_the_interval_forward() {
+    let time = manual();
+    let ntp = KernelNtp::with_source(Coarse(time.clone()), || Ok(status(0, 0, 0)));
+    for _ in 0..2 {
+        let now = ntp.interval().unwrap();
+        assert_eq!(time.wall().since(now.earliest()), Duration::from_micros(501));
+        assert_eq!(now.latest().since(time.wall()), Duration::from_micros(4_501));
+    }
+}
+
 /// A pause between the question and the reading makes the answer old.
 #[test]
 fn an_answer_that_a_pause_made_old_is_refused() {
     let pause = 4_000_000_001;
-    let readings = [(START, 0), (START, 0), (START + pause, pause)];
+    let readings = [(START, 0), (START + pause, pause)];
     let ntp = KernelNtp::with_source(Scripted::new(&readings), || Ok(status(0, 0, 1_000)));
     let age = Duration::from_nanos(pause);
     assert_eq!(ntp.interval(), Err(Unbounded::Stale { age }));
     // A shorter one only widens the interval.
     let pause = 4_000_000_000;
-    let readings = [(START, 0), (START, 0), (START + pause, pause)];
+    let readings = [(START, 0), (START + pause, pause)];
     let ntp = KernelNtp::with_source(Scripted::new(&readings), || Ok(status(0, 0, 1_000)));
     let half = Duration::from_micros(1_501 + 2_000);
     assert_eq!(ntp.interval().unwrap().width(), 2 * half);
@@ -198,7 +232,7 @@ fn an_answer_that_a_pause_made_old_is_refused() {
 #[test]
 fn an_answer_that_a_step_fell_into_is_asked_for_again() {
     let kernel = Kernel::default();
-    let readings = [(START, 0), (START, 0), (START + 9_000, 10)];
+    let readings = [(START, 0), (START + 9_000, 10)];
     kernel.ntp(Scripted::new(&readings)).interval().unwrap();
     assert_eq!(kernel.asked(), 2);
     // A clock that is stepped all the time.
