@@ -73,8 +73,8 @@ impl<A: Actor, V: Clone + PartialEq> DvvSet<A, V> {
     /// [`reconcile`](Self::reconcile)). Without one this is [`sync`](Self::sync); of several, each
     /// gets a dot, the last one the newest.
     ///
-    /// `actor` is the server (with its incarnation, see [`Replica`](crate::Replica)), and one server
-    /// updates a key one write after another.
+    /// `actor` is the server (with its incarnation, see [`Replica`](crate::Replica)), and one
+    /// server updates a key one write after another.
     ///
     /// # Examples
     /// ```

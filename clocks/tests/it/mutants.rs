@@ -1,7 +1,7 @@
 //! Negative controls: each planted bug is caught by a named test within 50 seeds.
 //!
-//! `RUSTFLAGS="--cfg mutant" cargo test -p quorate-clocks --test it --target-dir target/mutant mutants
-//! -- --nocapture`
+//! `RUSTFLAGS="--cfg mutant" cargo test -p quorate-clocks --test it --target-dir target/mutant
+//! mutants -- --nocapture`
 
 use std::process::{Command, Output};
 
