@@ -23,8 +23,8 @@ impl<A: Actor> Entry for Dot<A> {
     }
 }
 
-/// Unused slots repeat an entry that was there, so that the type of actors needs no default value
-/// and the list no `unsafe`. An empty list is an empty `Vec`, which has not allocated.
+/// Unused slots repeat an entry that was there, so that no slot is uninitialised and the type of
+/// actors needs no default value. An empty list is an empty `Vec`, which has not allocated.
 #[derive(Clone)]
 pub(crate) enum Entries<T> {
     Inline { len: u8, slots: [T; INLINE] },
