@@ -1,5 +1,5 @@
-//! A leader replicates an entry to two followers, and every step goes into a trace that the `ShiViz`
-//! page draws as a space-time diagram: `cargo run --example causal_trace > trace.log`.
+//! A client writes to a leader that has a follower, and every step goes into a trace that the
+//! `ShiViz` page draws as a space-time diagram: `cargo run --example causal_trace > trace.log`.
 
 use quorate_clocks::{ShivizLog, TraceError, TraceProcess};
 use std::io::Write;

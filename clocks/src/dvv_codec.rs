@@ -58,8 +58,8 @@ impl<A: ActorBytes, V> DvvSet<A, V> {
     /// what `f` allocates.
     ///
     /// # Errors
-    /// [`DecodeError`]; [`DecodeError::Value`] if `f` refuses a value, [`DecodeError::TooMany`] also
-    /// if an actor has more values than events.
+    /// [`DecodeError`]; [`DecodeError::Value`] if `f` refuses a value, [`DecodeError::TooMany`]
+    /// also if an actor has more values than events.
     pub fn decode_with(
         bytes: &[u8],
         mut f: impl FnMut(&[u8]) -> Option<V>,

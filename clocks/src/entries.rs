@@ -23,8 +23,8 @@ impl<A: Actor> Entry for Dot<A> {
     }
 }
 
-/// Unused slots repeat an entry that was there, so that the type of actors needs no default value
-/// and the list no `unsafe`. An empty list is an empty `Vec`, which has not allocated.
+/// Unused slots repeat an entry that was there, so that no slot is uninitialised and the type of
+/// actors needs no default value. An empty list is an empty `Vec`, which has not allocated.
 #[derive(Clone)]
 pub(crate) enum Entries<T> {
     Inline { len: u8, slots: [T; INLINE] },
@@ -287,22 +287,29 @@ fn raise_all<A: Actor>(ours: &mut [Dot<A>], theirs: &[Dot<A>]) -> (usize, bool) 
 /// One pass over both: an entry the other side has not is news of its side. Stops at the first
 /// proof that both have news. // H18
 #[inline]
-pub(crate) fn compare<L, R>(left: &[L], right: &[R]) -> Causality
-where
-    L: Entry,
-    R: Entry<Actor = L::Actor>,
-{
+pub(crate) fn compare<T: Entry>(left: &[T], right: &[T]) -> Causality {
+    compare_with(left, right, |_, _| {})
+}
+
+/// [`compare`], showing both entries of each actor that both have, up to where it stops.
+#[inline]
+pub(crate) fn compare_with<T: Entry>(
+    left: &[T],
+    right: &[T],
+    mut shared: impl FnMut(&T, &T),
+) -> Causality {
     if mutant::on("compare_by_length") && left.len() != right.len() {
         return Causality::of(left.len() > right.len(), left.len() < right.len());
     }
     let (mut left_only, mut right_only) = (false, false);
     // Mostly both know the same actors, at least the first ones: no search, only counters.
     let mut same = 0;
-    for (mine, other) in left.iter().zip(right) {
-        let (mine, other) = (mine.dot(), other.dot());
+    for (l, r) in left.iter().zip(right) {
+        let (mine, other) = (l.dot(), r.dot());
         if mine.actor != other.actor {
             break;
         }
+        shared(l, r);
         left_only |= mine.counter > other.counter;
         right_only |= mine.counter < other.counter;
         if left_only & right_only {
@@ -311,9 +318,12 @@ where
         same += 1;
     }
     let (mut left, mut right) = (&left[same..], &right[same..]);
-    while let ([mine, left_rest @ ..], [other, right_rest @ ..]) = (left, right) {
-        let (mine, other) = (mine.dot(), other.dot());
+    while let ([l, left_rest @ ..], [r, right_rest @ ..]) = (left, right) {
+        let (mine, other) = (l.dot(), r.dot());
         let order = mine.actor.cmp(&other.actor);
+        if order.is_eq() {
+            shared(l, r);
+        }
         left_only |= order.is_lt() | (order.is_eq() & (mine.counter > other.counter));
         right_only |= order.is_gt() | (order.is_eq() & (mine.counter < other.counter));
         if left_only & right_only {

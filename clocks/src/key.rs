@@ -16,8 +16,8 @@ const STAMP: usize = 8;
 /// The byte form of a key of a multi-version store: a sorted store then holds all versions of a key
 /// side by side, the newest first.
 ///
-/// To read a key as of `t`, seek to its form with `t`: the first entry at or behind it is the newest
-/// version not above `t`, if it still has that key.
+/// To read a key as of `t`, seek to its form with `t`: the first entry at or behind it is the
+/// newest version not above `t`, if it still has that key.
 ///
 /// # Shape
 /// The key with each 0x00 as 0x00 0xFF, then 0x00 0x00, then the timestamp in its descending form.

@@ -104,8 +104,8 @@ impl<W: Write> ShivizLog<W> {
     ///
     /// # Errors
     /// [`TraceError::Unknown`] if the clock names a host of another log, [`TraceError::Skipped`] if
-    /// the host's own entry is not one more than at its last event, [`TraceError::Io`] and from then
-    /// on [`TraceError::Broken`].
+    /// the host's own entry is not one more than at its last event, [`TraceError::Io`] and from
+    /// then on [`TraceError::Broken`].
     pub fn event(
         &self,
         host: HostId,

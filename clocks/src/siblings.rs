@@ -1,7 +1,7 @@
 //! What [`DvvSet`]s do to one another: which values survive.
 
 use crate::dvv::{Known, SiblingLimit};
-use crate::entries::{Entries, compare};
+use crate::entries::{Entries, compare_with};
 use crate::{Actor, Causality, DvvSet, VersionVector, mutant};
 use alloc::vec::Vec;
 
@@ -73,8 +73,8 @@ impl<A: Actor, V: Clone + PartialEq> DvvSet<A, V> {
     /// [`reconcile`](Self::reconcile)). Without one this is [`sync`](Self::sync); of several, each
     /// gets a dot, the last one the newest.
     ///
-    /// `actor` is the server (with its incarnation, see [`Replica`](crate::Replica)), and one server
-    /// updates a key one write after another.
+    /// `actor` is the server (with its incarnation, see [`Replica`](crate::Replica)), and one
+    /// server updates a key one write after another.
     ///
     /// # Examples
     /// ```
@@ -153,11 +153,20 @@ fn sync<A: Actor, V: Clone + PartialEq>(
     mut left: Side<'_, A, V>,
     mut right: Side<'_, A, V>,
 ) -> DvvSet<A, V> {
-    let newer = compare(left.left, right.left);
-    let (more, less) = if newer == Causality::Before { (&right, &left) } else { (&left, &right) };
-    // Mostly one side knows all that the other does, and then its entries stay as they are.
-    if newer != Causality::Concurrent && !buries(less.left, more.left) {
-        return finish(more.all.clone(), more.dotted.to_vec(), newer, &left, &right);
+    let (mut left_buries, mut right_buries) = (false, false);
+    let newer = compare_with(left.left, right.left, |mine, theirs| {
+        left_buries |= mine.floor() > theirs.floor();
+        right_buries |= mine.floor() < theirs.floor();
+    });
+    // Mostly one side knows all that the other does, values that died included: then its entries
+    // stay as they are.
+    let stays = match newer {
+        Causality::Before => (!left_buries).then_some(&right),
+        Causality::Equal | Causality::After => (!right_buries).then_some(&left),
+        Causality::Concurrent => None,
+    };
+    if let Some(stays) = stays {
+        return finish(stays.all.clone(), stays.dotted.to_vec(), newer, &left, &right);
     }
     let mut known = left.all.clone();
     known.adopt(right.left);
@@ -176,16 +185,8 @@ fn sync<A: Actor, V: Clone + PartialEq>(
     finish(known, values, newer, &left, &right)
 }
 
-/// Whether a side that knows less still knows that some value of the other is dead.
-fn buries<A: Actor>(less: &[Known<A>], more: &[Known<A>]) -> bool {
-    let mut more = more.iter();
-    less.iter().any(|mine| {
-        let other = more.find(|other| other.actor == mine.actor);
-        other.is_none_or(|other| mine.floor() > other.floor())
-    })
-}
-
 /// Adds the anonymous values that are to be kept.
+#[inline]
 fn finish<A: Actor, V: Clone + PartialEq>(
     known: Entries<Known<A>>,
     mut values: Vec<V>,
@@ -208,6 +209,7 @@ fn finish<A: Actor, V: Clone + PartialEq>(
 }
 
 /// Of one actor: what the one side knows and has no value for is dead on both.
+#[inline]
 fn survivors<'a, A: Actor, V>(mine: Taken<'a, A, V>, theirs: Taken<'a, A, V>) -> Taken<'a, A, V> {
     let floor = mine.0.floor().max(theirs.0.floor());
     let longest = if mutant::on("dvv_keeps_by_list_length") {

@@ -45,11 +45,13 @@ proptest! {
     fn what_is_not_written_is_refused(key in key(), t in stamp(), at in 0..64_usize, byte: u8) {
         let good = form(&key, t);
         for len in 0..good.len() {
-            prop_assert_eq!(VersionedKey::split(&good[..len]), Err(KeyError::Short { offset: len }));
+            let short = Err(KeyError::Short { offset: len });
+            prop_assert_eq!(VersionedKey::split(&good[..len]), short);
         }
         let mut bytes = good.clone();
         bytes.push(byte);
-        prop_assert_eq!(VersionedKey::split(&bytes), Err(KeyError::Trailing { offset: good.len() }));
+        let trailing = Err(KeyError::Trailing { offset: good.len() });
+        prop_assert_eq!(VersionedKey::split(&bytes), trailing);
         let mut bytes = good;
         let at = at % bytes.len();
         bytes[at] = byte;

@@ -95,7 +95,8 @@ fn h32_neither_names_nor_texts_can_forge_events() {
     let (_, _, shown) = &events(&text)[0];
     assert_eq!(
         shown,
-        "x\\u{a}forged {\"forged\":1}\\u{d}\\u{a}hello\\u{2028}\\u{2029}\\u{85}\\u{0}\\u{7f}\\u{9}end"
+        "x\\u{a}forged {\"forged\":1}\\u{d}\\u{a}hello\\u{2028}\\u{2029}\\u{85}\\u{0}\\u{7f}\\u{9}\
+         end"
     );
 }
 
