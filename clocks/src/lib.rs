@@ -103,7 +103,7 @@
 //!
 //! Lamport 1978; Fidge 1988 and Mattern 1989 (vector clocks); Wuu & Bernstein 1984 (matrix clocks);
 //! Kulkarni, Demirbas et al. 2014 (hybrid logical clocks); Preguiça et al. 2010 and Almeida et al.
-//! 2014 (dotted version vectors); Corbett et al. 2012 (TrueTime, commit wait); `clock_gettime(2)`,
+//! 2014 (dotted version vectors); Corbett et al. 2012 (`TrueTime`, commit wait); `clock_gettime(2)`,
 //! `adjtimex(2)`, chrony.conf(5); Joshi, *Patterns of Distributed Systems*, 2023.
 
 #![cfg_attr(not(feature = "std"), no_std)]

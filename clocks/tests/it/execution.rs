@@ -181,9 +181,9 @@ impl World {
         for node in &mut self.nodes {
             let wall = node.hardware.wall();
             if suspended {
-                node.hardware.suspend(d)
+                node.hardware.suspend(d);
             } else {
-                node.hardware.advance(d)
+                node.hardware.advance(d);
             }
             if node.stalled && !node.disciplined {
                 node.hardware.set_wall(wall);
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    fn check_interval(&mut self, at: usize) {
+    fn check_interval(&self, at: usize) {
         let node = &self.nodes[at];
         if node.disciplined {
             let now = FixedError::new(node.clock.clone(), EPSILON).interval().unwrap();
