@@ -37,7 +37,6 @@ mod matrix;
 mod model;
 mod mutants;
 mod ntp;
-#[cfg(feature = "serde")]
 mod serialized;
 mod shiviz;
 mod slot_disk;
