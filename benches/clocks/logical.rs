@@ -127,22 +127,43 @@ fn decode(table: &mut Table) {
     });
 }
 
-/// Three actors, two values alive on each side, one of them common.
-fn sync(table: &mut Table) {
-    let write = |server: Option<&DvvSet<u64, u64>>, actor, value| {
-        let context = server.map(DvvSet::context).unwrap_or_default();
-        let base = DvvSet::with_context(&context, value).update(server, actor);
-        server.map_or_else(|| base.clone(), |server| server.sync(&base))
-    };
+/// Two servers that took writes at the same time: three actors, two values alive on each side, one
+/// of them common.
+fn sides<V: Clone + PartialEq>(value: impl Fn(u8) -> V) -> [DvvSet<u64, V>; 2] {
+    let write =
+        |server: Option<&DvvSet<u64, V>>, actor, n| DvvSet::new(value(n)).update(server, actor);
     let first = write(None, 1, 10);
-    let common = first.sync(&DvvSet::new(11).update(Some(&first), 2));
-    let left = common.sync(&write(None, 3, 12));
-    let right = DvvSet::new(13).update(Some(&common), 1);
-    assert_eq!((left.actors().len(), left.sync(&right).actors().len()), (3, 3));
+    // Written by someone who had read the first value.
+    let context = first.context();
+    let common = DvvSet::with_context(&context, value(11)).update(Some(&first), 2);
+    let (left, right) = (write(Some(&common), 3, 12), write(Some(&common), 1, 13));
+    assert_eq!((left.len(), right.len(), left.sync(&right).len()), (2, 2, 3));
+    assert_eq!(left.sync(&right).actors().len(), 3);
+    [left, right]
+}
+
+fn sync(table: &mut Table) {
+    let [left, right] = sides(|n| vec![n; 16]);
     table.measure(Lane {
-        name: "P10 `DvvSet::sync`, 3 actors",
+        name: "P10 `DvvSet::sync`, 3 actors, 2 siblings of 16 bytes, concurrent",
         ours: Candidate::each("ours", || left.sync(&right)),
         floor: Candidate::each("clone of one set", || left.clone()),
+        peers: vec![],
+        targets: vec![Target::OfFloor(3.0)],
+    });
+    let [left, right] = sides(u64::from);
+    table.measure(Lane {
+        name: "P10 the same, siblings of one `u64`",
+        ours: Candidate::each("ours", || left.sync(&right)),
+        floor: Candidate::each("clone of one set", || left.clone()),
+        peers: vec![],
+        targets: vec![Target::OfFloor(3.0)],
+    });
+    let both = left.sync(&right);
+    table.measure(Lane {
+        name: "P10 the same, one side knows all",
+        ours: Candidate::each("ours", || both.sync(&right)),
+        floor: Candidate::each("clone of one set", || both.clone()),
         peers: vec![],
         targets: vec![Target::OfFloor(3.0)],
     });

@@ -46,6 +46,8 @@ pub struct Hlc<C> {
     word: Word,
     clock: C,
     config: HlcConfig,
+    /// The limit of the configuration, an hour at most.
+    max_skew_nanos: u64,
     counters: Counters,
 }
 
@@ -95,7 +97,8 @@ impl<C: Clock> Hlc<C> {
     #[must_use]
     pub fn with_config(clock: C, config: HlcConfig) -> Self {
         let word = Word(AtomicU64::new(0));
-        Self { word, clock, config, counters: Counters::new() }
+        let max_skew_nanos = u64::try_from(config.max_skew.as_nanos()).unwrap_or(u64::MAX);
+        Self { word, clock, config, max_skew_nanos, counters: Counters::new() }
     }
 
     /// Stamps begin above `word`, which is the own former life's and so not checked.
@@ -157,6 +160,7 @@ impl<C: Clock> Hlc<C> {
     /// # Errors
     /// [`ObserveError::Ahead`] and [`ObserveError::OutOfRange`]; nothing is changed then. A stamp
     /// of the past is never refused. // H4, H8
+    #[inline]
     pub fn observe(&self, remote: Timestamp) -> Result<Timestamp, ObserveError> {
         let wall = self.clock.wall();
         self.check_range(remote)?;
@@ -229,14 +233,30 @@ impl<C: Clock> Hlc<C> {
         Ok(())
     }
 
+    #[inline]
     fn check_skew(&self, remote: Timestamp, local: WallTime) -> Result<(), ObserveError> {
-        let mut ahead = remote.wall().since(local); // zero for stamps of the past
-        if mutant::on("skew_abs") && ahead.is_zero() {
-            ahead = local.since(remote.wall());
+        // Zero for stamps of the past.
+        let mut ahead = remote.wall().as_nanos().saturating_sub(local.as_nanos());
+        if mutant::on("skew_abs") && ahead == 0 {
+            ahead = local.as_nanos().saturating_sub(remote.wall().as_nanos());
         }
+        if ahead <= self.max_skew_nanos {
+            return Ok(());
+        }
+        self.check_stale_skew(remote, local, Duration::from_nanos(ahead))
+    }
+
+    /// Perhaps the local reading is only old. // H9
+    #[cold]
+    fn check_stale_skew(
+        &self,
+        remote: Timestamp,
+        local: WallTime,
+        ahead: Duration,
+    ) -> Result<(), ObserveError> {
         let mut limit = self.config.max_skew;
         if !mutant::on("staleness_forgotten") {
-            limit = limit.saturating_add(self.clock.wall_staleness()); // H9
+            limit = limit.saturating_add(self.clock.wall_staleness());
         }
         if ahead <= limit {
             return Ok(());
