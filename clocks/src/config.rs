@@ -110,7 +110,8 @@ impl HlcConfigBuilder {
         if !(MS..=HOUR).contains(&config.max_skew) {
             bad.push("max_skew: 1 ms to 1 h");
         }
-        // A node that restarts at once begins at its old horizon: peers must not refuse that. // H24
+        // A node that restarts at once begins at its old horizon: peers must not refuse that. //
+        // H24
         if config.horizon_window < MS || config.horizon_window > config.max_skew / 2 {
             bad.push("horizon_window: 1 ms to max_skew / 2");
         }

@@ -9,8 +9,8 @@ use std::time::Instant;
 /// The operating system's clocks.
 ///
 /// On 64-bit Linux `monotonic` goes on while the machine is suspended, so that a lease does not
-/// outlive its time because a laptop was closed. Elsewhere, and on a kernel that refuses that clock,
-/// it is std's `Instant`, and [`is_suspend_aware`](Clock::is_suspend_aware) says `false`.
+/// outlive its time because a laptop was closed. Elsewhere, and on a kernel that refuses that
+/// clock, it is std's `Instant`, and [`is_suspend_aware`](Clock::is_suspend_aware) says `false`.
 ///
 /// # Cost
 /// [`new`](Self::new): one vDSO read; no allocation, no system call on common platforms.

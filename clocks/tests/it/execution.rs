@@ -1,5 +1,5 @@
-//! Seeded executions: nodes with wrong clocks, messages, crashes. What one event can have caused has
-//! a larger stamp; nothing is issued twice; bounds hold.
+//! Seeded executions: nodes with wrong clocks, messages, crashes. What one event can have caused
+//! has a larger stamp; nothing is issued twice; bounds hold.
 
 use crate::support::{Rng, each_seed};
 use quorate_clocks::*;

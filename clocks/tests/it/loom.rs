@@ -1,7 +1,7 @@
 //! Every interleaving of two or three threads, by loom.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p quorate-clocks --release --test it --target-dir target/loom
-//! loom_`
+//! `RUSTFLAGS="--cfg loom" cargo test -p quorate-clocks --release --test it --target-dir
+//! target/loom loom_`
 
 use loom::sync::Arc;
 use loom::thread;
