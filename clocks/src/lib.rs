@@ -44,19 +44,16 @@
 //!
 //! | | property | condition | shown by |
 //! |---|---|---|---|
-//! | G1 | stamps of an [`Hlc`] are distinct, and later calls return larger ones, on any thread |
-//! one `Hlc` per node and incarnation | `loom::*`, `hybrid::threads_…`, `execution` |
+//! | G1 | stamps of an [`Hlc`] are distinct, and later calls return larger ones, on any thread | one `Hlc` per node and incarnation | `loom::*`, `hybrid::threads_…`, `execution` |
 //! | G2 | `observe(r)` returns a stamp above `r` and above all before | as G1 | `execution`, `hybrid::h01_…` |
 //! | G3 | a stamp is at least the physical reading of its call, and ahead of it by at most `max_skew`, staleness, steps back and 1 µs per 4,096 stamps of a standing clock | only `observe` merges remote stamps | `execution` |
-//! | G4 | `now` never fails and never waits; a refused `observe` changes nothing | – |
-//! `hybrid::h03_…`, `h08_…`, `h12_…`, `h22_…` |
+//! | G4 | `now` never fails and never waits; a refused `observe` changes nothing | – | `hybrid::h03_…`, `h08_…`, `h12_…`, `h22_…` |
 //! | G5 | [`HorizonHlc`] issues nothing at or below what it issued before a crash | the mark was durable when `persisted` was called | `execution`, `horizon::h06_…` |
 //! | G6 | byte order is value order; one text and one byte form for each value, everything else is refused | – | `timestamp::*`, `format_mutations`, `key::*` |
 //! | G7 | `interval()` contains true time, or says why not; `CommitWait` done means past on every correct clock | the source's stated assumption | `bounded::*`, `commit_wait::*`, `execution` |
 //! | G8 | `compare` says exactly what set inclusion of the histories says | – | `model::*`, `causality::ten_thousand_…` |
 //! | G9 | `DvvSet::sync` keeps exactly the values the other side's history does not cover | values went through `update` | `dvv_model::no_write_is_lost_…` |
-//! | G10 | a generation is durable before it is used, and never falls | honest `fdatasync` |
-//! `generation::h21_…`, `mark::h26_…` |
+//! | G10 | a generation is durable before it is used, and never falls | honest `fdatasync` | `generation::h21_…`, `mark::h26_…` |
 //! | G11 | `shrink(d)` of local time is at most `d` of true time, `stretch(d)` at least | the clock's rate is within `drift()` | `drift::shrink_and_stretch_…` |
 //! | G12 | `stable(members)` is below what every listed member has seen | members report through `receive` | `matrix::stable_…` |
 //!
@@ -107,7 +104,8 @@
 //! Lamport 1978; Fidge 1988 and Mattern 1989 (vector clocks); Wuu & Bernstein 1984 (matrix clocks);
 //! Kulkarni, Demirbas et al. 2014 (hybrid logical clocks); Preguiça et al. 2010 and Almeida et al.
 //! 2014 (dotted version vectors); Corbett et al. 2012 (`TrueTime`, commit wait);
-//! `clock_gettime(2)`, `adjtimex(2)`, chrony.conf(5); Joshi, *Patterns of Distributed Systems*, 2023.
+//! `clock_gettime(2)`, `adjtimex(2)`, chrony.conf(5); Joshi, *Patterns of
+//! Distributed Systems*, 2023.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
