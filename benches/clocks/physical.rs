@@ -3,16 +3,18 @@
 use hlc_gen::HlcGenerator;
 use quorate_benches::{Candidate, Lane, Table, Target};
 use quorate_clocks::{
-    BoundedClock, Clock, CoarseClock, Hlc, KernelNtp, KernelStatus, SystemClock, Timestamp,
+    BoundedClock, Clock, CoarseClock, Hlc, HlcConfig, KernelNtp, KernelStatus, SystemClock,
+    Timestamp,
 };
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) fn measure(table: &mut Table) {
     now(table);
     now_coarse(table);
     observe(table);
+    observe_ahead(table);
     contended(table, 2);
     contended(table, 4);
     reserve(table);
@@ -72,6 +74,28 @@ fn keep<T>(value: T) {
     let _ = std::hint::black_box(value);
 }
 
+/// A remote stamp ahead of the clock: what the counter, not the clock, answers.
+fn observe_ahead(table: &mut Table) {
+    let hour = Duration::from_secs(3_600);
+    let config = HlcConfig::lan().max_skew(hour).build().expect("in range");
+    let hlc = Hlc::with_config(SystemClock::new(), config);
+    let uhlc = uhlc::HLCBuilder::new().with_max_delta(hour).build();
+    let far = hour.as_micros() as u64 / 2;
+    let remote = Timestamp::from_parts(hlc.now().micros() + far, 0).expect("in range");
+    let time = *uhlc.new_timestamp().get_time() + uhlc::NTP64::from(hour / 2);
+    let remote_uhlc = uhlc::Timestamp::new(time, *uhlc::HLC::default().get_id());
+    let word = AtomicU64::new(0);
+    table.measure(Lane {
+        name: "P3 `Hlc::observe`, remote half an hour ahead",
+        ours: Candidate::each("ours", || hlc.observe(remote).is_ok()),
+        floor: Candidate::each("SystemTime::now + fetch_add", || {
+            (SystemTime::now(), word.fetch_add(1, Ordering::AcqRel))
+        }),
+        peers: vec![Candidate::each("uhlc", || uhlc.update_with_timestamp(&remote_uhlc).is_ok())],
+        targets: vec![Target::OfPeer(0.65)],
+    });
+}
+
 /// Every thread does its share of `count`.
 fn on_threads(threads: u64, count: u64, op: impl Fn() + Sync) -> u64 {
     std::thread::scope(|scope| {
@@ -90,13 +114,16 @@ fn contended(table: &mut Table, threads: u64) {
     table.measure(Lane {
         name: &format!("P4 `Hlc::now` on {threads} threads"),
         ours: Candidate::run("ours", |n| on_threads(threads, n, || keep(hlc.now()))),
-        floor: Candidate::run("SystemTime::now + contended fetch_add", |n| {
-            on_threads(threads, n, || {
-                keep(SystemTime::now());
-                keep(word.fetch_add(1, Ordering::AcqRel));
-            })
+        floor: Candidate::run("contended fetch_add", |n| {
+            on_threads(threads, n, || keep(word.fetch_add(1, Ordering::AcqRel)))
         }),
         peers: vec![
+            Candidate::run("SystemTime::now + contended fetch_add", |n| {
+                on_threads(threads, n, || {
+                    keep(SystemTime::now());
+                    keep(word.fetch_add(1, Ordering::AcqRel));
+                })
+            }),
             Candidate::run("uhlc", |n| on_threads(threads, n, || keep(uhlc.new_timestamp()))),
             Candidate::run("hlc-gen", |n| {
                 on_threads(threads, n, || keep(generator.next_timestamp()))

@@ -57,10 +57,13 @@ fn second_life(path: &Path, last: Timestamp) -> Result<Timestamp, Box<dyn std::e
     Ok(hlc.now()?)
 }
 
-fn open<C: Clock>(clock: C, path: &Path) -> Result<(HorizonHlc<C>, FileMark), MarkError> {
+fn open<C: Clock>(
+    clock: C,
+    path: &Path,
+) -> Result<(HorizonHlc<C>, FileMark), Box<dyn std::error::Error>> {
     let mark = FileMark::open_or_create(path, MarkKind::Horizon)?;
     let stored = Timestamp::from_bits(mark.get()); // 0: a new node
-    Ok((HorizonHlc::recover(clock, HlcConfig::default(), stored), mark))
+    Ok((HorizonHlc::recover(clock, HlcConfig::default(), stored)?, mark))
 }
 
 /// Durable first, then used.

@@ -92,8 +92,9 @@ impl core::error::Error for ObserveError {}
 /// # Examples
 /// ```
 /// use quorate_clocks::{HlcConfig, HorizonHlc, SystemClock};
-/// let hlc = HorizonHlc::recover(SystemClock::new(), HlcConfig::default(), None);
+/// let hlc = HorizonHlc::recover(SystemClock::new(), HlcConfig::default(), None)?;
 /// assert_eq!(hlc.now().unwrap_err().durable, None); // nothing was made durable yet
+/// # Ok::<(), quorate_clocks::ObserveError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,7 +136,7 @@ pub struct LamportOutOfRange {
 
 impl fmt::Display for LamportOutOfRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lamport time {} is above {}", self.remote, LamportTime::REMOTE_MAX)
+        write!(f, "lamport time {} is far above what counting reaches", self.remote)
     }
 }
 

@@ -4,6 +4,9 @@ use crate::error::LamportOutOfRange;
 use crate::sync::{AtomicU64, Ordering};
 use core::fmt;
 
+/// The largest a clock may begin with: above what it takes from others, far from the word's end.
+const STORED_MAX: u64 = (1 << 63) + (1 << 62);
+
 /// A reading of a Lamport clock; 0 is before every event.
 ///
 /// # Examples
@@ -12,7 +15,6 @@ use core::fmt;
 /// assert!(LamportTime::new(1) > LamportTime::ZERO);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LamportTime(u64);
 
 impl LamportTime {
@@ -20,7 +22,8 @@ impl LamportTime {
     pub const ZERO: Self = Self(0);
 
     /// The largest that is taken from a remote: counting never gets there, and what is left of the
-    /// word lasts for as many events again.
+    /// word lasts for as many events again. A clock that took this one is above it, and refused by
+    /// the others from then on: such a value is a sign of a broken sender.
     pub const REMOTE_MAX: Self = Self(1 << 63);
 
     /// From its number.
@@ -70,13 +73,18 @@ impl LamportClock {
     /// Nothing has happened.
     #[must_use]
     pub fn new() -> Self {
-        Self::starting_at(LamportTime::ZERO)
+        Self(AtomicU64::new(0))
     }
 
     /// After a restart: the largest time that was stored.
-    #[must_use]
-    pub fn starting_at(time: LamportTime) -> Self {
-        Self(AtomicU64::new(time.0))
+    ///
+    /// # Errors
+    /// [`LamportOutOfRange`] if it is so large that counting could come to the end of the word.
+    pub fn starting_at(time: LamportTime) -> Result<Self, LamportOutOfRange> {
+        if time.0 > STORED_MAX {
+            return Err(LamportOutOfRange { remote: time });
+        }
+        Ok(Self(AtomicU64::new(time.0)))
     }
 
     /// The time of a local event, or of a message about to be sent.

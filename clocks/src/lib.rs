@@ -69,14 +69,15 @@
 //! up to 83,333 ppm with chrony's default `maxslewrate`, and up to 10 % + 500 ppm by what the
 //! kernel allows. A lease that allows for a crystal's 200 ppm on such a clock is not safe. Either
 //! use the default ([`Drift::SLEWED`], 100,500 ppm), or `SystemClock::unslewed`, or set
-//! `maxslewrate 1000` in chrony.conf on every node and state 1,500 ppm. Do not mix smeared and
+//! `maxslewrate 1000` in chrony.conf on every node and state 1,500 ppm (`SystemClock::with_drift`). Do not mix smeared and
 //! unsmeared leap seconds in one fleet.
 //!
 //! # Limits
 //!
 //! Stamps read physical time up to 2112-09-05 and only count afterwards. Readers take vectors of
 //! 4,096 entries and sibling sets of 1,024 values; a matrix has 256 rows; keys have 64 KiB.
-//! [`WallTime`] lasts to the year 2554, [`Monotonic`] 584 years; both saturate there.
+//! [`WallTime`] lasts to the year 2554, [`Monotonic`] 584 years; both saturate there. Targets need
+//! 64-bit atomics.
 //!
 //! # How to drive it
 //!
@@ -94,7 +95,8 @@
 //!
 //! - `std` (default): what asks the operating system, [`ShivizLog`], conversions to `SystemTime`.
 //!   Without it the crate is `no_std + alloc`.
-//! - `serde`: stamps, vectors and ids; text for numbers above 2⁵³ in human-readable formats.
+//! - `serde`: stamps, times, generations and vectors; stamps and counters are text in human-readable
+//!   formats, where numbers above 2⁵³ lose bits. Ids are the caller's own; [`Replica`] is text.
 //! - `tokio`: `commit_wait`, the one function that waits.
 //! - `clockbound`: a reader of a clock-bound daemon's shared memory.
 //! - `metrics`: `record_metrics` on `Hlc` and `Interval`.
@@ -148,6 +150,8 @@ mod monitor;
 mod mutant;
 #[cfg(feature = "std")]
 mod ntp;
+#[cfg(feature = "serde")]
+mod numbers;
 #[cfg(feature = "serde")]
 mod serialized;
 #[cfg(feature = "std")]

@@ -1,6 +1,6 @@
 //! Gauges and counters for the `metrics` facade.
 
-use crate::{Clock, Hlc, Interval};
+use crate::{Clock, Hlc, HorizonHlc, Interval};
 
 impl<C: Clock> Hlc<C> {
     /// Publishes `quorate_clocks_hlc_lead_us` and `quorate_clocks_skew_rejected_total`; call it as
@@ -10,6 +10,13 @@ impl<C: Clock> Hlc<C> {
         metrics::gauge!("quorate_clocks_hlc_lead_us").set(self.lead().as_micros() as f64);
         metrics::counter!("quorate_clocks_skew_rejected_total")
             .absolute(self.stats().rejected_ahead);
+    }
+}
+
+impl<C: Clock> HorizonHlc<C> {
+    /// As [`Hlc::record_metrics`].
+    pub fn record_metrics(&self) {
+        self.hlc().record_metrics();
     }
 }
 

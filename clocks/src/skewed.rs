@@ -6,14 +6,15 @@ use core::time::Duration;
 const PPB: i128 = 1_000_000_000;
 /// The largest rate error that [`Drift`] can state.
 const RATE_PPB_MAX: i64 = 500_000_000;
+const MILLION: i64 = 1_000_000;
 
 /// Another clock, with an offset and a wrong rate: how one node of a simulation sees time, or how a
 /// program behaves on a bad machine.
 ///
 /// # Shape
-/// From the moment it is made, both of its clocks run `rate_ppb` parts in 10⁹ fast (negative: slow,
-/// at most half as fast or slow again); the wall clock is also `offset_ns` ahead. Time that
-/// saturates stands still.
+/// From the moment it is made, both of its clocks run `rate_ppb` parts in 10⁹ fast (negative: slow);
+/// the wall clock is also `offset_ns` ahead. Time that saturates stands still. The rate is limited so
+/// that [`Drift`] can state it together with the inner clock's: to ±50 % over a perfect clock.
 ///
 /// # Examples
 /// ```
@@ -40,7 +41,10 @@ impl<C: Clock> SkewedClock<C> {
     #[must_use]
     pub fn new(inner: C, offset_ns: i64, rate_ppb: i64) -> Self {
         let start = inner.read();
-        let rate_ppb = rate_ppb.clamp(-RATE_PPB_MAX, RATE_PPB_MAX);
+        // (1 + a)(1 + b) − 1 is at most what can be stated.
+        let inner_ppm = i64::from(inner.drift().as_ppm());
+        let max = (RATE_PPB_MAX - inner_ppm * 1_000) * MILLION / (MILLION + inner_ppm);
+        let rate_ppb = rate_ppb.clamp(-max, max);
         Self { inner, start, offset_ns, rate_ppb }
     }
 
@@ -68,11 +72,13 @@ impl<C: Clock> Clock for SkewedClock<C> {
         if self.rate_ppb > 0 { inner.saturating_mul(2) } else { inner }
     }
 
-    /// The inner clock's and this one's rate error together, as far as [`Drift`] can say it.
+    /// The inner clock's and this one's rate error together: rates multiply.
     fn drift(&self) -> Drift {
-        let own = u32::try_from(self.rate_ppb.unsigned_abs().div_ceil(1_000)).unwrap_or(u32::MAX);
-        let both = self.inner.drift().as_ppm().saturating_add(own);
-        Drift::from_ppm(both.min(Drift::MAX_PPM)).unwrap_or(Drift::SLEWED)
+        let inner = u64::from(self.inner.drift().as_ppm());
+        let own = self.rate_ppb.unsigned_abs().div_ceil(1_000);
+        let both = inner + own + (inner * own).div_ceil(MILLION.unsigned_abs());
+        let both = u32::try_from(both).unwrap_or(u32::MAX).min(Drift::MAX_PPM);
+        Drift::from_ppm(both).unwrap_or(Drift::SLEWED)
     }
 
     fn is_suspend_aware(&self) -> bool {

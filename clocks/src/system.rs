@@ -32,6 +32,7 @@ use std::time::Instant;
 pub struct SystemClock {
     /// Decided once: mixing two origins would make time jump.
     source: Source,
+    drift: Drift,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +50,39 @@ impl SystemClock {
     #[must_use]
     pub fn new() -> Self {
         let there = os::boottime().is_some();
-        Self { source: if there { Source::Boottime } else { Source::Instant } }
+        let source = if there { Source::Boottime } else { Source::Instant };
+        Self { source, drift: Drift::SLEWED }
     }
 
     /// `CLOCK_MONOTONIC_RAW`, the oscillator as it runs, plus the measured time in suspend:
     /// [`Drift::CRYSTAL`], which makes for leases that are 500 times as exact. // H23
     ///
     /// # Limits
-    /// Suspends below a millisecond are not seen. Elsewhere than on 64-bit Linux this is
+    /// Suspends below a millisecond are not seen, and longer ones are as exact as the kernel's own
+    /// account of them (on some machines that of a real-time clock with whole seconds). Elsewhere than on 64-bit Linux this is
     /// [`new`](Self::new).
     #[must_use]
     pub fn unslewed() -> Self {
-        if os::unslewed().is_some() { Self { source: Source::Unslewed } } else { Self::new() }
+        if os::unslewed().is_none() {
+            return Self::new();
+        }
+        Self { source: Source::Unslewed, drift: Drift::CRYSTAL }
+    }
+
+    /// States another rate error than the cautious one: you vouch for it, for instance because
+    /// every node's NTP daemon is told to slew no faster.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_clocks::{Clock, Drift, SystemClock};
+    /// // With `maxslewrate 1000` in chrony.conf, and 500 ppm for the crystal.
+    /// let clock = SystemClock::new().with_drift(Drift::from_ppm(1_500).unwrap());
+    /// assert_eq!(clock.drift().as_ppm(), 1_500);
+    /// ```
+    #[must_use]
+    pub const fn with_drift(mut self, drift: Drift) -> Self {
+        self.drift = drift;
+        self
     }
 
     /// The clock that `monotonic` reads, by its name in `clock_gettime(2)`.
@@ -98,7 +120,7 @@ impl Clock for SystemClock {
     }
 
     fn drift(&self) -> Drift {
-        if self.source == Source::Unslewed { Drift::CRYSTAL } else { Drift::SLEWED }
+        self.drift
     }
 
     fn is_suspend_aware(&self) -> bool {

@@ -1,6 +1,11 @@
 //! [`SuspendOffset`]: how long the machine was suspended, measured, so that a clock that stands
 //! still meanwhile can be put right.
 
+#![cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "the crate's tests reach it through `testing`")
+)]
+
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Two readings around a third one must be this close for the three to count as one moment.
@@ -12,7 +17,10 @@ const TRIES: u32 = 3;
 
 /// `CLOCK_MONOTONIC` before and after `CLOCK_BOOTTIME`, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "inside the crate but for its tests")]
+#[cfg_attr(
+    feature = "testing",
+    expect(clippy::exhaustive_structs, reason = "inside the crate but for its tests")
+)]
 pub struct Sample {
     /// `CLOCK_MONOTONIC`, first.
     pub before: u64,

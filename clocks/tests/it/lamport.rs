@@ -4,7 +4,7 @@ use quorate_clocks::{LamportClock, LamportTime};
 
 #[test]
 fn h25_a_remote_near_the_maximum_does_not_poison_the_counter() {
-    let clock = LamportClock::starting_at(LamportTime::new(7));
+    let clock = LamportClock::starting_at(LamportTime::new(7)).unwrap();
     for poison in [(1 << 63) + 1, u64::MAX] {
         let error = clock.observe(LamportTime::new(poison)).unwrap_err();
         assert_eq!(error.remote.value(), poison);
@@ -13,6 +13,13 @@ fn h25_a_remote_near_the_maximum_does_not_poison_the_counter() {
     let largest = clock.observe(LamportTime::REMOTE_MAX).unwrap();
     assert_eq!(largest.value(), (1 << 63) + 1);
     assert_eq!(clock.tick().value(), (1 << 63) + 2);
+}
+
+#[test]
+fn h25_a_stored_time_near_the_end_of_the_word_is_refused() {
+    assert!(LamportClock::starting_at(LamportTime::new(u64::MAX)).is_err());
+    let own = LamportTime::new((1 << 63) + 9); // its own counting after such a remote
+    assert_eq!(LamportClock::starting_at(own).unwrap().tick().value(), (1 << 63) + 10);
 }
 
 #[test]

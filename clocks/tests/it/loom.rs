@@ -95,7 +95,7 @@ fn loom_a_trusted_stamp_is_handed_out_to_nobody() {
 #[test]
 fn loom_nothing_is_issued_above_the_durable_horizon() {
     loom::model(|| {
-        let hlc = Arc::new(HorizonHlc::recover(clock(7), HlcConfig::default(), None));
+        let hlc = Arc::new(HorizonHlc::recover(clock(7), HlcConfig::default(), None).unwrap());
         let other = thread::spawn({
             let hlc = hlc.clone();
             move || {
@@ -117,7 +117,7 @@ fn loom_nothing_is_issued_above_the_durable_horizon() {
 #[test]
 fn loom_one_of_two_is_asked_to_persist() {
     loom::model(|| {
-        let hlc = Arc::new(HorizonHlc::recover(clock(7), HlcConfig::default(), None));
+        let hlc = Arc::new(HorizonHlc::recover(clock(7), HlcConfig::default(), None).unwrap());
         let other = thread::spawn({
             let hlc = hlc.clone();
             move || hlc.poll_persist()

@@ -87,6 +87,24 @@ fn a_skewed_clock_is_wrong_by_exactly_what_it_was_told() {
     assert_eq!((wild.drift().as_ppm(), wild.wall()), (500_000, WallTime::EPOCH));
 }
 
+/// G11: what two wrong clocks in a row state covers what they do.
+#[test]
+fn drifts_of_wrapped_clocks_multiply() {
+    let truth = manual();
+    for (a, b) in [(100, 100), (-100, 100), (400, 400), (400, -400), (250, 499)] {
+        let inner = SkewedClock::new(truth.clone(), 0, a * 1_000_000);
+        let outer = SkewedClock::new(inner, 0, b * 1_000_000);
+        let before = outer.monotonic();
+        let passed = Duration::from_secs(10);
+        truth.advance(passed);
+        let seen = outer.monotonic().since(before);
+        assert!(seen <= outer.drift().stretch(passed), "{a} {b}: {seen:?}");
+        assert!(seen >= outer.drift().shrink(passed), "{a} {b}: {seen:?}");
+    }
+    let twice = SkewedClock::new(SkewedClock::new(truth, 0, 100_000_000), 0, 100_000_000);
+    assert_eq!(twice.drift().as_ppm(), 210_000);
+}
+
 #[test]
 fn the_monitor_tells_steps_from_slewing() {
     let clock = manual();
@@ -103,7 +121,7 @@ fn the_monitor_tells_steps_from_slewing() {
     assert_eq!(after(-50), None);
     assert_eq!(after(-51), Some(ClockEvent::SteppedBackward { by: ms(51) }));
     let (earlier, now) = (manual().read(), clock.read());
-    monitor.handle_reading(now);
+    let _ = monitor.handle_reading(now);
     let reversed = monitor.handle_reading(earlier);
     let by = now.monotonic.since(earlier.monotonic);
     assert_eq!(reversed, Some(ClockEvent::MonotonicReversed { by }));

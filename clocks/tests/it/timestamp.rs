@@ -2,7 +2,7 @@
 
 use crate::support::Rng;
 use proptest::prelude::*;
-use quorate_clocks::{Stamp, Timestamp, WallTime};
+use quorate_clocks::{Generation, LamportTime, Stamp, Timestamp, WallTime};
 
 fn any_timestamp() -> impl Strategy<Value = Timestamp> {
     let edges = prop::sample::select(vec![1, 4_095, 4_096, u64::MAX, Timestamp::LAST_MICROS << 12]);
@@ -114,4 +114,12 @@ fn h29_human_readable_formats_carry_text() {
     let number = format!(r#"{{"time":{},"node":7}}"#, t.to_bits());
     assert!(serde_json::from_str::<Stamp<u64>>(&number).is_err());
     assert!(serde_json::from_str::<Timestamp>(r#""1.5+0""#).is_err());
+    let time = LamportTime::new(u64::MAX - 1);
+    assert_eq!(serde_json::to_string(&time).unwrap(), r#""18446744073709551614""#);
+    assert_eq!(serde_json::from_str::<LamportTime>(r#""7""#).unwrap(), LamportTime::new(7));
+    assert_eq!(serde_json::from_str::<Generation>(r#""7""#).unwrap(), Generation::new(7));
+    for other in [r#""07""#, r#""+7""#, "7", r#""""#, r#""18446744073709551616""#] {
+        assert!(serde_json::from_str::<LamportTime>(other).is_err(), "{other}");
+        assert!(serde_json::from_str::<Generation>(other).is_err(), "{other}");
+    }
 }
