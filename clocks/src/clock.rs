@@ -57,6 +57,10 @@ pub trait Clock: Send + Sync {
     /// Both, the wall clock first: a pause between the two readings then makes the wall time look
     /// old, never the monotonic time. // H14
     fn read(&self) -> Reading {
+        if crate::mutant::on("monotonic_first") {
+            let monotonic = self.monotonic();
+            return Reading { wall: self.wall(), monotonic };
+        }
         let wall = self.wall();
         Reading { wall, monotonic: self.monotonic() }
     }

@@ -37,7 +37,7 @@ impl Drift {
     /// ppm.
     pub const SLEWED: Self = Self(100_500);
 
-    const MAX_PPM: u32 = 500_000;
+    pub(crate) const MAX_PPM: u32 = 500_000;
 
     /// `None` above 500,000 ppm: such a clock measures nothing.
     #[must_use]

@@ -89,6 +89,14 @@ impl fmt::Display for Monotonic {
 /// let system: SystemTime = t.into();
 /// assert_eq!(WallTime::try_from(system).ok(), Some(t));
 /// ```
+///
+/// A bare number has no unit, and the difference of two clocks no meaning: // H11
+/// ```compile_fail
+/// let t: quorate_clocks::WallTime = 1_700_000_000_u64.into();
+/// ```
+/// ```compile_fail
+/// let t = quorate_clocks::WallTime::EPOCH - quorate_clocks::WallTime::EPOCH;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(u64);
 

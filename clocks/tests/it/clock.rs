@@ -52,7 +52,7 @@ fn assert_odd(clock: &impl Clock) {
 
 /// H33: a wrapper that misses a method answers with the trait's default instead of the clock's own.
 #[test]
-fn wrappers_forward_every_method() {
+fn h33_wrappers_forward_every_method() {
     assert_odd(&Odd);
     assert_odd(&&Odd);
     assert_odd(&Box::new(Odd));

@@ -143,7 +143,12 @@ fn tokio_is_named_behind_its_one_door_only() {
     let mut wrong = Vec::new();
     for name in CRATES {
         for file in rust_files(&format!("{name}/src")) {
-            let door = ["transport/src/tcp", "transport/src/udp", "transport/src/tokio_runtime"];
+            let door = [
+                "transport/src/tcp",
+                "transport/src/udp",
+                "transport/src/tokio_runtime",
+                "clocks/src/commit_wait", // the one function of the ground floor that waits
+            ];
             if door.iter().any(|allowed| file.name.starts_with(allowed)) {
                 continue;
             }

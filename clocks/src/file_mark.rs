@@ -1,0 +1,222 @@
+//! [`FileMark`]: a durable mark in a file of its own.
+
+use crate::slots::{MARK_FILE_BYTES, SlotFile, SlotMark};
+use crate::{DurableMark, MarkError, MarkKind, MarkOp, MarkStats};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A [`DurableMark`] in a file of 1,024 bytes that holds the value twice.
+///
+/// A crash at any moment of a raise, or one rotten byte anywhere, leaves the last acknowledged
+/// value or the one being written. What cannot be read is refused, never created anew.
+///
+/// # Limits
+/// A second handle on the file is refused on Linux, Android, Apple's systems and the BSDs
+/// (`flock`); elsewhere the caller must see to it. Network file systems may not honour the lock.
+///
+/// # Cost
+/// A raise: two writes and two syncs of 32 bytes. No allocation.
+///
+/// # Examples
+/// ```
+/// use quorate_clocks::{FileMark, GenerationClock, MarkKind};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("generation");
+/// let mut clock = GenerationClock::new(FileMark::open_or_create(&path, MarkKind::Generation)?);
+/// let first = clock.bump()?;
+/// drop(clock); // the process ends
+///
+/// let mut clock = GenerationClock::new(FileMark::open(&path, MarkKind::Generation)?);
+/// assert_eq!(clock.current(), first);
+/// assert!(clock.bump()? > first);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct FileMark {
+    slots: SlotMark<Disk>,
+}
+
+impl FileMark {
+    /// Creates a mark of value 0, durable with its name. It appears under that name complete or not
+    /// at all: it is written as the same name with `.new` at its end.
+    ///
+    /// # Errors
+    /// [`MarkError::Exists`]; [`MarkError::Locked`] while somebody else creates it;
+    /// [`MarkError::Io`].
+    pub fn create_new(path: impl AsRef<Path>, kind: MarkKind) -> Result<Self, MarkError> {
+        let path = path.as_ref();
+        if path.exists() {
+            return Err(MarkError::Exists { path: path.to_owned() });
+        }
+        let unfinished = unfinished(path);
+        let opened =
+            File::options().read(true).write(true).create(true).truncate(false).open(&unfinished);
+        let file = step(opened, MarkOp::Open, &unfinished)?;
+        lock(&file, path)?;
+        // Only now: whoever held the lock before may have given the file its name meanwhile.
+        if path.exists() || !still_there(&file, &unfinished) {
+            return Err(MarkError::Exists { path: path.to_owned() });
+        }
+        step(file.set_len(MARK_FILE_BYTES as u64), MarkOp::Write, &unfinished)?;
+        let slots = SlotMark::create(Disk(file), path.to_owned(), kind)?;
+        step(std::fs::rename(&unfinished, path), MarkOp::Rename, path)?;
+        step(sync_dir(path), MarkOp::SyncDir, path)?;
+        Ok(Self { slots })
+    }
+
+    /// Opens a mark, and repairs one slot if it is torn, rotten or behind.
+    ///
+    /// # Errors
+    /// [`MarkError::NotFound`], [`MarkError::Locked`], [`MarkError::Kind`],
+    /// [`MarkError::Corrupt`], [`MarkError::Io`]. The file is as it was, but for a slot whose
+    /// repair failed, which counted for nothing.
+    pub fn open(path: impl AsRef<Path>, kind: MarkKind) -> Result<Self, MarkError> {
+        let path = path.as_ref();
+        let file = match File::options().read(true).write(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(MarkError::NotFound { path: path.to_owned() });
+            }
+            opened => step(opened, MarkOp::Open, path)?,
+        };
+        lock(&file, path)?;
+        let slots = SlotMark::open(Disk(file), path.to_owned(), kind)?;
+        // Whoever created it may have died before the name was durable.
+        step(sync_dir(path), MarkOp::SyncDir, path)?;
+        Ok(Self { slots })
+    }
+
+    /// Opens the mark, or creates it if there is no such file.
+    ///
+    /// A file that was lost is indistinguishable from one that never was: use this for a first
+    /// start only, and [`open`](Self::open) for a node that has been in service.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`create_new`](Self::create_new), but for the two that the
+    /// other one settles.
+    pub fn open_or_create(path: impl AsRef<Path>, kind: MarkKind) -> Result<Self, MarkError> {
+        let path = path.as_ref();
+        match Self::open(path, kind) {
+            Err(MarkError::NotFound { .. }) => {}
+            opened => return opened,
+        }
+        match Self::create_new(path, kind) {
+            Err(MarkError::Exists { .. }) => Self::open(path, kind),
+            created => created,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.slots.path()
+    }
+
+    /// What it did since it was opened.
+    #[must_use]
+    pub const fn stats(&self) -> MarkStats {
+        self.slots.stats()
+    }
+}
+
+impl DurableMark for FileMark {
+    type Error = MarkError;
+
+    fn get(&self) -> u64 {
+        self.slots.get()
+    }
+
+    fn raise(&mut self, to: u64) -> Result<(), MarkError> {
+        self.slots.raise(to)
+    }
+}
+
+fn step<T>(result: io::Result<T>, op: MarkOp, path: &Path) -> Result<T, MarkError> {
+    result.map_err(|source| MarkError::Io { path: path.to_owned(), op, source })
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// The slots in a file.
+#[derive(Debug)]
+struct Disk(File);
+
+impl SlotFile for Disk {
+    fn bytes(&mut self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.seek(SeekFrom::Start(0))?;
+        self.0.read_exact(buffer)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.seek(SeekFrom::Start(offset))?;
+        self.0.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_vendor = "apple"
+))]
+fn lock(file: &File, path: &Path) -> Result<(), MarkError> {
+    if step(crate::sys::lock_exclusive(file), MarkOp::Lock, path)? {
+        return Ok(());
+    }
+    Err(MarkError::Locked { path: path.to_owned() })
+}
+
+/// No `flock` here: keeping others away is the caller's duty, as the documentation says.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_vendor = "apple"
+)))]
+fn lock(_file: &File, _path: &Path) -> Result<(), MarkError> {
+    Ok(())
+}
+
+/// Whether `path` still names the open file.
+#[cfg(unix)]
+fn still_there(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    let opened = file.metadata().map(id).ok();
+    opened.is_some() && opened == std::fs::metadata(path).map(id).ok()
+}
+
+#[cfg(not(unix))]
+fn still_there(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// A new name is durable once its directory is.
+#[cfg(unix)]
+fn sync_dir(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+/// Directories cannot be opened here.
+#[cfg(not(unix))]
+fn sync_dir(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
