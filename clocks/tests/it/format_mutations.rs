@@ -1,8 +1,7 @@
 //! Every decoder against bytes that were changed: refused, or written again just as they were.
 
 use crate::alloc::measure;
-use crate::cases::cases;
-use crate::support::{Rng, each_seed};
+use crate::support::{Rng, cases, each_seed};
 use proptest::prelude::*;
 use quorate_clocks::{
     ActorBytes, DvvSet, Replica, Stamp, Timestamp, VectorClock, VersionVector, VersionedKey,

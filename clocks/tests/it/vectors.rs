@@ -1,7 +1,7 @@
 //! Laws of vectors, what they allocate, and what they refuse.
 
 use crate::alloc::measure;
-use crate::cases::cases;
+use crate::support::cases;
 use proptest::prelude::*;
 use quorate_clocks::{
     Causality, DecodeError, Dot, EncodeError, Gap, Replica, VectorClock, VersionVector,
