@@ -37,7 +37,11 @@ fn h18_zero_and_missing_entries_are_one_value() {
     // A dot without a number is no event.
     let mut held = VersionVector::from_entries([('a', 2)]);
     assert!(!held.contains(Dot { actor: 'a', counter: 0 }));
-    assert_eq!(held.record(Dot { actor: 'b', counter: 0 }), Ok(false));
+    for (actor, have) in [('a', 2), ('b', 0)] {
+        let none = held.record(Dot { actor, counter: 0 }).unwrap_err();
+        assert_eq!((none.have, none.got), (have, 0));
+        assert_eq!(none.to_string(), format!("update 0 after {have}: counters begin at 1"));
+    }
     assert_eq!(held.len(), 1);
 }
 
