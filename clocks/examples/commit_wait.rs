@@ -5,7 +5,6 @@ use quorate_clocks::{
     BoundedClock, CommitWait, ErrorCode, FixedError, Interval, KernelNtp, SystemClock, Unbounded,
     Wait, WallTime,
 };
-use std::fmt;
 use std::time::Duration;
 
 /// What the operator vouches for where the kernel cannot.
@@ -19,17 +18,6 @@ pub(crate) enum Refused {
     TooWide(Duration),
     NoBound(Unbounded),
 }
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooWide(width) => write!(f, "the interval is {width:?} wide"),
-            Self::NoBound(why) => why.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
 
 pub(crate) struct Bounds<K, W> {
     pub(crate) kernel: K,

@@ -38,7 +38,7 @@ fn causal_trace_can_be_drawn() {
 fn commit_wait_runs() {
     match commit_wait::main() {
         Ok(()) => {}
-        // What this machine's kernel says decides: a wide bound, or a container that forbids asking.
+        // This machine's kernel decides: a wide bound, or a container that forbids asking.
         Err(commit_wait::Refused::TooWide(width)) => {
             assert!(width > Duration::from_millis(500));
         }

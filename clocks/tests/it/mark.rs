@@ -125,8 +125,8 @@ fn each_crash(disk: impl Fn() -> Disk, run: impl Fn(Disk) -> bool, check: impl F
     crashes
 }
 
-/// H26, a failed sync: the pages look written, and the disk has something else. What `open` returned
-/// from that cache is durable all the same, in both slots.
+/// H26, a failed sync: the pages look written, and the disk has something else. What `open`
+/// returned from that cache is durable all the same, in both slots.
 #[test]
 fn h26_a_reopened_mark_does_not_rest_on_the_page_cache() {
     let mut crashes = 0;
