@@ -2,8 +2,8 @@
 //! bound is the kernel's, or the operator's word where nothing disciplines the kernel's clock.
 
 use quorate_clocks::{
-    BoundedClock, CommitWait, FixedError, Interval, KernelNtp, SystemClock, Unbounded, Wait,
-    WallTime,
+    BoundedClock, CommitWait, ErrorCode, FixedError, Interval, KernelNtp, SystemClock, Unbounded,
+    Wait, WallTime,
 };
 use std::time::Duration;
 
@@ -12,22 +12,40 @@ const OPERATORS_WORD: Duration = Duration::from_millis(2);
 /// A wider interval means too long a wait: better to refuse the write.
 const WIDTH_MAX: Duration = Duration::from_millis(500);
 
-struct Bounds {
-    kernel: KernelNtp,
-    word: FixedError<SystemClock>,
+/// Why a write is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    TooWide(Duration),
+    NoBound(Unbounded),
 }
 
-impl BoundedClock for Bounds {
-    fn interval(&self) -> Result<Interval, Unbounded> {
-        match self.kernel.interval() {
-            Ok(now) if now.width() <= WIDTH_MAX => Ok(now),
-            Ok(_) | Err(_) => self.word.interval(),
+pub(crate) struct Bounds<K, W> {
+    pub(crate) kernel: K,
+    pub(crate) word: W,
+}
+
+impl<K: BoundedClock, W: BoundedClock> Bounds<K, W> {
+    /// The operator's word stands in for a kernel that says nothing. It never replaces a bound that
+    /// is merely unwelcome, nor an answer that says something is wrong.
+    pub(crate) fn interval(&self) -> Result<Interval, Refused> {
+        let now = match self.kernel.interval() {
+            Err(Unbounded::Unsynchronized | Unbounded::Source(ErrorCode::Unsupported)) => {
+                self.word.interval()
+            }
+            answer => answer,
+        };
+        match now.map_err(Refused::NoBound)? {
+            now if now.width() > WIDTH_MAX => Err(Refused::TooWide(now.width())),
+            now => Ok(now),
         }
     }
 }
 
 /// Returns when `stamp` is in the past everywhere, and how often it waited.
-fn commit(clock: &impl BoundedClock, stamp: WallTime) -> Result<u32, Unbounded> {
+fn commit<K: BoundedClock, W: BoundedClock>(
+    clock: &Bounds<K, W>,
+    stamp: WallTime,
+) -> Result<u32, Refused> {
     let wait = CommitWait::new(stamp);
     let mut waits = 0;
     // A fresh interval each time: the bound may have grown meanwhile.
@@ -39,7 +57,7 @@ fn commit(clock: &impl BoundedClock, stamp: WallTime) -> Result<u32, Unbounded> 
 }
 
 #[allow(clippy::print_stdout, reason = "an example talks to its reader")]
-pub(crate) fn main() -> Result<(), Unbounded> {
+pub(crate) fn main() -> Result<(), Refused> {
     let clock = Bounds {
         kernel: KernelNtp::new(),
         word: FixedError::new(SystemClock::new(), OPERATORS_WORD),

@@ -195,6 +195,10 @@ impl ActorBytes for Replica {
 /// # Shape
 /// `counter` is at least 1. A dot with counter 0 is no event: no vector contains it.
 ///
+/// With feature `serde`, the id is the caller's own and is written as its type is: a `u64` is a
+/// bare number in JSON, where readers may lose bits above 2⁵³. The counter is text there, and so
+/// is a [`Replica`]. // H29
+///
 /// # Examples
 /// ```
 /// use quorate_clocks::{Dot, VectorClock};

@@ -1,4 +1,4 @@
-//! The byte form of vectors, and why bytes or a value are refused.
+//! The byte form of vectors, what others share with it, and why bytes or a value are refused.
 
 use crate::entries::Entries;
 use crate::{ActorBytes, Dot};
@@ -12,8 +12,8 @@ pub(crate) const ENTRIES_MAX: usize = 4_096;
 const HEADER: usize = 4;
 const COUNTER: usize = 8;
 
-/// Why bytes are not a vector or a set: each value has exactly one byte form, everything else is
-/// refused.
+/// Why bytes are not a vector, a matrix or a set: each value has exactly one byte form, everything
+/// else is refused.
 ///
 /// # Examples
 /// ```
@@ -81,7 +81,8 @@ pub enum DecodeError {
         /// What stands there.
         found: u8,
     },
-    /// Effect: nothing was built. Bytes that are no actor, or that the caller's function refused.
+    /// Effect: nothing was built. Bytes that are no actor, or that the caller's function refused,
+    /// or the owner of a matrix that has no row for it.
     Value {
         /// Where they begin.
         offset: usize,
@@ -236,6 +237,12 @@ impl<'a> Reader<'a> {
 
     /// Version, width and number of entries.
     pub(crate) fn header<A: ActorBytes>(&mut self) -> Result<usize, DecodeError> {
+        self.version::<A>()?;
+        self.count(ENTRIES_MAX)
+    }
+
+    /// Version and width.
+    pub(crate) fn version<A: ActorBytes>(&mut self) -> Result<(), DecodeError> {
         let [found] = self.array()?;
         if found != VERSION {
             return Err(DecodeError::Version { offset: self.at - 1, found });
@@ -244,30 +251,58 @@ impl<'a> Reader<'a> {
         if found != A::WIDTH {
             return Err(DecodeError::Width { offset: self.at - 1, expected: A::WIDTH, found });
         }
+        Ok(())
+    }
+
+    /// Two bytes that say how many follow.
+    pub(crate) fn count(&mut self, limit: usize) -> Result<usize, DecodeError> {
         let offset = self.at;
         let count = self.u16()?;
-        if usize::from(count) > ENTRIES_MAX {
-            let (count, limit) = (u64::from(count), ENTRIES_MAX as u64);
+        if usize::from(count) > limit {
+            let (count, limit) = (u64::from(count), limit as u64);
             return Err(DecodeError::TooMany { offset, count, limit });
         }
         Ok(usize::from(count))
     }
 
-    /// One entry, above the one before.
+    /// An actor, above the one before.
     #[inline]
-    pub(crate) fn dot<A: ActorBytes>(&mut self, last: Option<A>) -> Result<Dot<A>, DecodeError> {
+    pub(crate) fn actor<A: ActorBytes>(&mut self, last: Option<A>) -> Result<A, DecodeError> {
         let offset = self.at;
         let actor = self.take(usize::from(A::WIDTH))?;
         let actor = A::read_from(actor).ok_or(DecodeError::Value { offset })?;
         if last.is_some_and(|last| last >= actor) {
             return Err(DecodeError::Order { offset });
         }
+        Ok(actor)
+    }
+
+    /// One entry, above the one before.
+    #[inline]
+    pub(crate) fn dot<A: ActorBytes>(&mut self, last: Option<A>) -> Result<Dot<A>, DecodeError> {
+        let actor = self.actor(last)?;
         let offset = self.at;
         let counter = self.u64()?;
         if counter == 0 {
             return Err(DecodeError::Zero { offset });
         }
         Ok(Dot { actor, counter })
+    }
+
+    /// The bytes of `count` entries, checked; allocates nothing.
+    pub(crate) fn entries<A: ActorBytes>(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let offset = self.at;
+        let bytes = self.take(count * stride::<A>())?;
+        if canonical::<A>(bytes) {
+            return Ok(bytes);
+        }
+        // Something is wrong: go through them one by one to say what and where.
+        self.at = offset;
+        let mut last: Option<A> = None;
+        for _ in 0..count {
+            last = Some(self.dot(last)?.actor);
+        }
+        Err(DecodeError::Value { offset })
     }
 
     pub(crate) const fn end(&self) -> Result<(), DecodeError> {
@@ -291,10 +326,15 @@ impl<'a> Reader<'a> {
 
 impl<A: ActorBytes> Entries<Dot<A>> {
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let count = entries_count(self.len())?;
-        out.reserve(HEADER + self.len() * (usize::from(A::WIDTH) + COUNTER));
+        entries_count(self.len())?;
+        out.reserve(HEADER + self.len() * stride::<A>());
         out.extend_from_slice(&[VERSION, A::WIDTH]);
-        out.extend_from_slice(&count.to_le_bytes());
+        self.append_to(out)
+    }
+
+    /// Appends their number and the entries.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(&entries_count(self.len())?.to_le_bytes());
         for entry in self.as_slice() {
             entry.actor.write_to(out);
             out.extend_from_slice(&entry.counter.to_le_bytes());
@@ -305,34 +345,43 @@ impl<A: ActorBytes> Entries<Dot<A>> {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let count = reader.header::<A>()?;
-        let stride = usize::from(A::WIDTH) + COUNTER;
-        reader.exactly(count * stride)?;
-        if let Some(entries) = canonical(&bytes[reader.at..], count, stride) {
-            return Ok(entries);
+        reader.exactly(count * stride::<A>())?;
+        let bytes = reader.entries::<A>(count)?;
+        Self::of(bytes).ok_or(DecodeError::Value { offset: HEADER })
+    }
+
+    /// From the bytes of entries that were checked; up to four need no allocation.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        let mut entries = Self::with_capacity(bytes.len() / stride::<A>());
+        for entry in bytes.chunks_exact(stride::<A>()) {
+            entries.push(dot_of(entry)?);
         }
-        // Something is wrong: go through them one by one to say what and where.
-        let mut last: Option<A> = None;
-        for _ in 0..count {
-            last = Some(reader.dot(last)?.actor);
-        }
-        Err(DecodeError::Value { offset: HEADER })
+        Some(entries)
     }
 }
 
-/// The entries, if each is above the one before and none is zero. The checks are gathered, so that
+/// Bytes of an entry.
+const fn stride<A: ActorBytes>() -> usize {
+    A::WIDTH as usize + COUNTER
+}
+
+#[inline]
+fn dot_of<A: ActorBytes>(entry: &[u8]) -> Option<Dot<A>> {
+    let (actor, counter) = entry.split_at_checked(usize::from(A::WIDTH))?;
+    let counter = u64::from_le_bytes(counter.try_into().ok()?);
+    Some(Dot { actor: A::read_from(actor)?, counter })
+}
+
+/// Whether each entry is above the one before and none is zero. The checks are gathered, so that
 /// good bytes run through without a branch for each.
-fn canonical<A: ActorBytes>(bytes: &[u8], count: usize, stride: usize) -> Option<Entries<Dot<A>>> {
-    let mut entries = Vec::with_capacity(count);
+fn canonical<A: ActorBytes>(bytes: &[u8]) -> bool {
     let (mut good, mut last) = (true, None);
-    for entry in bytes.chunks_exact(stride) {
-        let (actor, counter) = entry.split_at(usize::from(A::WIDTH));
-        let actor = A::read_from(actor)?;
-        let counter = u64::from_le_bytes(counter.try_into().ok()?);
-        good &= (counter != 0) & last.is_none_or(|last| last < actor);
-        last = Some(actor);
-        entries.push(Dot { actor, counter });
+    for entry in bytes.chunks_exact(stride::<A>()) {
+        let Some(dot) = dot_of::<A>(entry) else { return false };
+        good &= (dot.counter != 0) & last.is_none_or(|last| last < dot.actor);
+        last = Some(dot.actor);
     }
-    good.then(|| Entries::from_sorted(entries))
+    good
 }
 
 /// For a `Debug` that reads `{actor: counter}`.

@@ -10,7 +10,10 @@ const VALUES_MAX: usize = 1_024;
 const VALUE_BYTES_MAX: usize = 16 << 20;
 
 impl<A: ActorBytes, V> DvvSet<A, V> {
-    /// Its byte form (`FORMAT.md`); `f` appends the bytes of one value.
+    /// Its byte form (`FORMAT.md`); `f` writes one value into the empty `Vec` it is given.
+    ///
+    /// # Cost
+    /// One buffer for the form, and one as long as the longest value.
     ///
     /// # Errors
     /// [`EncodeError`] above 4,096 actors, 1,024 values, or 16 MiB for one value.
@@ -32,6 +35,13 @@ impl<A: ActorBytes, V> DvvSet<A, V> {
         }
         let (entries, anonymous) = self.parts();
         let mut out = Vec::from([VERSION, A::WIDTH]);
+        // What `f` does to its `Vec` must not reach what is written already.
+        let mut scratch = Vec::new();
+        let mut put = |value: &V, out: &mut Vec<u8>| {
+            scratch.clear();
+            f(value, &mut scratch);
+            put_value(&scratch, out)
+        };
         out.extend_from_slice(&count.to_le_bytes());
         put_len(anonymous.len(), &mut out)?;
         for (actor, counter, values) in entries {
@@ -39,11 +49,11 @@ impl<A: ActorBytes, V> DvvSet<A, V> {
             out.extend_from_slice(&counter.to_le_bytes());
             put_len(values.len(), &mut out)?;
             for value in values {
-                put_value(value, &mut f, &mut out)?;
+                put(value, &mut out)?;
             }
         }
         for value in anonymous {
-            put_value(value, &mut f, &mut out)?;
+            put(value, &mut out)?;
         }
         Ok(out)
     }
@@ -53,9 +63,9 @@ impl<A: ActorBytes, V> DvvSet<A, V> {
     /// One set has one byte form if `f` takes only what the encoding function writes.
     ///
     /// # Cost
-    /// Nothing is allocated before all lengths agree with one another. Then at most twice as much
-    /// as `bytes` for the entries, and the size of `V` for each of at most 1,024 values, besides
-    /// what `f` allocates.
+    /// Nothing is allocated before all but the values themselves was checked. Then at most twice as
+    /// much as `bytes` for the entries, and the size of `V` for each of at most 1,024 values,
+    /// besides what `f` allocates.
     ///
     /// # Errors
     /// [`DecodeError`]; [`DecodeError::Value`] if `f` refuses a value, [`DecodeError::TooMany`]
@@ -86,18 +96,12 @@ fn put_len(len: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn put_value<V>(
-    value: &V,
-    f: &mut impl FnMut(&V, &mut Vec<u8>),
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    f(value, out);
-    let len = out.len().saturating_sub(at + 4);
+fn put_value(value: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let len = value.len();
     let short = u32::try_from(len).ok().filter(|_| len <= VALUE_BYTES_MAX);
     let short = short.ok_or(EncodeError::ValueBytes { len, limit: VALUE_BYTES_MAX })?;
-    out[at..at + 4].copy_from_slice(&short.to_le_bytes());
+    out.extend_from_slice(&short.to_le_bytes());
+    out.extend_from_slice(value);
     Ok(())
 }
 

@@ -63,19 +63,6 @@ impl<T: Copy> Entries<T> {
         if count <= INLINE { Self::new() } else { Self::Heap(Vec::with_capacity(count)) }
     }
 
-    /// A list that is in order already; a short one moves in place.
-    #[inline]
-    pub(crate) fn from_sorted(entries: Vec<T>) -> Self {
-        if entries.len() > INLINE {
-            return Self::Heap(entries);
-        }
-        let mut list = Self::new();
-        for entry in entries {
-            list.push(entry);
-        }
-        list
-    }
-
     /// Appends; the caller keeps the order.
     #[inline]
     pub(crate) fn push(&mut self, entry: T) {

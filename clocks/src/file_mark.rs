@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 /// # Limits
 /// A second handle on the file is refused on Linux, Android, Apple's systems and the BSDs
 /// (`flock`); elsewhere the caller must see to it. Network file systems may not honour the lock.
+/// Creating a mark needs a file system with hard links.
 ///
 /// # Cost
-/// A raise: two writes and two syncs of 32 bytes. No allocation.
+/// A raise: two writes and two syncs of 32 bytes. No allocation. Opening: two or three of each.
 ///
 /// # Examples
 /// ```
@@ -40,38 +41,43 @@ pub struct FileMark {
 
 impl FileMark {
     /// Creates a mark of value 0, durable with its name. It appears under that name complete or not
-    /// at all: it is written as the same name with `.new` at its end.
+    /// at all: it is written as the same name with `.new` at its end, and then linked. Whatever has
+    /// the name already is left alone, also a symbolic link to nothing.
     ///
     /// # Errors
     /// [`MarkError::Exists`]; [`MarkError::Locked`] while somebody else creates it;
     /// [`MarkError::Io`].
     pub fn create_new(path: impl AsRef<Path>, kind: MarkKind) -> Result<Self, MarkError> {
         let path = path.as_ref();
-        if path.exists() {
-            return Err(MarkError::Exists { path: path.to_owned() });
+        let exists = || Err(MarkError::Exists { path: path.to_owned() });
+        if is_taken(path)? {
+            return exists();
         }
         let unfinished = unfinished(path);
-        let opened =
-            File::options().read(true).write(true).create(true).truncate(false).open(&unfinished);
-        let file = step(opened, MarkOp::Open, &unfinished)?;
-        lock(&file, path)?;
+        let file = open_unfinished(path, &unfinished)?;
         // Only now: whoever held the lock before may have given the file its name meanwhile.
-        if path.exists() || !still_there(&file, &unfinished) {
-            return Err(MarkError::Exists { path: path.to_owned() });
+        if is_taken(path)? || !is_named(&file, &unfinished) {
+            return exists();
         }
         step(file.set_len(MARK_FILE_BYTES as u64), MarkOp::Write, &unfinished)?;
         let slots = SlotMark::create(Disk(file), path.to_owned(), kind)?;
-        step(std::fs::rename(&unfinished, path), MarkOp::Rename, path)?;
+        // A link, since a rename would replace what got the name in the last moment.
+        match std::fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return exists(),
+            linked => step(linked, MarkOp::Rename, path)?,
+        }
+        step(std::fs::remove_file(&unfinished), MarkOp::Rename, &unfinished)?;
         step(sync_dir(path), MarkOp::SyncDir, path)?;
         Ok(Self { slots })
     }
 
-    /// Opens a mark, and repairs one slot if it is torn, rotten or behind.
+    /// Opens a mark, repairs one slot if it is torn, rotten or behind, and writes both anew: the
+    /// value is on the disk when this returns, whatever failed before.
     ///
     /// # Errors
     /// [`MarkError::NotFound`], [`MarkError::Locked`], [`MarkError::Kind`],
-    /// [`MarkError::Corrupt`], [`MarkError::Io`]. The file is as it was, but for a slot whose
-    /// repair failed, which counted for nothing.
+    /// [`MarkError::Corrupt`], [`MarkError::Io`]. After the last one the file holds what was
+    /// acknowledged or what was read, and opens again once the reason has passed.
     pub fn open(path: impl AsRef<Path>, kind: MarkKind) -> Result<Self, MarkError> {
         let path = path.as_ref();
         let file = match File::options().read(true).write(true).open(path) {
@@ -81,6 +87,11 @@ impl FileMark {
             opened => step(opened, MarkOp::Open, path)?,
         };
         lock(&file, path)?;
+        let unfinished = unfinished(path);
+        if is_named(&file, &unfinished) {
+            // Its creator died between the two names; a later creation must not write to it.
+            step(std::fs::remove_file(&unfinished), MarkOp::Rename, &unfinished)?;
+        }
         let slots = SlotMark::open(Disk(file), path.to_owned(), kind)?;
         // Whoever created it may have died before the name was durable.
         step(sync_dir(path), MarkOp::SyncDir, path)?;
@@ -94,7 +105,7 @@ impl FileMark {
     ///
     /// # Errors
     /// Those of [`open`](Self::open) and [`create_new`](Self::create_new), but for the two that the
-    /// other one settles.
+    /// other one settles. [`MarkError::NotFound`] for a symbolic link to nothing.
     pub fn open_or_create(path: impl AsRef<Path>, kind: MarkKind) -> Result<Self, MarkError> {
         let path = path.as_ref();
         match Self::open(path, kind) {
@@ -194,18 +205,57 @@ fn lock(_file: &File, _path: &Path) -> Result<(), MarkError> {
     Ok(())
 }
 
-/// Whether `path` still names the open file.
+/// Whether anything has the name; a symbolic link counts, wherever it leads.
+fn is_taken(path: &Path) -> Result<bool, MarkError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => step(Err(error), MarkOp::Open, path),
+    }
+}
+
+/// A file to become the mark `path`, locked: a new one, or one that a creator left behind.
+fn open_unfinished(path: &Path, unfinished: &Path) -> Result<File, MarkError> {
+    let open = || {
+        if std::fs::symlink_metadata(unfinished).is_ok_and(|meta| meta.is_symlink()) {
+            let error = io::Error::new(io::ErrorKind::AlreadyExists, "a symbolic link is there");
+            return step(Err(error), MarkOp::Open, unfinished);
+        }
+        let mut options = File::options();
+        let opened = options.read(true).write(true).create(true).truncate(false).open(unfinished);
+        let file = step(opened, MarkOp::Open, unfinished)?;
+        lock(&file, path)?;
+        Ok(file)
+    };
+    let file = open()?;
+    if !has_other_names(&file) || !is_named(&file, unfinished) {
+        return Ok(file);
+    }
+    // It is a mark already, which was moved away since: its value must not be written over.
+    step(std::fs::remove_file(unfinished), MarkOp::Rename, unfinished)?;
+    drop(file);
+    open()
+}
+
 #[cfg(unix)]
-fn still_there(file: &File, path: &Path) -> bool {
+fn has_other_names(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().map_or(true, |meta| meta.nlink() > 1)
+}
+
+/// Nobody says here without more than std.
+#[cfg(not(unix))]
+fn has_other_names(_file: &File) -> bool {
+    false
+}
+
+/// Whether `path` is a name of the open file.
+#[cfg(unix)]
+fn is_named(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
     let opened = file.metadata().map(id).ok();
-    opened.is_some() && opened == std::fs::metadata(path).map(id).ok()
-}
-
-#[cfg(not(unix))]
-fn still_there(_file: &File, path: &Path) -> bool {
-    path.exists()
+    opened.is_some() && opened == std::fs::symlink_metadata(path).map(id).ok()
 }
 
 /// A new name is durable once its directory is.

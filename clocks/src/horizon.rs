@@ -21,14 +21,15 @@ const LARGEST: u64 = u64::MAX - (1 << 51);
 /// # How to drive it
 /// Call [`poll_persist`](Self::poll_persist) after a [`HorizonBehind`] and every few milliseconds
 /// otherwise; write what it returns durably (a [`FileMark`](crate::FileMark) does) and hand it to
-/// [`persisted`](Self::persisted). If the write fails, try again with the same value, or drop it: it
-/// is asked for again after a `horizon_window` of monotonic time. // H7
+/// [`persisted`](Self::persisted). If the write fails, try again with the same value, or drop it:
+/// it is asked for again after a `horizon_window` of monotonic time. // H7
 ///
 /// # Limits
 /// A node that restarts at once begins up to `horizon_window` ahead of its wall clock, which peers
 /// must tolerate: [`HlcConfig`] keeps the window below half of `max_skew`. Each further restart
-/// within that time adds a millisecond. A wall clock that jumped years ahead makes that durable (watch it with [`ClockMonitor`](crate::ClockMonitor)); the remedy
-/// is a new node id, never a lower horizon. // H24, H35
+/// within that time adds a millisecond. A wall clock that jumped years ahead makes that durable
+/// (watch it with [`ClockMonitor`](crate::ClockMonitor)); the remedy is a new node id, never a
+/// lower horizon. // H24, H35
 ///
 /// # Examples
 /// ```
@@ -90,8 +91,8 @@ impl<C: Clock> HorizonHlc<C> {
     /// nothing before the first [`persisted`](Self::persisted).
     ///
     /// # Errors
-    /// [`ObserveError::OutOfRange`] for a horizon near the end of the word, which no clock has made:
-    /// the store holds something else.
+    /// [`ObserveError::OutOfRange`] for a horizon near the end of the word, which no clock has
+    /// made: the store holds something else.
     pub fn recover(
         clock: C,
         config: HlcConfig,

@@ -135,12 +135,14 @@ impl<C: Clock> Hlc<C> {
         if mutant::on("counter_wraps") && stamp & 0xFFF == 0 {
             stamp -= 4_096;
         }
-        self.account(stamp, 1, physical);
+        if stamp >> 12 != physical >> 12 || physical == 0 {
+            self.account(stamp, 1, physical);
+        }
         issued(stamp)
     }
 
     /// Statistics of `n` stamps up to `last` that the counter gave.
-    #[inline]
+    #[cold]
     fn account(&self, last: u64, n: u64, physical: u64) {
         if last >> 12 > physical.max(last - n) >> 12 {
             self.counters.count_carry();

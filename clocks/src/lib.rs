@@ -69,8 +69,8 @@
 //! up to 83,333 ppm with chrony's default `maxslewrate`, and up to 10 % + 500 ppm by what the
 //! kernel allows. A lease that allows for a crystal's 200 ppm on such a clock is not safe. Either
 //! use the default ([`Drift::SLEWED`], 100,500 ppm), or `SystemClock::unslewed`, or set
-//! `maxslewrate 1000` in chrony.conf on every node and state 1,500 ppm (`SystemClock::with_drift`). Do not mix smeared and
-//! unsmeared leap seconds in one fleet.
+//! `maxslewrate 1000` in chrony.conf on every node and state 1,500 ppm (`SystemClock::with_drift`).
+//! Do not mix smeared and unsmeared leap seconds in one fleet.
 //!
 //! # Limits
 //!
@@ -95,8 +95,9 @@
 //!
 //! - `std` (default): what asks the operating system, [`ShivizLog`], conversions to `SystemTime`.
 //!   Without it the crate is `no_std + alloc`.
-//! - `serde`: stamps, times, generations and vectors; stamps and counters are text in human-readable
-//!   formats, where numbers above 2⁵³ lose bits. Ids are the caller's own; [`Replica`] is text.
+//! - `serde`: stamps, times, generations and vectors; stamps and counters are text in
+//!   human-readable formats, where numbers above 2⁵³ lose bits. Ids are the caller's own;
+//!   [`Replica`] is text.
 //! - `tokio`: `commit_wait`, the one function that waits.
 //! - `clockbound`: a reader of a clock-bound daemon's shared memory.
 //! - `metrics`: `record_metrics` on `Hlc` and `Interval`.

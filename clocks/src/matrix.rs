@@ -1,7 +1,8 @@
 //! [`MatrixClock`]: what everybody is known to have seen.
 
+use crate::codec::{DecodeError, ENTRIES_MAX, EncodeError, Reader, VERSION, entries_count};
 use crate::entries::Entries;
-use crate::{Actor, Causality, Dot, VersionVector, mutant};
+use crate::{Actor, ActorBytes, Causality, Dot, VersionVector, mutant};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
@@ -12,8 +13,9 @@ const ROWS_MAX: usize = 256;
 /// A version vector for each member: what this member knows that the other has seen. Its minimum
 /// is what everybody has seen, so it is safe to forget there (logs, tombstones, old versions).
 ///
-/// Send a copy with each message and [`receive`](Self::receive) those that come. A message is only
-/// knowledge here; to count it as an event, [`tick`](Self::tick).
+/// Send its byte form ([`encode`](Self::encode)) with each message and [`receive`](Self::receive)
+/// those that come. A message is only knowledge here; to count it as an event,
+/// [`tick`](Self::tick).
 ///
 /// # Cost
 /// A receipt merges every row of the message: (members)² entries. An own event touches one.
@@ -22,18 +24,20 @@ const ROWS_MAX: usize = 256;
 /// 256 rows, then [`MatrixFull`]: 1 MiB if each of 256 members with `u64` ids has written. Counters
 /// of members that were removed stay in the rows, as in any version vector: to drop them would make
 /// their old updates look new. // H20
+/// The byte form holds 4,096 entries a row.
 ///
 /// # Examples
 /// ```
-/// use quorate_clocks::{Dot, MatrixClock};
+/// use quorate_clocks::MatrixClock;
 ///
-/// let (mut a, mut b) = (MatrixClock::new('a'), MatrixClock::new('b'));
+/// let (mut a, mut b) = (MatrixClock::new(1_u64), MatrixClock::new(2));
 /// let update = a.tick();
-/// b.receive('a', &a)?;
-/// assert!(!a.stable(&['a', 'b']).contains(update)); // a does not know that b has it
-/// a.receive('b', &b)?;
-/// assert!(a.stable(&['a', 'b']).contains(update)); // now it does
-/// # Ok::<(), quorate_clocks::MatrixFull>(())
+/// b.receive(1, &a)?;
+/// assert!(!a.stable(&[1, 2]).contains(update)); // a does not know that b has it
+/// let message = b.encode()?;
+/// a.receive(2, &MatrixClock::decode(&message)?)?;
+/// assert!(a.stable(&[1, 2]).contains(update)); // now it does
+/// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 ///
 /// # Source
@@ -163,6 +167,101 @@ impl<A: Actor> MatrixClock<A> {
         });
         &mut self.rows[at].1
     }
+}
+
+impl<A: ActorBytes> MatrixClock<A> {
+    /// Its only byte form (`FORMAT.md`).
+    ///
+    /// # Errors
+    /// [`EncodeError::Entries`] if a row has more than 4,096.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut out = Vec::new();
+        self.encode_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// Appends its byte form.
+    ///
+    /// # Errors
+    /// [`EncodeError::Entries`] if a row has more than 4,096; `out` is as it was.
+    pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let before = out.len();
+        let written = self.append_to(out);
+        if written.is_err() {
+            out.truncate(before);
+        }
+        written
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(&[VERSION, A::WIDTH]);
+        // At most 256, by `receive` and `decode`.
+        out.extend_from_slice(&entries_count(self.rows.len())?.to_le_bytes());
+        self.me.write_to(out);
+        for (actor, row) in &self.rows {
+            actor.write_to(out);
+            row.entries.append_to(out)?;
+        }
+        Ok(())
+    }
+
+    /// From its byte form, all of it.
+    ///
+    /// # Cost
+    /// Nothing is allocated before everything was checked. Then the rows in one allocation, about
+    /// 80 bytes for each of at most 256, and one more for each row above four entries: at most
+    /// twice as long as its bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for anything but what [`encode`](Self::encode) writes;
+    /// [`DecodeError::Value`] also if the owner has no row.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_clocks::{DecodeError, MatrixClock};
+    ///
+    /// let mut clock = MatrixClock::new(7_u16);
+    /// let update = clock.tick();
+    /// let bytes = clock.encode()?;
+    /// assert!(MatrixClock::<u16>::decode(&bytes)?.stable(&[7]).contains(update));
+    /// let cut = MatrixClock::<u16>::decode(&bytes[..10]).unwrap_err();
+    /// assert_eq!(cut, DecodeError::Short { offset: 10, needed: 20 });
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (me, count) = walk::<A>(bytes, |_, _| Ok(()))?;
+        let mut rows = Vec::with_capacity(count);
+        walk::<A>(bytes, |actor, (offset, entries)| {
+            let entries = Entries::of(entries).ok_or(DecodeError::Value { offset })?;
+            rows.push((actor, VersionVector { entries }));
+            Ok(())
+        })?;
+        Ok(Self { me, rows })
+    }
+}
+
+/// Reads the form once, checking all of it, and shows each row's actor, and where its entries
+/// stand with their bytes; allocates nothing. Gives whose clock it is and the number of rows.
+fn walk<A: ActorBytes>(
+    bytes: &[u8],
+    mut row: impl FnMut(A, (usize, &[u8])) -> Result<(), DecodeError>,
+) -> Result<(A, usize), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    reader.version::<A>()?;
+    let rows = reader.count(ROWS_MAX)?;
+    let owner = reader.at;
+    let me = reader.actor(None)?;
+    let (mut last, mut own) = (None, false);
+    for _ in 0..rows {
+        let actor = reader.actor(last)?;
+        last = Some(actor);
+        own |= actor == me;
+        let count = reader.count(ENTRIES_MAX)?;
+        let offset = reader.at;
+        row(actor, (offset, reader.entries::<A>(count)?))?;
+    }
+    reader.end()?;
+    if own { Ok((me, rows)) } else { Err(DecodeError::Value { offset: owner }) }
 }
 
 fn next<'a, A>(rows: &mut &'a [(A, VersionVector<A>)]) -> Option<&'a VersionVector<A>> {

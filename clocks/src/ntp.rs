@@ -17,7 +17,7 @@ const MAXERROR_LIMIT_US: i64 = 16_000_000;
 const SECOND_AT_500_PPM_NS: u64 = 500_000 + STEP_NS;
 /// 500 ppm as a divisor.
 const AGE_DIVISOR: u64 = 2_000;
-/// A clock that moved by more than this against the monotonic one was stepped.
+/// A clock that moved by more than this, and its staleness, against the monotonic one was stepped.
 const STEP_NS: u64 = 1_000;
 /// How often a reading is tried again that a step, or a pause, fell into.
 const ATTEMPTS: u32 = 8;
@@ -109,6 +109,10 @@ const EMPTY: u64 = u64::MAX;
 /// # Shape
 /// Around one reading of the clock, `maxerror + 501 µs + 500 ppm × age` either way. The kernel is
 /// asked once a `refresh` (1 s), and at once when the wall clock was stepped.
+///
+/// Over a clock with a [`wall_staleness`](Clock::wall_staleness), such as a
+/// [`CoarseClock`](crate::CoarseClock), steps up to twice the staleness cannot be told from its
+/// ticks: the interval reaches one staleness further back and two further on.
 ///
 /// # Limits
 /// It rests on the daemon's word. chronyd clears the kernel's "unsynchronised" flag only with
@@ -206,15 +210,26 @@ impl<C: Clock> KernelNtp<C> {
     fn cached_at(&self, now: Reading) -> Option<Interval> {
         let [at, offset, error]: Cached = self.cached.load()?;
         let age = now.monotonic.as_nanos().checked_sub(at)?;
-        if error == EMPTY || age > nanos(self.refresh) || stepped(offset, offset_of(now)) {
+        if error == EMPTY || age > nanos(self.refresh) || self.stepped(offset, now) {
             return None;
         }
         Some(self.around(now, error, age))
     }
 
+    /// The staleness counts twice: as what the reading lags by, and as what a step may be that
+    /// `stepped` takes for a difference between the lags of two readings.
     fn around(&self, now: Reading, error: u64, age: u64) -> Interval {
-        let error = error.saturating_add(age.div_ceil(AGE_DIVISOR));
-        Interval::of_nanos(now.wall, error, nanos(self.clock.wall_staleness()))
+        let stale = nanos(self.clock.wall_staleness());
+        let error = error.saturating_add(age.div_ceil(AGE_DIVISOR)).saturating_add(stale);
+        Interval::of_nanos(now.wall, error, stale)
+    }
+
+    /// Whether the wall clock was stepped since the reading that had this `offset`. A wall clock
+    /// that ticks moves against a monotonic one that flows, by its staleness at most.
+    fn stepped(&self, offset: u64, now: Reading) -> bool {
+        let forward = offset_of(now).wrapping_sub(offset);
+        let apart = forward.min(forward.wrapping_neg());
+        apart > nanos(self.clock.wall_staleness()).saturating_add(STEP_NS)
     }
 
     /// Apart from the cached path, which is a few loads between two clock readings.
@@ -243,7 +258,7 @@ impl<C: Clock> KernelNtp<C> {
                 return Err(Unbounded::Stale { age });
             }
             let offset = offset_of(before);
-            if !stepped(offset, offset_of(after)) {
+            if !self.stepped(offset, after) {
                 let at = before.monotonic.as_nanos();
                 self.cached.store([at, offset, error]);
                 return Ok(self.around(after, error, nanos(age)));
@@ -270,14 +285,9 @@ impl<C: fmt::Debug> fmt::Debug for KernelNtp<C> {
     }
 }
 
-/// wall − monotonic: constant, and wrapping where the wall clock is behind.
+/// wall − monotonic: constant but for staleness, and wrapping where the wall clock is behind.
 fn offset_of(reading: Reading) -> u64 {
     reading.wall.as_nanos().wrapping_sub(reading.monotonic.as_nanos())
-}
-
-fn stepped(offset: u64, now: u64) -> bool {
-    let forward = now.wrapping_sub(offset);
-    forward.min(forward.wrapping_neg()) > STEP_NS
 }
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

@@ -1,4 +1,7 @@
 //! `serde` for actors, dots and vectors: canonical forms only, as in the byte forms.
+//!
+//! Counters and a [`Replica`] are text in human-readable formats. Other ids are the caller's own
+//! type, in its own form: a `u64` is a bare number, good up to 2⁵³ where JSON readers use doubles.
 
 use crate::codec::ENTRIES_MAX;
 use crate::entries::Entries;

@@ -12,9 +12,10 @@ const MILLION: i64 = 1_000_000;
 /// program behaves on a bad machine.
 ///
 /// # Shape
-/// From the moment it is made, both of its clocks run `rate_ppb` parts in 10⁹ fast (negative: slow);
-/// the wall clock is also `offset_ns` ahead. Time that saturates stands still. The rate is limited so
-/// that [`Drift`] can state it together with the inner clock's: to ±50 % over a perfect clock.
+/// From the moment it is made, both of its clocks run `rate_ppb` parts in 10⁹ fast (negative:
+/// slow); the wall clock is also `offset_ns` ahead. Time that saturates stands still. The rate is
+/// limited so that [`Drift`] can state it together with the inner clock's: to ±50 % over a perfect
+/// clock.
 ///
 /// # Examples
 /// ```

@@ -117,7 +117,7 @@ const fn is_broken(error: SlotError) -> bool {
     matches!(error, SlotError::Magic { .. } | SlotError::Checksum { .. })
 }
 
-/// The newest value of two slots, and which slot has to be written anew.
+/// The newest value of two slots, and which slot is torn, rotten or behind.
 fn judge(slots: [Result<Slot, SlotError>; 2]) -> Result<(Slot, Option<usize>), MarkDamage> {
     match slots {
         [Ok(a), Ok(b)] => match (a.sequence.cmp(&b.sequence), a.value.cmp(&b.value)) {
@@ -132,6 +132,17 @@ fn judge(slots: [Result<Slot, SlotError>; 2]) -> Result<(Slot, Option<usize>), M
         [Ok(a), Err(error)] if is_broken(error) => Ok((a, Some(1))),
         [Err(error), Ok(b)] if is_broken(error) => Ok((b, Some(0))),
         [a, b] => Err(MarkDamage::Slots { first: a.err(), second: b.err() }),
+    }
+}
+
+/// The slot that the disk may not hold as it was read: the one that was written last.
+///
+/// A broken one; else the later one, whose sync may have failed or never happened; of two equal
+/// ones that at 512, since both ways of writing end with it.
+fn doubtful(slots: [Result<Slot, SlotError>; 2]) -> usize {
+    match slots {
+        [Ok(a), Ok(b)] => usize::from(a.sequence <= b.sequence),
+        [first, _] => usize::from(first.is_ok()),
     }
 }
 
@@ -165,7 +176,11 @@ impl<F: SlotFile> SlotMark<F> {
         Ok(mark)
     }
 
-    /// Reads a file and repairs a slot that is torn, rotten or behind.
+    /// Reads a file, and makes durable in both slots what it returns.
+    ///
+    /// What was read may stand in the page cache alone: after a failed sync the kernel takes its
+    /// pages for written, and neither a look at them nor another sync shows what the disk has. So
+    /// both slots are written, also if they are whole and equal. // H26
     ///
     /// # Errors
     /// [`MarkError::Corrupt`], [`MarkError::Kind`], [`MarkError::Io`].
@@ -194,15 +209,25 @@ impl<F: SlotFile> SlotMark<F> {
             Err(damage) => return Err(MarkError::Corrupt { path, damage }),
         };
         let mut mark = Self::of(file, path, slot);
-        if let Some(which) = behind {
-            mark.write(which, slot).map_err(|(op, source)| MarkError::Io {
-                path: mark.path.clone(),
-                op,
-                source,
-            })?;
-            mark.stats.repairs += 1;
+        match mark.write_anew(doubtful(slots)) {
+            Ok(()) => mark.stats.repairs += u64::from(behind.is_some()),
+            Err((op, source)) => return Err(MarkError::Io { path: mark.path, op, source }),
         }
         Ok(mark)
+    }
+
+    /// The value in both slots and on the disk, under new numbers, the slot `doubtful` first: the
+    /// other one is whole on the disk meanwhile.
+    fn write_anew(&mut self, doubtful: usize) -> Result<(), (MarkOp, io::Error)> {
+        // Saturating: a file that is used up still opens, and says so when it is raised.
+        if doubtful == 1 {
+            // A step of its own, so that whatever fails, the next `open` finds the slot in doubt:
+            // it is the one at 512 if the numbers are equal, else the one with the larger number.
+            self.slot.sequence = self.slot.sequence.saturating_add(1);
+            self.write(1, self.slot)?;
+        }
+        self.slot.sequence = self.slot.sequence.saturating_add(1);
+        self.write_both(self.slot)
     }
 
     fn of(file: F, path: PathBuf, slot: Slot) -> Self {
@@ -240,16 +265,11 @@ impl<F: SlotFile> SlotMark<F> {
             return Err(MarkError::Exhausted { path: self.path.clone() });
         };
         let slot = Slot { value: to, sequence, ..self.slot };
-        for which in 0..SLOTS_AT.len() {
-            if which == 1 && mutant::on("one_slot_written") {
-                break;
-            }
-            if let Err((op, error)) = self.write(which, slot) {
-                // What the disk holds now is unknown, and a second sync would not say: after a
-                // failed one the kernel may have dropped what it could not write. // H26
-                self.poison = Some((op, error.kind()));
-                return self.check_poison();
-            }
+        if let Err((op, error)) = self.write_both(slot) {
+            // What the disk holds now is unknown, and a second sync would not say: after a failed
+            // one the kernel may have dropped what it could not write. // H26
+            self.poison = Some((op, error.kind()));
+            return self.check_poison();
         }
         self.slot = slot;
         self.stats.raises += 1;
@@ -261,6 +281,15 @@ impl<F: SlotFile> SlotMark<F> {
             Some((op, kind)) => Err(MarkError::Poisoned { path: self.path.clone(), op, kind }),
             None => Ok(()),
         }
+    }
+
+    /// The slot at 0, durably, then the one at 512.
+    fn write_both(&mut self, slot: Slot) -> Result<(), (MarkOp, io::Error)> {
+        self.write(0, slot)?;
+        if mutant::on("one_slot_written") {
+            return Ok(());
+        }
+        self.write(1, slot)
     }
 
     /// One slot, durably.

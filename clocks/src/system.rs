@@ -59,8 +59,8 @@ impl SystemClock {
     ///
     /// # Limits
     /// Suspends below a millisecond are not seen, and longer ones are as exact as the kernel's own
-    /// account of them (on some machines that of a real-time clock with whole seconds). Elsewhere than on 64-bit Linux this is
-    /// [`new`](Self::new).
+    /// account of them (on some machines that of a real-time clock with whole seconds). Elsewhere
+    /// than on 64-bit Linux this is [`new`](Self::new).
     #[must_use]
     pub fn unslewed() -> Self {
         if os::unslewed().is_none() {

@@ -24,6 +24,10 @@ use core::fmt;
 /// entry it once had calls events concurrent that are not. // H20
 /// A counter stays at `u64::MAX` once it got there.
 ///
+/// With feature `serde`, ids are the caller's own and are written as their type is: a `u64` is a
+/// bare number in JSON, where readers may lose bits above 2⁵³. Counters are text there, and so is
+/// a [`Replica`](crate::Replica). // H29
+///
 /// # Examples
 /// ```
 /// use quorate_clocks::{Causality, VectorClock};
@@ -141,7 +145,7 @@ impl<A: ActorBytes> VectorClock<A> {
     /// From its byte form, all of it.
     ///
     /// # Cost
-    /// One allocation above four entries, at most twice as long as `bytes`.
+    /// One allocation above four entries, at most twice as long as `bytes`; none for refused ones.
     ///
     /// # Errors
     /// [`DecodeError`] for anything but what [`encode`](Self::encode) writes.

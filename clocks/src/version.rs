@@ -19,6 +19,10 @@ use core::ops::RangeInclusive;
 /// # Limits
 /// Any number of entries in memory, 4,096 in the byte form. Nothing is pruned. // H20
 ///
+/// With feature `serde`, ids are the caller's own and are written as their type is: a `u64` is a
+/// bare number in JSON, where readers may lose bits above 2⁵³. Counters are text there, and so is
+/// a [`Replica`](crate::Replica). // H29
+///
 /// # Examples
 /// ```
 /// use quorate_clocks::{Dot, VersionVector};
@@ -74,13 +78,15 @@ impl<A: Actor> VersionVector<A> {
     /// Counts an update as held; `false` if it was already.
     ///
     /// # Errors
-    /// [`Gap`] if an update before it is missing.
+    /// [`Gap`] if an update before it is missing, or with `got` 0 for a counter of 0, which names
+    /// no update.
     pub fn record(&mut self, dot: Dot<A>) -> Result<bool, Gap> {
         let have = self.get(dot.actor);
-        if dot.counter <= have {
+        if self.contains(dot) {
             return Ok(false);
         }
-        if dot.counter != have + 1 {
+        // A counter of 0 follows nothing, not even the largest number. // H18
+        if have.checked_add(1) != Some(dot.counter) {
             return Err(Gap { have, got: dot.counter });
         }
         self.entries.raise(dot.actor, dot.counter);
@@ -174,7 +180,7 @@ impl<A: ActorBytes> VersionVector<A> {
     /// From its byte form, all of it.
     ///
     /// # Cost
-    /// One allocation above four entries, at most twice as long as `bytes`.
+    /// One allocation above four entries, at most twice as long as `bytes`; none for refused ones.
     ///
     /// # Errors
     /// [`DecodeError`] for anything but what [`encode`](Self::encode) writes.
@@ -232,10 +238,10 @@ impl<A: Actor> DotRange<A> {
     }
 }
 
-/// An update was to be recorded before one that comes earlier.
+/// An update was to be recorded before one that comes earlier, or a dot that names none.
 ///
 /// Effect: the vector is as it was. Fetch the updates `have + 1` to `got - 1`, record them, and try
-/// again.
+/// again. If `got` is 0 a retry fails again: counters begin at 1.
 ///
 /// # Examples
 /// ```
@@ -257,7 +263,10 @@ pub struct Gap {
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "update {} follows {}: those between are missing", self.got, self.have)
+        match self.got {
+            0 => write!(f, "update 0 after {}: counters begin at 1", self.have),
+            got => write!(f, "update {got} follows {}: those between are missing", self.have),
+        }
     }
 }
 

@@ -212,3 +212,16 @@ fn sets_are_written_up_to_the_limits() {
     let wide = Bytes::from_parts(entries, vec![]).unwrap();
     assert_eq!(encode(&wide), Err(EncodeError::Entries { count: 4_097, limit: 4_096 }));
 }
+
+/// The closure may do what it likes to its `Vec`.
+#[test]
+fn values_are_written_into_a_vec_of_their_own() {
+    let parts = vec![(1, 2, vec!["a long value", "b"]), (4, 1, vec![""])];
+    let set = Set::from_parts(parts, vec!["c", "dd"]).unwrap();
+    let appended = set.encode_with(|value, out| out.extend_from_slice(value.as_bytes()));
+    let replaced = set.encode_with(|value, out| *out = value.as_bytes().to_vec());
+    assert_eq!(replaced, appended);
+    let own = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let back = DvvSet::<u64, String>::decode_with(&replaced.unwrap(), own).unwrap();
+    assert!(back.values().eq(set.values()));
+}

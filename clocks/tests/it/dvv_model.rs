@@ -1,8 +1,7 @@
 //! DVV sets against a model that keeps every write with its history.
 
-use crate::cases::cases;
 use crate::model::{History, events, relation};
-use crate::support::{Rng, each_seed};
+use crate::support::{Rng, cases, each_seed};
 use proptest::prelude::*;
 use quorate_clocks::{Causality, DvvSet, VersionVector};
 use std::collections::BTreeMap;

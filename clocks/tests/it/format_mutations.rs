@@ -1,11 +1,11 @@
 //! Every decoder against bytes that were changed: refused, or written again just as they were.
 
 use crate::alloc::measure;
-use crate::cases::cases;
-use crate::support::{Rng, each_seed};
+use crate::support::{Rng, cases, each_seed};
 use proptest::prelude::*;
 use quorate_clocks::{
-    ActorBytes, DvvSet, Replica, Stamp, Timestamp, VectorClock, VersionVector, VersionedKey,
+    ActorBytes, DvvSet, MatrixClock, Replica, Stamp, Timestamp, VectorClock, VersionVector,
+    VersionedKey,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +25,13 @@ fn set<A: ActorBytes>(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(bounded(bytes, decode)?.encode_with(|v, out| out.extend_from_slice(v)).unwrap())
 }
 
+fn matrix<A: ActorBytes>(bytes: &[u8]) -> Option<Vec<u8>> {
+    // At most 256 rows, each of which takes more room than it has bytes.
+    let rows = 256 * size_of::<(A, VersionVector<A>)>();
+    let decode = |bytes: &[u8]| MatrixClock::<A>::decode(bytes).ok();
+    Some(within(rows, bytes, decode)?.encode().unwrap())
+}
+
 fn key(bytes: &[u8]) -> Option<Vec<u8>> {
     let split = |bytes: &[u8]| VersionedKey::split(bytes).ok().map(|(k, t)| (k.into_owned(), t));
     let (key, t) = bounded(bytes, split)?;
@@ -42,12 +49,16 @@ fn time(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn bounded<T>(bytes: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    within(4_096, bytes, decode)
+}
+
+fn within<T>(room: usize, bytes: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     let (value, usage) = measure(|| decode(bytes));
-    assert!(usage.bytes <= 2 * bytes.len() + 4_096, "{usage:?} for {} bytes", bytes.len());
+    assert!(usage.bytes <= 2 * bytes.len() + room, "{usage:?} for {} bytes", bytes.len());
     value
 }
 
-const DECODERS: [Decoder; 10] = [
+const DECODERS: [Decoder; 12] = [
     clock::<u64>,
     clock::<u16>,
     clock::<[u8; 3]>,
@@ -58,6 +69,8 @@ const DECODERS: [Decoder; 10] = [
     key,
     stamp,
     time,
+    matrix::<u64>,
+    matrix::<u16>,
 ];
 
 fn entries<A: ActorBytes>(rng: &mut Rng, actor: impl Fn(u64) -> A) -> Vec<(A, u64)> {
@@ -75,6 +88,17 @@ fn some_set<A: ActorBytes>(rng: &mut Rng, actor: impl Fn(u64) -> A) -> Vec<u8> {
     let anonymous = values(2);
     let set = DvvSet::from_parts(parts, anonymous).unwrap();
     set.encode_with(|value, out| out.extend_from_slice(value)).unwrap()
+}
+
+fn some_matrix<A: ActorBytes>(rng: &mut Rng, actor: impl Fn(u64) -> A) -> Vec<u8> {
+    let mut clocks: Vec<_> = (0..=rng.below(5)).map(|n| MatrixClock::new(actor(n * 3))).collect();
+    for _ in 0..rng.below(20) {
+        let sent = rng.pick(&clocks).clone();
+        let to = usize::try_from(rng.below(clocks.len() as u64)).unwrap();
+        clocks[to].receive(sent.me(), &sent).unwrap();
+        clocks[to].tick();
+    }
+    rng.pick(&clocks).encode().unwrap()
 }
 
 /// Something that the decoder takes.
@@ -98,7 +122,9 @@ fn good(which: usize, rng: &mut Rng) -> Vec<u8> {
             out
         }
         8 => Stamp { time: Timestamp::MIN, node: rng.below(3) }.to_bytes().to_vec(),
-        _ => Timestamp::MIN.to_bytes().to_vec(),
+        9 => Timestamp::MIN.to_bytes().to_vec(),
+        10 => some_matrix(rng, |n| n),
+        _ => some_matrix(rng, small),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The golden vectors of `FORMAT.md`: what the document says is what the code writes and reads.
 
 use quorate_clocks::{
-    ActorBytes, DvvSet, Replica, Stamp, Timestamp, VectorClock, VersionVector, VersionedKey,
+    ActorBytes, Causality, DvvSet, MatrixClock, Replica, Stamp, Timestamp, VectorClock,
+    VersionVector, VersionedKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,6 +59,17 @@ fn replica() -> VersionVector<Replica> {
     VersionVector::from_entries([(Replica { node: 1, incarnation: 2 }, 5)])
 }
 
+/// 258 knows what 1 has written; nothing is known of 3's updates but that it is there.
+fn matrix() -> MatrixClock<u64> {
+    let (mut clock, mut one) = (MatrixClock::new(258), MatrixClock::new(1));
+    one.tick();
+    one.tick();
+    one.receive(3, &MatrixClock::new(3)).unwrap();
+    clock.tick();
+    clock.receive(1, &one).unwrap();
+    clock
+}
+
 #[test]
 fn what_is_written_is_what_the_document_says() {
     let golden = golden();
@@ -75,6 +87,8 @@ fn what_is_written_is_what_the_document_says() {
     check("vector_u16", &u16s().encode().unwrap());
     check("vector_bytes", &VectorClock::from_entries([(*b"key", 7)]).encode().unwrap());
     check("version_replica", &replica().encode().unwrap());
+    check("matrix_new", &MatrixClock::new(5_u16).encode().unwrap());
+    check("matrix_u64", &matrix().encode().unwrap());
     let (siblings, write) = sets();
     check("dvv_siblings", &written(&siblings));
     check("dvv_write", &written(&write));
@@ -84,7 +98,7 @@ fn what_is_written_is_what_the_document_says() {
         check(name, &out);
     }
     // None of these kinds stands in the document without being checked here.
-    let kinds = ["timestamp_", "stamp_", "vector_", "version_", "dvv_", "key_"];
+    let kinds = ["timestamp_", "stamp_", "vector_", "version_", "matrix_", "dvv_", "key_"];
     let listed = golden.into_keys().filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
     assert_eq!(listed.collect::<BTreeSet<_>>(), seen);
 }
@@ -104,6 +118,11 @@ fn what_the_document_says_is_read() {
     let named = VectorClock::from_entries([(*b"key", 7)]);
     assert_eq!(VectorClock::decode(bytes("vector_bytes")), Ok(named));
     assert_eq!(VersionVector::decode(bytes("version_replica")), Ok(replica()));
+    let new = MatrixClock::<u16>::decode(bytes("matrix_new")).unwrap();
+    assert_eq!((new.me(), new.rows().len(), new.row(5)), (5, 1, Some(&VersionVector::new())));
+    let read = MatrixClock::decode(bytes("matrix_u64")).unwrap();
+    assert_eq!((read.me(), read.compare(&matrix())), (258, Causality::Equal));
+    assert!(read.rows().eq(matrix().rows()));
     let (siblings, write) = sets();
     let own = |value: &[u8]| Some(value.to_vec());
     assert_eq!(DvvSet::decode_with(bytes("dvv_siblings"), own), Ok(siblings));

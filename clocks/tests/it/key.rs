@@ -1,7 +1,7 @@
 //! Versioned keys: order, forms, refusals.
 
 use crate::alloc::measure;
-use crate::cases::cases;
+use crate::support::cases;
 use proptest::prelude::*;
 use quorate_clocks::{KeyError, Timestamp, VersionedKey};
 use std::borrow::Cow;

@@ -10,7 +10,6 @@
 mod alloc;
 mod bounded;
 mod bounded_format;
-mod cases;
 mod causality;
 mod clock;
 mod clockbound;

@@ -1,6 +1,6 @@
 //! Mark files: crashes, rot, other handles, failures of the disk.
 
-use crate::slot_disk::{Crash, Disk, Tear, all_tears};
+use crate::slot_disk::{Crash, Disk, Loss, Tear, all_tears};
 use quorate_clocks::testing::{MARK_FILE_BYTES, SlotMark};
 use quorate_clocks::{
     DurableMark, FileMark, MarkDamage, MarkError, MarkFalls, MarkKind, MarkOp, MemoryMark,
@@ -43,7 +43,7 @@ fn crash_in_raises(crash: Crash) -> Option<(Vec<u8>, [u64; 2])> {
 }
 
 /// H26, torn slots: every crash point of three raises, every torn write, and every crash point and
-/// torn write of the repair that follows.
+/// torn write of the opening that follows.
 #[test]
 fn h26_no_crash_lowers_a_mark() {
     let (mut crashes, mut repair_crashes) = (0_u64, 0_u64);
@@ -55,38 +55,151 @@ fn h26_no_crash_lowers_a_mark() {
             crashes += 1;
             let mark = open(Disk::new(bytes.clone())).unwrap();
             assert!(allowed.contains(&mark.get()), "{op} {tear:?}: {} found", mark.get());
-            repair_crashes += crash_in_repair(&bytes, mark.get());
+            repair_crashes += crash_in_open(&bytes, allowed);
         }
         if !reached {
             assert_eq!(op, 12, "three raises of two writes and two syncs");
             break;
         }
     }
-    println!("crash points of raises: {crashes}, of repairs: {repair_crashes}");
+    println!("crash points of raises: {crashes}, of openings: {repair_crashes}");
     assert!(crashes >= 500 && repair_crashes >= 500);
 }
 
-/// A repair that is torn leaves the value that it found, and the mark rises from there.
-fn crash_in_repair(bytes: &[u8], found: u64) -> u64 {
+/// An opening that is torn leaves what was acknowledged or what it found, and the mark rises from
+/// there.
+fn crash_in_open(bytes: &[u8], allowed: [u64; 2]) -> u64 {
     let mut crashes = 0;
-    for op in 0..2 {
+    for op in 0.. {
         for tear in all_tears() {
             let disk = Disk::new(bytes.to_vec());
             let handle = disk.clone();
             handle.crash_at(Crash { op, tear });
             if open(disk).is_ok() {
-                return crashes; // nothing to repair
+                assert!(op == 4 || op == 6, "two or three writes and syncs, not {op} operations");
+                return crashes;
             }
             crashes += 1;
             let again = Disk::new(handle.durable());
             let handle = again.clone();
             let mut mark = open(again).unwrap();
-            assert_eq!(mark.get(), found, "repair, {op} {tear:?}");
-            mark.raise(found + 1).unwrap();
-            assert_eq!(open(Disk::new(handle.durable())).unwrap().get(), found + 1);
+            assert!(allowed.contains(&mark.get()), "open, {op} {tear:?}: {}", mark.get());
+            let next = mark.get() + 1;
+            mark.raise(next).unwrap();
+            assert_eq!(open(Disk::new(handle.durable())).unwrap().get(), next);
         }
     }
     crashes
+}
+
+/// A few tears of each sort.
+fn some_tears() -> [Tear; 6] {
+    let garbage = |seed, sector| Tear::Garbage { seed, sector };
+    let parts = [Tear::First(12), Tear::Last(20)];
+    [Tear::Nothing, Tear::All, parts[0], parts[1], garbage(1, false), garbage(2, true)]
+}
+
+/// A write that fails never came to the cache, so nothing of it is on the disk either.
+fn losses_of(op: u64) -> Vec<Loss> {
+    if op.is_multiple_of(2) {
+        return vec![Loss::Dropped(Tear::Nothing)];
+    }
+    some_tears().into_iter().map(Loss::Dropped).chain([Loss::Killed]).collect()
+}
+
+/// Crashes in each operation of `run` over `disk()` with each tear, and opens what is left.
+fn each_crash(disk: impl Fn() -> Disk, run: impl Fn(Disk) -> bool, check: impl Fn(u64)) -> u64 {
+    let mut crashes = 0;
+    for op in 0.. {
+        for tear in all_tears() {
+            let disk = disk();
+            disk.crash_at(Crash { op, tear });
+            if run(disk.clone()) {
+                return crashes;
+            }
+            crashes += 1;
+            let after = open(Disk::new(disk.durable()));
+            check(after.unwrap_or_else(|error| panic!("{op} {tear:?}: {error}")).get());
+        }
+    }
+    crashes
+}
+
+/// H26, a failed sync: the pages look written, and the disk has something else. What `open`
+/// returned from that cache is durable all the same, in both slots.
+#[test]
+fn h26_a_reopened_mark_does_not_rest_on_the_page_cache() {
+    let mut crashes = 0;
+    for op in 0..4 {
+        for loss in losses_of(op) {
+            let poisoned = || {
+                let disk = Disk::new(raised(&[1]));
+                let mut mark = open(disk.clone()).unwrap();
+                disk.lose_at(op, loss);
+                assert!(matches!(mark.raise(2), Err(MarkError::Poisoned { .. })));
+                disk
+            };
+            let returned = open(poisoned()).unwrap().get();
+            assert!([1, 2].contains(&returned));
+            // A power cut at once.
+            let disk = poisoned();
+            drop(open(disk.clone()).unwrap());
+            assert_eq!(open(Disk::new(disk.durable())).unwrap().get(), returned, "{op} {loss:?}");
+            // One during the next raise.
+            for crash_op in 0..4 {
+                for tear in all_tears() {
+                    let disk = poisoned();
+                    let mut mark = open(disk.clone()).unwrap();
+                    disk.crash_at(Crash { op: crash_op, tear });
+                    assert!(mark.raise(3).is_err());
+                    let after = open(Disk::new(disk.durable())).unwrap().get();
+                    let at = format!("{op} {loss:?}, then {crash_op} {tear:?}");
+                    assert!((returned..=3).contains(&after), "{at}: {after} after {returned}");
+                    crashes += 1;
+                }
+            }
+        }
+    }
+    println!("crash points: {crashes}");
+    assert!(crashes >= 3_000);
+}
+
+/// H26, openings that fail: after each of their operations, with each loss, in the same boot, a
+/// crash of the next opening leaves one whole slot with what was acknowledged.
+#[test]
+fn h26_openings_that_fail_leave_a_whole_slot() {
+    let mut crashes = 0;
+    let mut starts = vec![([1, 1], raised(&[1]))];
+    for op in 0..4 {
+        for tear in some_tears() {
+            let disk = Disk::new(raised(&[1]));
+            let mut mark = open(disk.clone()).unwrap();
+            disk.crash_at(Crash { op, tear });
+            assert!(mark.raise(2).is_err());
+            starts.push(([1, 2], disk.durable()));
+        }
+    }
+    for (allowed, bytes) in &starts {
+        for op in 0..6 {
+            for loss in losses_of(op) {
+                let failed = || {
+                    let disk = Disk::new(bytes.clone());
+                    disk.lose_at(op, loss);
+                    drop(open(disk.clone()));
+                    disk
+                };
+                crashes += each_crash(
+                    failed,
+                    |disk| open(disk).is_ok(),
+                    |value| {
+                        assert!(allowed.contains(&value), "{op} {loss:?}: {value}");
+                    },
+                );
+            }
+        }
+    }
+    println!("crash points: {crashes}");
+    assert!(crashes >= 10_000);
 }
 
 /// H26, rotten slots: each byte of a complete file, changed in each bit, cleared and filled.
@@ -105,7 +218,11 @@ fn h26_no_rotten_byte_lowers_a_mark() {
             assert_eq!(mark.get(), 9, "byte {at} = {byte:#x}");
             let in_a_slot = at % 512 < 32;
             assert_eq!(mark.stats().repairs, u64::from(in_a_slot), "byte {at}");
-            assert!(!in_a_slot || handle.durable() == whole, "byte {at} is not repaired");
+            // Both slots are whole again, and equal.
+            let after = handle.durable();
+            assert_eq!(after[..32], after[512..544], "byte {at}");
+            assert_eq!(after[8..16], whole[8..16], "byte {at} is not repaired");
+            assert!(in_a_slot || after[at] == byte, "byte {at} is no slot's");
             mark.raise(10).unwrap();
             tried += 1;
         }
@@ -334,6 +451,50 @@ fn a_mark_that_is_used_up_says_so() {
     let mut mark = open(Disk::new(bytes)).unwrap();
     assert!(matches!(mark.raise(5), Err(MarkError::Exhausted { .. })));
     assert_eq!(mark.get(), 4);
+}
+
+/// Nothing that has the name is replaced, not even a symbolic link to nothing; what cannot be asked
+/// about is not taken for absent.
+#[cfg(unix)]
+#[test]
+fn a_creation_replaces_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mark");
+    std::os::unix::fs::symlink(dir.path().join("unmounted/mark"), &path).unwrap();
+    let error = FileMark::create_new(&path, KIND).unwrap_err();
+    assert!(matches!(error, MarkError::Exists { .. }), "{error}");
+    let error = FileMark::open_or_create(&path, KIND).unwrap_err();
+    assert!(matches!(error, MarkError::NotFound { .. }), "{error}");
+    assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
+    // A name below a file: the question fails.
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let error = FileMark::create_new(dir.path().join("file/mark"), KIND).unwrap_err();
+    assert!(matches!(error, MarkError::Io { op: MarkOp::Open, .. }), "{error}");
+    // The unfinished file is not written through a symbolic link.
+    let (other, target) = (dir.path().join("other"), dir.path().join("target"));
+    std::fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, dir.path().join("other.new")).unwrap();
+    let error = FileMark::create_new(&other, KIND).unwrap_err();
+    assert!(matches!(error, MarkError::Io { op: MarkOp::Open, .. }), "{error}");
+    assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+}
+
+/// A creator that died between its two names: the second one goes, and never leads to the mark.
+#[cfg(unix)]
+#[test]
+fn a_second_name_of_a_mark_is_not_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = |name: &str| dir.path().join(name);
+    FileMark::create_new(name("mark"), KIND).unwrap().raise(4).unwrap();
+    let link = || std::fs::hard_link(name("mark"), name("mark.new")).unwrap();
+    link();
+    assert_eq!(FileMark::open(name("mark"), KIND).unwrap().get(), 4);
+    assert!(!name("mark.new").exists());
+    link();
+    std::fs::rename(name("mark"), name("moved")).unwrap();
+    assert_eq!(FileMark::create_new(name("mark"), KIND).unwrap().get(), 0);
+    assert_eq!(FileMark::open(name("moved"), KIND).unwrap().get(), 4);
+    assert!(!name("mark.new").exists());
 }
 
 /// Which operation failed, and what the system said.

@@ -1,8 +1,11 @@
 //! Matrix clocks: what everybody is known to have seen.
 
+use crate::alloc::measure;
 use crate::model::{History, events, relation};
 use crate::support::{Rng, each_seed};
-use quorate_clocks::{Causality, Dot, MatrixClock, MatrixFull, VersionVector};
+use quorate_clocks::{
+    Causality, DecodeError, Dot, EncodeError, MatrixClock, MatrixFull, VersionVector,
+};
 
 #[test]
 fn h30_unheard_members_make_it_empty_and_departed_ones_stall_it() {
@@ -76,6 +79,72 @@ fn matrices_compare_member_by_member() {
     other.receive('a', &a).unwrap();
     assert_eq!(a.compare(&other), Causality::Before, "b knows that b has it");
     assert_eq!(later.compare(&other), Causality::Concurrent);
+}
+
+/// Each row of the table of bad input; nothing that is refused makes room.
+#[test]
+fn bytes_that_are_no_matrix_are_refused() {
+    let (mut clock, mut peer) = (MatrixClock::new(5_u16), MatrixClock::new(7));
+    clock.tick();
+    peer.tick();
+    clock.receive(7, &peer).unwrap();
+    let good = clock.encode().unwrap();
+    // Header 0, owner 4, row of 5: actor 6, count 8, entries 10 and 20; row of 7: 30, 32, 34.
+    assert_eq!(good.len(), 44);
+    let refused = |bytes: &[u8]| {
+        let (error, usage) = measure(|| MatrixClock::<u16>::decode(bytes).unwrap_err());
+        assert_eq!(usage.calls, 0, "{error}");
+        error
+    };
+    let with = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        refused(&bytes)
+    };
+    assert_eq!(with(0, 2), DecodeError::Version { offset: 0, found: 2 });
+    assert_eq!(with(1, 8), DecodeError::Width { offset: 1, expected: 2, found: 8 });
+    assert_eq!(with(3, 1), DecodeError::TooMany { offset: 2, count: 258, limit: 256 });
+    assert_eq!(with(2, 1), DecodeError::Trailing { offset: 30 });
+    assert_eq!(with(2, 3), DecodeError::Short { offset: 44, needed: 46 });
+    assert_eq!(with(4, 6), DecodeError::Value { offset: 4 }, "an owner without a row");
+    assert_eq!(with(30, 5), DecodeError::Order { offset: 30 });
+    assert_eq!(with(9, 17), DecodeError::TooMany { offset: 8, count: 4_354, limit: 4_096 });
+    assert_eq!(with(33, 15), DecodeError::Short { offset: 44, needed: 34 + 3_841 * 10 });
+    assert_eq!(with(20, 5), DecodeError::Order { offset: 20 });
+    assert_eq!(with(36, 0), DecodeError::Zero { offset: 36 });
+    assert_eq!(refused(&[1, 2, 0, 0, 5, 0]), DecodeError::Value { offset: 4 });
+    for len in 0..good.len() {
+        let error = refused(&good[..len]);
+        assert!(matches!(error, DecodeError::Short { offset, .. } if offset == len), "{error}");
+    }
+    let mut longer = good;
+    longer.push(0);
+    assert_eq!(refused(&longer), DecodeError::Trailing { offset: 44 });
+}
+
+#[test]
+fn matrices_are_written_up_to_the_limit() {
+    let mut clock = MatrixClock::new(0_u16);
+    for member in 1..256 {
+        let mut peer = MatrixClock::new(member);
+        peer.tick();
+        clock.receive(member, &peer).unwrap();
+    }
+    let bytes = clock.encode().unwrap();
+    let back = MatrixClock::decode(&bytes).unwrap();
+    assert!(back.me() == 0 && back.rows().eq(clock.rows()));
+    assert_eq!(back.encode(), Ok(bytes));
+    // Departed members leave their counters in the row: one more than a reader takes.
+    for member in 256..=4_097 {
+        let mut peer = MatrixClock::new(member);
+        peer.tick();
+        clock.remove(member - 1);
+        clock.receive(member, &peer).unwrap();
+    }
+    let mut out = vec![9];
+    let error = clock.encode_into(&mut out).unwrap_err();
+    assert_eq!(error, EncodeError::Entries { count: 4_097, limit: 4_096 });
+    assert_eq!(out, [9]);
 }
 
 /// Rows against sets of updates: what a member really has seen, and what others believe of it.

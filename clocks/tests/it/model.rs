@@ -74,8 +74,8 @@ fn version_vectors_match_sets_of_updates() {
             match vector.record(dot) {
                 Ok(new) => {
                     assert_eq!(new, dot.counter == next);
-                    assert!(dot.counter <= next);
-                    held.extend((dot.counter > 0).then_some((dot.actor, dot.counter)));
+                    assert!((1..=next).contains(&dot.counter));
+                    held.extend([(dot.actor, dot.counter)]);
                 }
                 Err(gap) => assert_eq!((gap.have + 1, gap.got), (next, dot.counter)),
             }

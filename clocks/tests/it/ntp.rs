@@ -2,8 +2,8 @@
 
 use crate::support::{Rng, each_seed};
 use quorate_clocks::{
-    BoundedClock, Clock, ErrorCode, KernelNtp, KernelStatus, ManualClock, Monotonic, Quality,
-    Reading, SystemClock, Unbounded, WallTime,
+    BoundedClock, Clock, CoarseClock, ErrorCode, KernelNtp, KernelStatus, ManualClock, Monotonic,
+    Quality, Reading, SystemClock, Unbounded, WallTime,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -202,14 +202,91 @@ impl Clock for Coarse {
 }
 
 #[test]
-fn a_stale_reading_widens_the_interval_forward() {
+fn a_stale_reading_widens_the_interval() {
     let time = manual();
     let ntp = KernelNtp::with_source(Coarse(time.clone()), || Ok(status(0, 0, 0)));
     for _ in 0..2 {
         let now = ntp.interval().unwrap();
-        assert_eq!(time.wall().since(now.earliest()), Duration::from_micros(501));
-        assert_eq!(now.latest().since(time.wall()), Duration::from_micros(4_501));
+        assert_eq!(time.wall().since(now.earliest()), Duration::from_micros(4_501));
+        assert_eq!(now.latest().since(time.wall()), Duration::from_micros(8_501));
     }
+}
+
+/// A wall clock that ticks every 4 ms over a monotonic one that flows.
+struct Ticking(ManualClock);
+
+const TICK: u64 = 4_000_000;
+
+impl Clock for Ticking {
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic()
+    }
+    fn wall(&self) -> WallTime {
+        let nanos = self.0.wall().as_nanos();
+        WallTime::from_nanos(nanos - nanos % TICK)
+    }
+    fn wall_staleness(&self) -> Duration {
+        Duration::from_nanos(TICK)
+    }
+}
+
+/// Ticks are no steps: neither between the question and the reading nor between two calls.
+#[test]
+fn a_clock_that_ticks_is_not_stepped() {
+    let (time, kernel) = (manual(), Kernel::default());
+    // The question takes a while, in which the clock ticks.
+    let (source, late) = (kernel.clone(), time.clone());
+    let ntp = KernelNtp::with_source(Ticking(time.clone()), move || {
+        source.asked.fetch_add(1, Ordering::SeqCst);
+        late.advance(Duration::from_micros(1_300));
+        Ok(status(0, 0, 0))
+    });
+    for call in 0..1_000 {
+        let now = ntp.interval().unwrap_or_else(|why| panic!("call {call}: {why}"));
+        assert!(now.contains(time.wall()), "call {call}");
+        time.advance(Duration::from_micros(700));
+    }
+    assert_eq!(kernel.asked(), 1);
+    // The clock of the operating system, which ticks where it is coarse.
+    let spin = SystemClock::new();
+    let ntp = KernelNtp::with_source(CoarseClock::new(), move || {
+        let start = spin.monotonic();
+        while spin.monotonic().since(start) < Duration::from_micros(20) {}
+        Ok(status(0, 0, 1_000))
+    });
+    let ntp = ntp.refresh(Duration::from_millis(1)).unwrap();
+    for call in 0..1_000 {
+        ntp.interval().unwrap_or_else(|why| panic!("call {call}: {why}"));
+    }
+}
+
+/// A step that hides in the ticks is in the interval; a larger one is noticed.
+#[test]
+fn a_step_that_hides_in_the_ticks_is_in_the_interval() {
+    each_seed(20, "ntp::a_step_that_hides_in_the_ticks_is_in_the_interval", |seed| {
+        let mut rng = Rng::new(seed);
+        let (mut hidden, mut noticed) = (0, 0);
+        for _ in 0..500 {
+            let (time, kernel) = (manual(), Kernel::default());
+            time.advance(Duration::from_nanos(rng.below(TICK)));
+            kernel.answer(Ok(status(0, 0, 0)));
+            let ntp = kernel.ntp(Ticking(time.clone()));
+            ntp.interval().unwrap();
+            time.advance(Duration::from_nanos(rng.below(3 * TICK)));
+            let truth = time.wall();
+            let step = i64::try_from(rng.below(6 * TICK)).unwrap() - 3 * 4_000_000;
+            time.step_wall(step);
+            let now = ntp.interval().unwrap();
+            let is_noticed = kernel.asked() == 2;
+            // The kernel speaks of the clock as it is now, or spoke of it as it was.
+            let expected = if is_noticed { time.wall() } else { truth };
+            assert!(now.contains(expected), "step of {step} ns, noticed: {is_noticed}");
+            assert!(is_noticed || step.unsigned_abs() <= 2 * TICK + 1_000);
+            hidden += u64::from(!is_noticed);
+            noticed += u64::from(is_noticed);
+        }
+        assert!(hidden > 50 && noticed > 50, "{hidden} hidden, {noticed} noticed");
+    });
 }
 
 /// A pause between the question and the reading makes the answer old.

@@ -26,6 +26,15 @@ fn h29_large_numbers_are_text_in_json() {
     assert_eq!(serde_json::from_str::<VectorClock<u16>>("[]").unwrap(), VectorClock::new());
 }
 
+/// Ids are the caller's own, in the form of their own type.
+#[test]
+fn h29_other_ids_are_written_as_their_type_is() {
+    let json = serde_json::to_string(&Dot { actor: BIG, counter: BIG }).unwrap();
+    assert_eq!(json, r#"[9007199254740993,"9007199254740993"]"#);
+    let json = serde_json::to_string(&VectorClock::from_entries([(BIG, 1)])).unwrap();
+    assert_eq!(json, r#"[[9007199254740993,"1"]]"#);
+}
+
 #[test]
 fn other_forms_are_refused() {
     refused::<VectorClock<u16>>(r#"[[2,"1"],[1,"1"]]"#, "not in order");

@@ -35,6 +35,16 @@ pub(crate) struct Crash {
     pub(crate) tear: Tear,
 }
 
+/// What a failed operation leaves behind, while the machine goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loss {
+    /// What was to be written is dropped but for this; the cache keeps all of it and looks written.
+    Dropped(Tear),
+    /// The process was killed: what was written stands in the cache, and comes to the disk with the
+    /// next sync.
+    Killed,
+}
+
 /// Clones are handles of one disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk(Arc<Mutex<State>>);
@@ -48,7 +58,7 @@ struct State {
     ops: u64,
     crash: Option<Crash>,
     crashed: bool,
-    fail_at: Option<u64>,
+    failure: Option<(u64, Loss)>,
 }
 
 impl Disk {
@@ -60,7 +70,7 @@ impl Disk {
             ops: 0,
             crash: None,
             crashed: false,
-            fail_at: None,
+            failure: None,
         })))
     }
 
@@ -77,13 +87,19 @@ impl Disk {
         let mut state = self.state();
         state.ops = 0;
         state.crash = Some(crash);
+        state.failure = None; // it was there
     }
 
     /// The `op`-th write or sync from now on fails; the disk goes on.
     pub(crate) fn fail_at(&self, op: u64) {
+        self.lose_at(op, Loss::Dropped(Tear::Nothing));
+    }
+
+    /// The same, and what it leaves behind.
+    pub(crate) fn lose_at(&self, op: u64, loss: Loss) {
         let mut state = self.state();
         state.ops = 0;
-        state.fail_at = Some(op);
+        state.failure = Some((op, loss));
     }
 }
 
@@ -98,19 +114,26 @@ impl State {
         if self.crashed {
             return Err(io::Error::other("the machine is gone"));
         }
-        if self.fail_at == Some(op) {
-            // What could not be written is dropped: the cache and the disk differ from now on.
-            self.pending = None;
-            return Err(io::Error::other("the disk failed"));
+        match self.failure {
+            Some((at, Loss::Dropped(tear))) if at == op => self.lose(tear),
+            Some((at, Loss::Killed)) if at == op => {}
+            _ => return Ok(()),
         }
-        Ok(())
+        Err(io::Error::other("the disk failed"))
     }
 
     fn stop(&mut self) {
         self.crashed = true;
-        let (Some(crash), Some((at, bytes))) = (self.crash, self.pending.take()) else { return };
+        if let Some(crash) = self.crash {
+            self.lose(crash.tear);
+        }
+    }
+
+    /// Only `tear` of what is pending comes to the disk.
+    fn lose(&mut self, tear: Tear) {
+        let Some((at, bytes)) = self.pending.take() else { return };
         let end = at + bytes.len();
-        match crash.tear {
+        match tear {
             Tear::Nothing => {}
             Tear::All => self.durable[at..end].copy_from_slice(&bytes),
             Tear::First(n) => self.durable[at..at + n].copy_from_slice(&bytes[..n]),
@@ -142,7 +165,8 @@ impl SlotFile for Disk {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
         let at = usize::try_from(offset).unwrap();
-        assert!(state.pending.is_none(), "two writes without a sync may both be torn");
+        let elsewhere = state.pending.as_ref().is_some_and(|(other, _)| *other != at);
+        assert!(!elsewhere, "two writes without a sync may both be torn");
         // A crash in a write tears that write.
         state.pending = Some((at, bytes.to_vec()));
         state.step()?;

@@ -1,19 +1,47 @@
 //! Seeds, and a generator of numbers that repeats.
 
+use std::ops::RangeInclusive;
+use std::panic::RefUnwindSafe;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name}={v}")))
+}
+
 /// `QUORATE_SEED` alone, or 1 to `QUORATE_SEEDS`, or 1 to `default`.
-pub(crate) fn seeds(default: u64) -> std::ops::RangeInclusive<u64> {
-    let number = |name: &str| {
-        std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap_or_else(|_| panic!("{name}={v}")))
-    };
-    if let Some(seed) = number("QUORATE_SEED") {
-        return seed..=seed;
-    }
-    1..=number("QUORATE_SEEDS").unwrap_or(default)
+pub(crate) fn seeds(default: u64) -> RangeInclusive<u64> {
+    range(number("QUORATE_SEED"), number("QUORATE_SEEDS"), default)
+}
+
+fn range(seed: Option<u64>, seeds: Option<u64>, default: u64) -> RangeInclusive<u64> {
+    seed.map_or_else(|| 1..=seeds.unwrap_or(default), |seed| seed..=seed)
 }
 
 /// Runs `case` with each seed; a failure prints the seed and how to replay it.
-pub(crate) fn each_seed(default: u64, test: &str, case: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    for seed in seeds(default) {
+pub(crate) fn each_seed(default: u64, test: &str, case: impl Fn(u64) + RefUnwindSafe) {
+    run(seeds(default), test, case);
+}
+
+/// [`each_seed`] of a test whose name states a number: `QUORATE_SEEDS` raises it only.
+pub(crate) fn at_least(least: u64, test: &str, case: impl Fn(u64) + RefUnwindSafe) {
+    let seeds = number("QUORATE_SEEDS");
+    run(range_at_least(number("QUORATE_SEED"), seeds, least), test, case);
+}
+
+fn range_at_least(seed: Option<u64>, seeds: Option<u64>, least: u64) -> RangeInclusive<u64> {
+    range(seed, seeds.map(|seeds| seeds.max(least)), least)
+}
+
+#[test]
+fn a_stated_number_of_seeds_is_only_raised() {
+    assert_eq!(range(None, Some(2_000), 10_000), 1..=2_000);
+    assert_eq!(range_at_least(None, Some(2_000), 10_000), 1..=10_000);
+    assert_eq!(range_at_least(None, Some(20_000), 10_000), 1..=20_000);
+    assert_eq!(range_at_least(None, None, 10_000), 1..=10_000);
+    assert_eq!(range_at_least(Some(7), Some(2_000), 10_000), 7..=7);
+}
+
+fn run(seeds: RangeInclusive<u64>, test: &str, case: impl Fn(u64) + RefUnwindSafe) {
+    for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| case(seed)) {
             println!(
                 "failed: seed {seed}\nreplay: QUORATE_SEED={seed} cargo test -p quorate-clocks \
@@ -56,11 +84,11 @@ impl Rng {
     }
 }
 
-/// 256 cases, times `QUORATE_SEEDS`.
+/// 256 cases, times `QUORATE_SEEDS`, at most 10,000.
 pub(crate) fn cases() -> proptest::test_runner::Config {
-    let factor = std::env::var("QUORATE_SEEDS").ok().and_then(|v| v.parse().ok()).unwrap_or(1_u32);
+    let factor = number("QUORATE_SEEDS").unwrap_or(1).clamp(1, 10_000);
     proptest::test_runner::Config {
-        cases: 256 * factor.clamp(1, 10_000),
+        cases: 256 * u32::try_from(factor).unwrap(),
         failure_persistence: None,
         ..proptest::test_runner::Config::default()
     }

@@ -1,7 +1,7 @@
 //! Laws of vectors, what they allocate, and what they refuse.
 
 use crate::alloc::measure;
-use crate::cases::cases;
+use crate::support::cases;
 use proptest::prelude::*;
 use quorate_clocks::{
     Causality, DecodeError, Dot, EncodeError, Gap, Replica, VectorClock, VersionVector,
@@ -133,6 +133,8 @@ fn counters_stay_at_the_largest_number() {
     assert_eq!(clock.tick('a'), last);
     let mut held = VersionVector::from_entries([('a', u64::MAX)]);
     assert_eq!((held.next_dot('a'), held.record(last)), (last, Ok(false)));
+    let none = held.record(Dot { actor: 'a', counter: 0 }).unwrap_err();
+    assert_eq!((none.have, none.got, held.get('a')), (u64::MAX, 0, u64::MAX));
     assert!(held.contains(last));
     let all = held.missing_from(&VersionVector::new()).next().unwrap();
     assert_eq!(all.counters(), 1..=u64::MAX);
@@ -168,11 +170,33 @@ fn bytes_that_are_no_vector_are_refused() {
     let (error, usage) = measure(|| VectorClock::<u16>::decode(&[1, 2, 0, 16, 0]).unwrap_err());
     assert_eq!(error, DecodeError::Short { offset: 5, needed: 40_964 });
     assert_eq!(usage.calls, 0);
-    // Longer lists too know where they are wrong.
+}
+
+/// Nor do entries that are out of order or zero make room, and longer lists say where they are.
+#[test]
+fn wrong_entries_are_refused_before_room_is_made() {
     let list = VectorClock::from_entries((1..=9_u16).map(|actor| (actor, 1)));
+    for (at, wrong) in
+        [(84, DecodeError::Order { offset: 84 }), (86, DecodeError::Zero { offset: 86 })]
+    {
+        let mut bytes = list.encode().unwrap();
+        bytes[at] = 0;
+        let (result, usage) = measure(|| VectorClock::<u16>::decode(&bytes));
+        assert_eq!((result, usage.calls), (Err(wrong), 0));
+    }
     let mut bytes = list.encode().unwrap();
     bytes[4 + 7 * 10] = 7;
     assert_eq!(VectorClock::<u16>::decode(&bytes), Err(DecodeError::Order { offset: 74 }));
+}
+
+#[test]
+fn four_entries_are_read_in_place() {
+    for actors in 0..=6_u64 {
+        let vector = VersionVector::from_entries((0..actors).map(|actor| (actor, 7)));
+        let bytes = vector.encode().unwrap();
+        let (back, usage) = measure(|| VersionVector::decode(&bytes).unwrap());
+        assert_eq!((back, usage.calls), (vector, usize::from(actors > 4)));
+    }
 }
 
 #[test]
