@@ -121,7 +121,7 @@ fn mutated_segments_are_refused_or_bounded() {
             }
         }
     }
-    println!("segments refused: {refused}, read: {read}");
+    crate::support::say(format_args!("segments refused: {refused}, read: {read}"));
     assert!(refused > 10_000 && read > 10_000);
 }
 
@@ -146,6 +146,6 @@ fn mutated_mark_files_are_refused_or_hold_their_value() {
             Err(error) => panic!("{error}"),
         }
     }
-    println!("mark files refused: {refused}, read: {read}");
+    crate::support::say(format_args!("mark files refused: {refused}, read: {read}"));
     assert!(refused > 10_000 && read > 10_000);
 }

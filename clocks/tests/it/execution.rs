@@ -352,7 +352,7 @@ fn execution() {
         all.waits_that_looped += one.waits_that_looped;
     });
     let all = *total.lock().unwrap();
-    println!("{all:#?}");
+    crate::support::say(format_args!("{all:#?}"));
     if std::env::var("QUORATE_SEED").is_err() {
         for (what, count) in [
             ("remote counter higher", all.remote_higher),

@@ -180,7 +180,9 @@ fn two_hundred_thousand_mutations_are_refused_or_round_trip() {
         }
     });
     let (refused, taken) = (refused.into_inner(), taken.into_inner());
-    println!("mutations: {refused} refused, {taken} written again as they were");
+    crate::support::say(format_args!(
+        "mutations: {refused} refused, {taken} written again as they were"
+    ));
     assert!(refused > 0 && taken > 0);
 }
 

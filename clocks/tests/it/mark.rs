@@ -62,7 +62,9 @@ fn h26_no_crash_lowers_a_mark() {
             break;
         }
     }
-    println!("crash points of raises: {crashes}, of openings: {repair_crashes}");
+    crate::support::say(format_args!(
+        "crash points of raises: {crashes}, of openings: {repair_crashes}"
+    ));
     assert!(crashes >= 500 && repair_crashes >= 500);
 }
 
@@ -160,7 +162,7 @@ fn h26_a_reopened_mark_does_not_rest_on_the_page_cache() {
             }
         }
     }
-    println!("crash points: {crashes}");
+    crate::support::say(format_args!("crash points: {crashes}"));
     assert!(crashes >= 3_000);
 }
 
@@ -198,7 +200,7 @@ fn h26_openings_that_fail_leave_a_whole_slot() {
             }
         }
     }
-    println!("crash points: {crashes}");
+    crate::support::say(format_args!("crash points: {crashes}"));
     assert!(crashes >= 10_000);
 }
 
@@ -227,7 +229,7 @@ fn h26_no_rotten_byte_lowers_a_mark() {
             tried += 1;
         }
     }
-    println!("rot positions: {}, rotten files: {tried}", whole.len());
+    crate::support::say(format_args!("rot positions: {}, rotten files: {tried}", whole.len()));
     assert!(tried >= 1_000);
 }
 

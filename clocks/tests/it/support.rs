@@ -16,6 +16,13 @@ fn range(seed: Option<u64>, seeds: Option<u64>, default: u64) -> RangeInclusive<
     seed.map_or_else(|| 1..=seeds.unwrap_or(default), |seed| seed..=seed)
 }
 
+/// Prints also where the harness keeps the output of tests that pass to itself: what a campaign did
+/// is part of its result.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Runs `case` with each seed; a failure prints the seed and how to replay it.
 pub(crate) fn each_seed(default: u64, test: &str, case: impl Fn(u64) + RefUnwindSafe) {
     run(seeds(default), test, case);
