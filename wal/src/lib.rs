@@ -87,6 +87,7 @@
 #![forbid(unsafe_code)]
 mod assemble;
 mod batch;
+mod carry;
 mod close;
 mod commit;
 mod config;
@@ -95,6 +96,7 @@ mod create;
 mod driver;
 mod error;
 mod format;
+mod leftover;
 mod lsn;
 mod marks;
 mod plan;
@@ -105,6 +107,7 @@ mod reclaim;
 mod recover;
 mod replay;
 mod report;
+mod reserve;
 mod scan;
 mod segments;
 mod staged;
@@ -126,7 +129,9 @@ mod width;
 struct Readme;
 
 pub use batch::Batch;
-pub use config::{Config, ConfigBuilder, ConfigError, Driver, Recovery, TailPolicy};
+pub use config::{
+    Align, Config, ConfigBuilder, ConfigError, Driver, Prealloc, Recovery, TailPolicy,
+};
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use reader::{Reader, Record};

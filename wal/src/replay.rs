@@ -45,7 +45,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn record(&mut self, record: Record<'_>, spot: Spot) -> Result<(), Unsupported> {
+    fn record(&mut self, record: Record<'_>, spot: Spot) {
         let lsn = Lsn::new(spot.lsn);
         match record {
             Record::Data { bytes } => {
@@ -54,8 +54,7 @@ impl<'a> Replay<'a> {
                     self.show(Replayed::Record { lsn, bytes });
                 }
             }
-            Record::Entries(entries) => self.block(&entries, spot)?,
-            Record::Meta { carried: true, .. } => return Err(carried()),
+            Record::Entries(entries) => self.block(&entries, spot),
             Record::Meta { stream, back, slot, bytes, .. } => {
                 self.table.judge_back(stream, spot.lsn, back, None);
                 self.table.put_meta(stream, spot, slot, Bytes::copy_from_slice(bytes));
@@ -74,32 +73,28 @@ impl<'a> Replay<'a> {
                 self.accepted.push(hole);
             }
             Record::KeepStream { stream, low } => {
-                self.table.keep_from(stream, low, spot.seq);
+                self.table.replay_keep(stream, low, spot.seq);
                 self.show(Replayed::KeepFrom { stream, low });
             }
             Record::KeepMain { low } => self.table.keep_main(low),
             Record::High { lsn } => self.table.high = self.table.high.max(lsn),
         }
-        Ok(())
     }
 
-    fn block(&mut self, entries: &Entries<'_>, spot: Spot) -> Result<(), Unsupported> {
-        let Entries { replace, stream, back, first, count, tag, bytes, .. } = *entries;
-        if entries.carried {
-            return Err(carried());
+    fn block(&mut self, entries: &Entries<'_>, spot: Spot) {
+        let Entries { replace, carried, stream, back, first, count, tag, bytes } = *entries;
+        // Where a carried block stands says nothing about what came before it.
+        self.table.judge_back(stream, spot.lsn, back, carried.is_none().then_some(first));
+        let kept = carried.unwrap_or(count);
+        let block = BlockRef { first, tag, spot, count, kept, len: off(bytes.len()) };
+        if carried.is_some() {
+            self.table.fill_block(stream, block);
+        } else {
+            self.table.put_block(stream, block, replace);
         }
-        self.table.judge_back(stream, spot.lsn, back, Some(first));
-        let block = BlockRef { first, tag, spot, count, kept: count, len: off(bytes.len()) };
-        self.table.put_block(stream, block, replace);
         let lsn = Lsn::new(spot.lsn);
-        self.show(Replayed::Block { lsn, stream, replace, first, count, tag, bytes });
-        Ok(())
+        self.show(Replayed::Block { lsn, stream, replace, carried, first, count, tag, bytes });
     }
-}
-
-/// Carrying is written by later versions only; to misread it would lose entries.
-const fn carried() -> Unsupported {
-    Unsupported { what: "carried record", found: 2 }
 }
 
 impl Sink for Replay<'_> {
@@ -118,7 +113,7 @@ impl Sink for Replay<'_> {
         // The scan has checked that every record can be read.
         for record in frame.records().flatten() {
             let spot = Spot { lsn, seq, offset: frame.offset };
-            self.record(record, spot)?;
+            self.record(record, spot);
             lsn += u64::from(record.has_lsn());
         }
         Ok(())
