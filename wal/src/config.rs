@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::driver;
 use crate::lsn::Lsn;
+use crate::width::wide;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -61,6 +63,7 @@ pub struct Config {
     pub(crate) flush_staged: Duration,
     pub(crate) prepare_retry: Duration,
     pub(crate) log_bytes_max: u64,
+    pub(crate) verify_threads: usize,
     pub(crate) recovery: Recovery,
     pub(crate) tail: TailPolicy,
     pub(crate) expect_durable: Lsn,
@@ -80,6 +83,7 @@ impl Config {
             flush_staged: Duration::from_millis(50),
             prepare_retry: Duration::from_secs(1),
             log_bytes_max: u64::MAX,
+            verify_threads: None,
             recovery: Recovery::Strict,
             tail: TailPolicy::Accept,
             expect_durable: Lsn::ZERO,
@@ -117,6 +121,7 @@ pub struct ConfigBuilder {
     flush_staged: Duration,
     prepare_retry: Duration,
     log_bytes_max: u64,
+    verify_threads: Option<u64>,
     recovery: Recovery,
     tail: TailPolicy,
     expect_durable: Lsn,
@@ -124,8 +129,7 @@ pub struct ConfigBuilder {
 
 impl ConfigBuilder {
     /// Default: 64 MiB (`embedded`: 4 MiB) · bytes · 16 KiB to 1 GiB, a multiple of 4096 · too
-    /// small → frequent rolls · too large → slow reclaim, more disk held, more memory at open
-    /// (one segment is read whole).
+    /// small → frequent rolls · too large → slow reclaim, more disk held.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
@@ -194,6 +198,15 @@ impl ConfigBuilder {
         self
     }
 
+    /// Default: the cores there are, at most 4 · threads that verify segments during an open, the
+    /// opening one included; logs of less than a few MiB need no more than that one, and neither
+    /// does an open with a `visit` function · 1 to 64 · too small → slow open · too large →
+    /// memory, 1 MiB each and what the segments they are ahead by hold of streams.
+    pub const fn verify_threads(mut self, threads: u64) -> Self {
+        self.verify_threads = Some(threads);
+        self
+    }
+
     /// Default: [`Recovery::Strict`]: holes are never opened over unasked (H7).
     pub const fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
@@ -254,6 +267,8 @@ impl ConfigBuilder {
             self.log_bytes_max >= segment.saturating_mul(4),
             "log_bytes_max: at least 4 x segment_bytes",
         );
+        let verify_threads = self.verify_threads.unwrap_or_else(|| wide(driver::cores()).min(4));
+        rule((1..=64).contains(&verify_threads), "verify_threads: 1 to 64");
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         match u32::try_from(segment) {
             Ok(segment_bytes) if bad.is_empty() => Ok(Config {
@@ -267,6 +282,7 @@ impl ConfigBuilder {
                 flush_staged: self.flush_staged,
                 prepare_retry: self.prepare_retry,
                 log_bytes_max: self.log_bytes_max,
+                verify_threads: size(verify_threads),
                 recovery: self.recovery,
                 tail: self.tail,
                 expect_durable: self.expect_durable,

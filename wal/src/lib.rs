@@ -60,7 +60,8 @@
 //! records up to `batch_bytes_max` less 11 B, blocks less 64 B; 16 metadata cells of 4 KiB and
 //! 1,048,576 live blocks in a stream; 1,048,576 streams. Memory: what is staged
 //! (`staged_bytes_max`), an index entry of 16 B for each 4 KiB of log, about 56 B for each live
-//! block, all metadata, and one whole segment during open.
+//! block, all metadata, and during open 1 MiB for each
+//! of `verify_threads`.
 //!
 //! # How to drive it
 //! Nothing to drive: two threads belong to an open log, one commits for futures, one prepares
@@ -85,6 +86,7 @@
 //! (FAST'18).
 
 #![forbid(unsafe_code)]
+mod ahead;
 mod assemble;
 mod batch;
 mod close;

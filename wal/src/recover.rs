@@ -19,12 +19,15 @@ use crate::plant::planted;
 use crate::prepare::{segment_name, segment_seq};
 use crate::replay::{Replay, Visit};
 use crate::report::{Damage, DamageKind, Evidence, RecoveryReport, Tail};
+use crate::scan::{Reading, WINDOW};
 use crate::verdict::{Facts, Input, Linked, Stopped, Verdict, judge};
 use crate::vfs::{DirItem, OpenMode, Vfs, VfsLock, read_full, write_full};
 use crate::width::{at, off};
 
 /// Bytes of a segment that classify it.
 const HEAD: usize = HEADER_BYTES as usize + LINK_FRAME;
+/// A thread for less than this takes longer to start than it saves.
+const HELPER_BYTES_MIN: u64 = 1 << 20;
 /// Segments in one directory.
 const SEGMENTS_MAX: usize = 65_536;
 
@@ -108,9 +111,12 @@ pub(crate) fn recover(
     let (input, uuid) = heads.input(config, manifest);
     let main_low = input.segments.iter().filter_map(|f| f.link).map(|l| l.link.main_low);
     let main_low = main_low.chain(manifest.map(|m| m.main_low)).max().unwrap_or(1);
+    // A visitor is shown the bytes, in order: then one thread does everything.
+    let helpers = if visit.is_some() { 0 } else { helpers(config, &input) };
     let mut replay = Replay::new(main_low, visit);
-    let mut load = |seq, bytes: &mut Vec<u8>| read_file(vfs, &dir.join(segment_name(seq)), bytes);
-    let verdict = judge(&input, &mut load, &mut replay).map_err(|stopped| refuse(dir, stopped))?;
+    let load = |seq| load(vfs, &dir.join(segment_name(seq)));
+    let verdict = judge(&input, &load, &mut replay, helpers);
+    let verdict = verdict.map_err(|stopped| refuse(dir, stopped))?;
     let mut report = report(&verdict, &replay, &listing, created);
     report.repaired += heads.repaired + if manifest.is_some() { bad_slots } else { 0 };
     if manifest.is_none() {
@@ -168,6 +174,19 @@ fn read_file(vfs: &dyn Vfs, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> 
     Ok(())
 }
 
+/// The bytes of one segment.
+fn load(vfs: &dyn Vfs, path: &Path) -> io::Result<Reading<'static>> {
+    let file = vfs.open(path, OpenMode::Read)?;
+    Ok(Box::new(move |offset, buf| read_full(file.as_ref(), buf, offset.into())))
+}
+
+/// How many threads are worth starting.
+fn helpers(config: &Config, input: &Input) -> usize {
+    let bytes: u64 = input.segments.iter().map(|f| f.len).sum();
+    let worth = usize::try_from(bytes / HELPER_BYTES_MIN).unwrap_or(usize::MAX);
+    (config.verify_threads - 1).min(worth)
+}
+
 /// Whether the log is new, or its creation never finished: no MANIFEST, no frame.
 fn unfinished(vfs: &dyn Vfs, dir: &Path, listing: &Listing) -> Result<bool, OpenError> {
     if listing.manifest {
@@ -175,15 +194,29 @@ fn unfinished(vfs: &dyn Vfs, dir: &Path, listing: &Listing) -> Result<bool, Open
     }
     for &(seq, _) in &listing.segments {
         let path = dir.join(segment_name(seq));
-        let mut bytes = Vec::new();
-        read_file(vfs, &path, &mut bytes).map_err(io_at(&path))?;
         // Only what creation itself writes: the header page and one End frame.
-        let untouched = bytes.iter().skip(at(HEADER_BYTES) + FRAME_HEADER).all(|&b| b == 0);
-        if seq != 1 || !untouched {
+        let from = HEADER_BYTES + off(FRAME_HEADER);
+        if seq != 1 || !zero_from(vfs, &path, from).map_err(io_at(&path))? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn zero_from(vfs: &dyn Vfs, path: &Path, from: u32) -> io::Result<bool> {
+    let file = vfs.open(path, OpenMode::Read)?;
+    let mut offset = u64::from(from);
+    let mut window = vec![0; WINDOW];
+    loop {
+        let n = read_full(file.as_ref(), &mut window, offset)?;
+        if window[..n].iter().any(|&b| b != 0) {
+            return Ok(false);
+        }
+        if n < WINDOW {
+            return Ok(true);
+        }
+        offset += n as u64;
+    }
 }
 
 /// Removes what an interrupted operation left: temporary files, segments below `oldest`.
@@ -384,14 +417,19 @@ fn anchor(vfs: &dyn Vfs, dir: &Path, verdict: &Verdict) -> Result<u64, OpenError
     let Some(last) = verdict.last.filter(|l| l.proven < l.at) else { return Ok(0) };
     let path = dir.join(segment_name(last.seq));
     let end = if last.ended { last.at + off(FRAME_HEADER) } else { last.at };
-    let mut bytes = vec![0; at(end - last.proven)];
-    let mut rewrite = || {
+    let rewrite = || {
         let file = vfs.open(&path, OpenMode::Write)?;
-        let n = read_full(file.as_ref(), &mut bytes, last.proven.into())?;
-        if n < bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut window = vec![0; WINDOW.min(at(end - last.proven))];
+        let mut offset = last.proven;
+        while offset < end {
+            let size = WINDOW.min(at(end - offset));
+            let n = read_full(file.as_ref(), &mut window[..size], offset.into())?;
+            if n < size {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            write_full(file.as_ref(), &window[..size], offset.into())?;
+            offset += off(size);
         }
-        write_full(file.as_ref(), &bytes, last.proven.into())?;
         file.sync_data()
     };
     rewrite().map_err(io_at(&path))?;

@@ -68,7 +68,8 @@ impl Wal {
     /// Opens or creates the log in `dir` on the real file system.
     ///
     /// # Cost
-    /// Reads every segment once; holds one segment in memory meanwhile.
+    /// Reads every segment once, through a window of 1 MiB for each of
+    /// [`verify_threads`](crate::ConfigBuilder::verify_threads).
     ///
     /// # Errors
     /// See [`OpenError`]; damage to acknowledged data is an error unless

@@ -25,3 +25,4 @@ mod planted;
 mod props;
 mod sync_errors;
 mod vfs;
+mod windows;
