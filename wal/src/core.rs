@@ -175,6 +175,7 @@ impl Core {
         let mut progress = self.progress.lock();
         progress.leading = false;
         let ready = progress.take_ready();
+        let tails = progress.take_tails();
         let has_room = progress.take_room();
         progress.released = ready.len() as u64 + own;
         // To a thread that is parked with a staged batch first, else to the commit thread; it
@@ -190,7 +191,7 @@ impl Core {
             self.work.notify_one();
         }
         self.done.notify_all();
-        for waiter in ready {
+        for waiter in ready.into_iter().chain(tails) {
             waiter.done();
         }
         wake(has_room);

@@ -261,6 +261,12 @@ pub enum ReadError {
     /// `truncate_suffix` removed.
     #[error("number {0} is not a record of the plain log")]
     NotARecord(Lsn),
+    /// Effect: none. So many readers are open already; retry when one of them is dropped.
+    #[error("{max} readers are open already")]
+    TooManyReaders {
+        /// The limit.
+        max: u64,
+    },
     /// Effect: counted; the log stays open. The bytes on the medium fail their checksum.
     #[error("damaged: {0}")]
     Corruption(Box<Damage>),
@@ -280,7 +286,7 @@ impl ReadError {
     /// Whether the same call can succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotYet { .. } | Self::Io { .. })
+        matches!(self, Self::NotYet { .. } | Self::TooManyReaders { .. } | Self::Io { .. })
     }
 
     /// Whether damage on the medium is the reason.

@@ -77,7 +77,8 @@
 //!
 //! # Features
 //! Default: none. `testing`: `vfs::MemVfs`, a file system in memory with power cuts and
-//! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass.
+//! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass. `stream`: [`Tailer`]
+//! is a `futures_core::Stream`.
 //!
 //! # Sources
 //! Joshi, *Patterns of Distributed Systems* (2023); Mohan et al., ARIES (TODS 1992); Pillai et
@@ -115,6 +116,7 @@ mod stats;
 mod stream;
 mod sync;
 mod table;
+mod tailer;
 mod verdict;
 pub mod vfs;
 mod waiters;
@@ -135,4 +137,5 @@ pub use report::{Damage, DamageKind, Evidence, Health, RecoveryReport, Replayed,
 pub use staged::{Permit, Reserve, Staged};
 pub use stats::Stats;
 pub use stream::{Block, BlockInfo, StreamLog};
+pub use tailer::Tailer;
 pub use wal::{Lagging, Shutdown, Wal};

@@ -23,6 +23,7 @@ use crate::staged::{DurableAt, Reserve, Staged};
 use crate::stats::Stats;
 use crate::stream::StreamLog;
 use crate::sync::Lock;
+use crate::tailer::Tailer;
 use crate::vfs::{StdVfs, Vfs};
 use crate::waiters::Goal;
 
@@ -286,10 +287,11 @@ impl Wal {
                 // No room for the hint; the mark itself needs none.
                 let mut staging = self.core().staging.lock();
                 staging.table.high = staging.table.high.max(to.as_u64());
-                Ok(())
             }
-            other => other.map(|_| ()),
+            other => drop(other?),
         }
+        self.core().raise_high(to.as_u64());
+        Ok(())
     }
 
     /// Gives up the plain log's records below `keep_from`; going back does nothing. In memory at
@@ -357,6 +359,12 @@ impl Wal {
     #[must_use]
     pub fn read(&self, from: Lsn, bound: ReadBound) -> Reader {
         Reader::new(self.core(), from, bound)
+    }
+
+    /// Follows the plain log from `from` on: records as they come within reach of `bound`.
+    #[must_use]
+    pub fn tail(&self, from: Lsn, bound: ReadBound) -> Tailer {
+        Tailer::new(self.read(from, bound))
     }
 
     /// The handle of a stream, whether it has any state or not.

@@ -24,5 +24,6 @@ mod kill;
 mod planted;
 mod props;
 mod sync_errors;
+mod tail;
 mod vfs;
 mod windows;
