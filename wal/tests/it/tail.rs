@@ -42,6 +42,14 @@ fn is_next(tail: &mut Tailer, lsn: u64) -> bool {
     matches!(poll(tail, Waker::noop()), Poll::Ready(Some(Ok(found))) if found == lsn)
 }
 
+async fn all_of(mut tail: Tailer) -> Vec<u64> {
+    let mut seen = Vec::new();
+    while let Some(read) = tail.next().await {
+        seen.push(read.unwrap().lsn.as_u64());
+    }
+    seen
+}
+
 /// Appends at every level, with rolls and operations of streams in between, then shuts down.
 fn write_and_close(wal: Wal) -> Vec<u64> {
     let mut expected = Vec::new();
@@ -79,16 +87,8 @@ fn every_bound_sees_every_record_once_and_then_the_end() {
     guarded("tail", || {
         let (wal, _) = open(&MemVfs::new());
         let follow = |bound| {
-            let mut tail = wal.tail(Lsn::ZERO, bound);
-            std::thread::spawn(move || {
-                block_on(async move {
-                    let mut seen = Vec::new();
-                    while let Some(read) = tail.next().await {
-                        seen.push(read.unwrap().lsn.as_u64());
-                    }
-                    seen
-                })
-            })
+            let tail = wal.tail(Lsn::ZERO, bound);
+            std::thread::spawn(move || block_on(all_of(tail)))
         };
         let tails = [ReadBound::Durable, ReadBound::High, ReadBound::Written].map(follow);
         let expected = write_and_close(wal);
