@@ -182,6 +182,9 @@ fn load(vfs: &dyn Vfs, path: &Path) -> io::Result<Reading<'static>> {
 
 /// How many threads are worth starting.
 fn helpers(config: &Config, input: &Input) -> usize {
+    if config.driver.is_manual() {
+        return 0;
+    }
     let bytes: u64 = input.segments.iter().map(|f| f.len).sum();
     let worth = usize::try_from(bytes / HELPER_BYTES_MIN).unwrap_or(usize::MAX);
     (config.verify_threads - 1).min(worth)
