@@ -30,7 +30,8 @@ pub(crate) fn assemble(
     config: Config,
     mut found: Recovered,
 ) -> Result<(Arc<Core>, RecoveryReport), OpenError> {
-    let resumes = resumes(&config, &found);
+    let read_only = found.lock.is_none();
+    let resumes = !read_only && resumes(&config, &found);
     let io = open_last(vfs.as_ref(), dir, &found, resumes)?;
     let mut table = std::mem::take(&mut found.table);
     table.high = table.high.min(found.verdict.next_lsn - 1);
@@ -40,6 +41,9 @@ pub(crate) fn assemble(
     let segments = segments(vfs.as_ref(), dir, &config, &found, &mut staging)?;
     if !found.report.damage.is_empty() {
         staging.gate = Gate::Damaged;
+    }
+    if read_only {
+        staging.gate = Gate::Closed;
     }
     let durable_lsn = found.verdict.next_lsn - 1;
     let place = found.verdict.last.map_or_else(DurablePlace::default, |last| DurablePlace {
@@ -75,10 +79,13 @@ pub(crate) fn assemble(
         }),
         chores_due: Signal::new(),
         counters: Counters::default(),
-        lock: Lock::new(Some(found.lock)),
+        lock: Lock::new(found.lock),
+        read_only,
     };
     let core = Arc::new(core);
-    first_room(&core)?;
+    if !read_only {
+        first_room(&core)?;
+    }
     debug_assert!(sound(&core.positions()));
     Ok((core, found.report))
 }
@@ -130,7 +137,8 @@ fn segments(
         let member = found.verdict.members.iter().find(|m| m.seq == *seq);
         let fits = header.is_some_and(|h| h.segment_bytes == config.segment_bytes);
         // Only what MANIFEST has announced is used (H35); another size is skipped.
-        let usable = found.verdict.empty.contains(seq)
+        let usable = found.lock.is_some()
+            && found.verdict.empty.contains(seq)
             && fits
             && *seq <= announced
             && *len == u64::from(config.segment_bytes);
@@ -166,6 +174,9 @@ fn open_marks(vfs: &dyn Vfs, dir: &Path, found: &Recovered) -> Result<Marks, Ope
         let now = Manifest { uuid, oldest, newest, main_low: 1, ..Manifest::default() };
         return Ok(Marks::new(None, path, now));
     };
+    if found.lock.is_none() {
+        return Ok(Marks::new(None, path, now));
+    }
     let file = vfs.open(&path, OpenMode::Write).map_err(io_at(&path))?;
     Ok(Marks::new(Some(file), path, now))
 }

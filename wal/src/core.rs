@@ -56,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) chores_due: Signal,
     pub(crate) counters: Counters,
     pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
+    /// Opened beside a writer, perhaps: nothing is ever written.
+    pub(crate) read_only: bool,
 }
 
 impl Core {

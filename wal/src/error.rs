@@ -341,7 +341,8 @@ pub enum OpenError {
         /// Its value.
         found: u64,
     },
-    /// Effect: nothing was touched. The path is a file, or a directory that holds something else.
+    /// Effect: nothing was touched. The path is a file, or a directory that holds something else;
+    /// for a read-only open also one that holds no log yet.
     #[error("{} is not a log", .0.display())]
     NotALog(PathBuf),
     /// Effect: unknown operations of an unfinished creation may remain; they are completed by

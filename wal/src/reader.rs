@@ -12,6 +12,7 @@ use crate::error::ReadError;
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind};
 use crate::format::record::{Record as Stored, Records};
+use crate::format::segment::{COPY_AT, HEADER_BYTES, SegmentHeader};
 use crate::lsn::{Lsn, LsnSpan, ReadBound};
 use crate::report::{Damage, DamageKind, Evidence};
 use crate::segments::{Hit, Segment};
@@ -116,8 +117,13 @@ impl Window {
         lsn: Option<u64>,
     ) -> Result<ReadFrame, ReadError> {
         add(&core.counters.frames_read, 1);
-        let segment = Arc::clone(&self.segment);
-        let bad = |kind| damaged(core, &segment, offset, kind, lsn.unwrap_or(1));
+        let (segment, file) = (Arc::clone(&self.segment), Arc::clone(&self.file));
+        let bad = |kind| {
+            if core.read_only && !is_same(file.as_ref(), &segment) {
+                return gone(&segment, offset);
+            }
+            damaged(core, &segment, offset, kind, lsn.unwrap_or(1))
+        };
         let (seq, salt) = (segment.seq, segment.salt);
         if !self.fill(offset, FRAME_HEADER)? {
             return Err(bad(DamageKind::Length));
@@ -144,6 +150,23 @@ impl Window {
 
 fn io_error(path: &Path, offset: u64, source: std::io::Error) -> ReadError {
     ReadError::Io { path: path.to_path_buf(), offset, source }
+}
+
+/// Whether the file is still this segment: a writer beside a read-only log may have recycled it.
+fn is_same(file: &dyn VfsFile, segment: &Segment) -> bool {
+    let mut page = vec![0; at(HEADER_BYTES)];
+    let read = read_full(file, &mut page, 0).unwrap_or(0);
+    page.truncate(read);
+    [0, COPY_AT].into_iter().any(|from| {
+        let copy = page.get(from..).unwrap_or(&[]);
+        let header = SegmentHeader::decode(copy).ok().flatten();
+        header.is_some_and(|h| (h.seq, h.salt) == (segment.seq, segment.salt))
+    })
+}
+
+fn gone(segment: &Segment, offset: u32) -> ReadError {
+    let source = std::io::Error::new(std::io::ErrorKind::NotFound, "the writer has given it up");
+    io_error(&segment.path, offset.into(), source)
 }
 
 fn damaged(core: &Core, segment: &Segment, offset: u32, kind: DamageKind, lsn: u64) -> ReadError {

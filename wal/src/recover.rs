@@ -34,7 +34,8 @@ const SEGMENTS_MAX: usize = 65_536;
 /// What an open found, ready to be turned into a running log.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    pub(crate) lock: Box<dyn VfsLock>,
+    /// `None`: read only.
+    pub(crate) lock: Option<Box<dyn VfsLock>>,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) uuid: u128,
     pub(crate) heads: Vec<(u64, Option<SegmentHeader>, u64)>,
@@ -105,9 +106,42 @@ pub(crate) fn recover(
         create::log(vfs, dir, config)?;
         listing = Listing::read(vfs, dir).map_err(io_at(dir))?;
     }
-    let (manifest, bad_slots) = read_manifest(vfs, dir, listing.manifest)?;
-    let oldest = manifest.map_or(0, |m| m.oldest);
-    let heads = Heads::read(vfs, dir, &listing, manifest)?;
+    let slots = read_manifest(vfs, dir, listing.manifest)?;
+    let mut found = survey(vfs, dir, config, &listing, slots, visit)?;
+    found.report.created = created;
+    found.lock = Some(lock);
+    check_policy(config, &found.report)?;
+    clear_leftovers(vfs, dir, &listing, found.manifest.map_or(0, |m| m.oldest))?;
+    found.report.anchored_bytes = anchor(vfs, dir, &found.verdict)?;
+    Ok(found)
+}
+
+/// Reads and decides, and touches nothing; a writer may be at work beside it. What MANIFEST says
+/// is true of segments that are read later.
+pub(crate) fn look(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<Recovered, OpenError> {
+    let not_a_log = |kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let list = || match Listing::read(vfs, dir) {
+        Err(e) if not_a_log(e.kind()) => Err(OpenError::NotALog(dir.to_path_buf())),
+        other => other.map_err(io_at(dir)),
+    };
+    let slots = read_manifest(vfs, dir, list()?.manifest)?;
+    let listing = list()?;
+    if listing.is_new() || unfinished(vfs, dir, &listing)? {
+        return Err(OpenError::NotALog(dir.to_path_buf()));
+    }
+    survey(vfs, dir, config, &listing, slots, None)
+}
+
+/// Reads every segment and decides.
+fn survey(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    config: &Config,
+    listing: &Listing,
+    (manifest, bad_slots): (Option<Manifest>, u32),
+    visit: Option<Visit<'_>>,
+) -> Result<Recovered, OpenError> {
+    let heads = Heads::read(vfs, dir, listing, manifest)?;
     let (input, uuid) = heads.input(config, manifest);
     let main_low = input.segments.iter().filter_map(|f| f.link).map(|l| l.link.main_low);
     let main_low = main_low.chain(manifest.map(|m| m.main_low)).max().unwrap_or(1);
@@ -117,7 +151,7 @@ pub(crate) fn recover(
     let load = |seq| load(vfs, &dir.join(segment_name(seq)));
     let verdict = judge(&input, &load, &mut replay, helpers);
     let verdict = verdict.map_err(|stopped| refuse(dir, stopped))?;
-    let mut report = report(&verdict, &replay, &listing, created);
+    let mut report = report(&verdict, &replay, listing);
     report.repaired += heads.repaired + if manifest.is_some() { bad_slots } else { 0 };
     if manifest.is_none() {
         report.damage.insert(0, manifest_damage(&verdict));
@@ -126,12 +160,9 @@ pub(crate) fn recover(
         report.damage.drain(..).partition(|d| covered(d, &replay.accepted));
     report.accepted = accepted.iter().map(|d| d.lost).collect();
     report.damage = damage;
-    check_policy(config, &report)?;
-    clear_leftovers(vfs, dir, &listing, oldest)?;
-    report.anchored_bytes = anchor(vfs, dir, &verdict)?;
     let Replay { table, index, .. } = replay;
     let heads = heads.found;
-    Ok(Recovered { lock, manifest, uuid, heads, verdict, table, index, report })
+    Ok(Recovered { lock: None, manifest, uuid, heads, verdict, table, index, report })
 }
 
 /// Makes sure that there is a directory that is, or may become, a log.
@@ -347,15 +378,10 @@ fn read_link(bytes: &[u8], seq: u64, salt: u64) -> Option<Linked> {
     Some(Linked { link, first_lsn, crc, durable_off })
 }
 
-fn report(
-    verdict: &Verdict,
-    replay: &Replay<'_>,
-    listing: &Listing,
-    created: bool,
-) -> RecoveryReport {
+fn report(verdict: &Verdict, replay: &Replay<'_>, listing: &Listing) -> RecoveryReport {
     let lsn = Lsn::new;
     RecoveryReport {
-        created,
+        created: false,
         first: lsn(verdict.members.first().map_or(verdict.next_lsn, |m| m.first_lsn)),
         durable: lsn(verdict.next_lsn - 1),
         tail: verdict.tail,

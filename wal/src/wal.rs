@@ -110,6 +110,11 @@ impl Wal {
         Ok((Self { handle: Arc::new(handle) }, report))
     }
 
+    /// A handle without threads, for reading.
+    pub(crate) fn passive(core: Arc<Core>) -> Self {
+        Self { handle: Arc::new(Handle { core, threads: Lock::new(None) }) }
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }

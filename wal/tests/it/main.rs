@@ -23,6 +23,7 @@ mod hazards_more;
 mod kill;
 mod planted;
 mod props;
+mod read_only;
 mod sync_errors;
 mod tail;
 mod vfs;
