@@ -212,8 +212,10 @@ fn look_until_still(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<Recove
             Err(other) => return Err(other),
         }
     }
-    let source = io::Error::new(io::ErrorKind::ResourceBusy, "the log does not hold still");
-    Err(vanished.unwrap_or(OpenError::Io { path: dir.to_path_buf(), source }))
+    Err(vanished.unwrap_or_else(|| {
+        let source = io::Error::new(io::ErrorKind::ResourceBusy, "the log does not hold still");
+        OpenError::Io { path: dir.to_path_buf(), source }
+    }))
 }
 
 fn is_same_place(a: &Damage, b: &Damage) -> bool {
