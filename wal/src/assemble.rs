@@ -32,7 +32,8 @@ pub(crate) fn assemble(
     config: Config,
     mut found: Recovered,
 ) -> Result<(Arc<Core>, RecoveryReport), OpenError> {
-    let resumes = resumes(&config, &found);
+    let read_only = found.lock.is_none();
+    let resumes = !read_only && resumes(&config, &found);
     let io = open_last(vfs.as_ref(), dir, &found, resumes)?;
     let mut table = std::mem::take(&mut found.table);
     table.high = table.high.min(found.verdict.next_lsn - 1);
@@ -43,6 +44,9 @@ pub(crate) fn assemble(
     let segments = segments(vfs.as_ref(), dir, &config, &found, &mut staging)?;
     if !found.report.damage.is_empty() {
         staging.gate = Gate::Damaged;
+    }
+    if read_only {
+        staging.gate = Gate::Closed;
     }
     let durable_lsn = found.verdict.next_lsn - 1;
     let place = found.verdict.last.map_or_else(DurablePlace::default, |last| DurablePlace {
@@ -78,10 +82,13 @@ pub(crate) fn assemble(
         }),
         chores_due: Signal::new(),
         counters: Counters::default(),
-        lock: Lock::new(Some(found.lock)),
+        lock: Lock::new(found.lock),
+        read_only,
     };
     let core = Arc::new(core);
-    first_room(&core)?;
+    if !read_only {
+        first_room(&core)?;
+    }
     debug_assert!(sound(&core.positions()));
     Ok((core, found.report))
 }
@@ -155,7 +162,7 @@ fn segments(
         let member = found.verdict.members.iter().find(|m| m.seq == *seq);
         let fits = header.and_then(|h| fits(config, &h, *len));
         // Only what MANIFEST has announced is used (H35); another size is skipped.
-        let usable = found.verdict.empty.contains(seq) && *seq <= announced;
+        let usable = found.lock.is_some() && found.verdict.empty.contains(seq) && *seq <= announced;
         let spare = fits.filter(|_| usable);
         let (bytes, grows) = header.map_or((0, false), |h| (h.segment_bytes, h.grows));
         let segment = Segment { seq: *seq, salt, path: path.clone(), bytes, grows };
@@ -190,6 +197,9 @@ fn open_marks(vfs: &dyn Vfs, dir: &Path, found: &Recovered) -> Result<Marks, Ope
         let now = Manifest { uuid, oldest, newest, main_low: 1, ..Manifest::default() };
         return Ok(Marks::new(None, path, now));
     };
+    if found.lock.is_none() {
+        return Ok(Marks::new(None, path, now));
+    }
     let file = vfs.open(&path, OpenMode::Write).map_err(io_at(&path))?;
     Ok(Marks::new(Some(file), path, now))
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::driver;
 use crate::lsn::Lsn;
+use crate::width::wide;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -161,6 +163,7 @@ pub struct Config {
     pub(crate) flush_staged: Duration,
     pub(crate) prepare_retry: Duration,
     pub(crate) log_bytes_max: u64,
+    pub(crate) verify_threads: usize,
     pub(crate) recovery: Recovery,
     pub(crate) tail: TailPolicy,
     pub(crate) expect_durable: Lsn,
@@ -186,6 +189,7 @@ impl Config {
             flush_staged: Duration::from_millis(50),
             prepare_retry: Duration::from_secs(1),
             log_bytes_max: u64::MAX,
+            verify_threads: None,
             recovery: Recovery::Strict,
             tail: TailPolicy::Accept,
             expect_durable: Lsn::ZERO,
@@ -229,6 +233,7 @@ pub struct ConfigBuilder {
     flush_staged: Duration,
     prepare_retry: Duration,
     log_bytes_max: u64,
+    verify_threads: Option<u64>,
     recovery: Recovery,
     tail: TailPolicy,
     expect_durable: Lsn,
@@ -242,8 +247,7 @@ pub struct ConfigBuilder {
 
 impl ConfigBuilder {
     /// Default: 64 MiB (`embedded`: 4 MiB) · bytes · 16 KiB to 1 GiB, a multiple of 4096 · too
-    /// small → frequent rolls · too large → slow reclaim, more disk held, more memory at open
-    /// (one segment is read whole).
+    /// small → frequent rolls · too large → slow reclaim, more disk held.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
@@ -309,6 +313,15 @@ impl ConfigBuilder {
     /// `NoSpace` · too large → fills the disk.
     pub const fn log_bytes_max(mut self, bytes: u64) -> Self {
         self.log_bytes_max = bytes;
+        self
+    }
+
+    /// Default: the cores there are, at most 4 · threads that verify segments during an open, the
+    /// opening one included; logs of less than a few MiB need no more than that one, and neither
+    /// does an open with a `visit` function · 1 to 64 · too small → slow open · too large →
+    /// memory, 1 MiB each and what the segments they are ahead by hold of streams.
+    pub const fn verify_threads(mut self, threads: u64) -> Self {
+        self.verify_threads = Some(threads);
         self
     }
 
@@ -418,6 +431,8 @@ impl ConfigBuilder {
             "carry_bytes_per_turn: 64 KiB to 64 MiB",
         );
         rule(self.slow_sync_after >= Duration::from_millis(1), "slow_sync_after: at least 1 ms");
+        let verify_threads = self.verify_threads.unwrap_or_else(|| wide(driver::cores()).min(4));
+        rule((1..=64).contains(&verify_threads), "verify_threads: 1 to 64");
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         match u32::try_from(segment) {
             Ok(segment_bytes) if bad.is_empty() => Ok(Config {
@@ -431,6 +446,7 @@ impl ConfigBuilder {
                 flush_staged: self.flush_staged,
                 prepare_retry: self.prepare_retry,
                 log_bytes_max: self.log_bytes_max,
+                verify_threads: size(verify_threads),
                 recovery: self.recovery,
                 tail: self.tail,
                 expect_durable: self.expect_durable,

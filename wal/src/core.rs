@@ -57,6 +57,8 @@ pub(crate) struct Core {
     pub(crate) chores_due: Signal,
     pub(crate) counters: Counters,
     pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
+    /// Opened beside a writer, perhaps: nothing is ever written.
+    pub(crate) read_only: bool,
 }
 
 impl Core {
@@ -139,7 +141,7 @@ impl Core {
         loop {
             let staged = match goal {
                 Goal::Lsn(_) => self.staging.lock().next_lsn - 1,
-                Goal::Durable(_) | Goal::Written(_) => 0,
+                _ => 0,
             };
             let mut progress = self.progress.lock();
             if progress.reached(goal) {
@@ -152,6 +154,7 @@ impl Core {
             let can_lead = match goal {
                 Goal::Lsn(lsn) => lsn <= staged,
                 Goal::Durable(_) | Goal::Written(_) => true,
+                Goal::Readable(..) => false,
             };
             if can_lead && !progress.leading {
                 progress.leading = true;
@@ -198,6 +201,7 @@ impl Core {
         let mut progress = self.progress.lock();
         progress.leading = false;
         let ready = progress.take_ready();
+        let tails = progress.take_tails();
         let has_room = progress.take_room();
         progress.released = ready.len() as u64 + own;
         // To a thread that is parked with a staged batch first, else to the commit thread; it
@@ -213,7 +217,7 @@ impl Core {
             self.call_committer();
         }
         self.done.notify_all();
-        for waiter in ready {
+        for waiter in ready.into_iter().chain(tails) {
             waiter.done();
         }
         wake(has_room);

@@ -116,6 +116,16 @@ impl SegmentSet {
         Some(Hit { segment, offset, end: entry.end, lsn })
     }
 
+    /// The last place in the index of `seq` below `offset`; if there is none, no number stands
+    /// before `offset`.
+    pub(crate) fn before(&self, seq: u64, offset: u32) -> Option<Hit> {
+        let entry = self.entries.get(&seq)?;
+        let i = entry.index.partition_point(|&(_, at)| at < offset);
+        let indexed = i.checked_sub(1).and_then(|i| entry.index.get(i));
+        let (lsn, offset) = indexed.copied().unwrap_or((entry.first_lsn, offset));
+        Some(Hit { segment: Arc::clone(&entry.segment), offset, end: entry.end, lsn })
+    }
+
     pub(crate) fn get(&self, seq: u64) -> Option<Arc<Segment>> {
         self.entries.get(&seq).map(|e| Arc::clone(&e.segment))
     }

@@ -70,6 +70,8 @@ pub struct Stats {
     pub frames_read: u64,
     /// Reads that failed their checksum.
     pub verify_failures: u64,
+    /// Readers and tailers open now.
+    pub readers: u64,
     /// Futures registered now.
     pub waiters: u64,
 }
@@ -96,6 +98,7 @@ pub(crate) struct Counters {
     pub(crate) prepare_failures: AtomicU64,
     pub(crate) frames_read: AtomicU64,
     pub(crate) verify_failures: AtomicU64,
+    pub(crate) readers: AtomicU64,
 }
 
 /// Adds to a counter; nothing is ordered by it.
@@ -141,6 +144,7 @@ impl Counters {
             prepare_failures: read(&self.prepare_failures),
             frames_read: read(&self.frames_read),
             verify_failures: read(&self.verify_failures),
+            readers: read(&self.readers),
             ..Stats::default()
         }
     }

@@ -222,7 +222,10 @@ impl Table {
             if last.first < from {
                 let kept = (from - last.first).min(u64::from(last.kept));
                 last.kept = u32::try_from(kept).unwrap_or(last.kept);
-                return;
+                if last.end() > s.low {
+                    return;
+                }
+                // All that was left of it had been given up before.
             }
             release(needs, last.spot.seq, last.len.into(), freed);
             s.blocks.pop_back();

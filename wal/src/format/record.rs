@@ -223,6 +223,30 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+/// Whether a payload is `count` records of the plain log and nothing else: the short way to check
+/// what logs consist of mostly. `false` says nothing; [`Records`] does.
+pub(crate) fn is_plain(payload: &[u8], count: u16) -> bool {
+    let mut rest = payload;
+    for _ in 0..count {
+        let (len, after) = match *rest {
+            [DATA, a, ref after @ ..] if a < 0x80 => (usize::from(a), after),
+            [DATA, a, b, ref after @ ..] if b < 0x80 && b > 0 => {
+                (usize::from(a & 0x7f) | usize::from(b) << 7, after)
+            }
+            [DATA, ref after @ ..] => {
+                let mut input = after;
+                let len = varint::take(&mut input).and_then(|len| usize::try_from(len).ok());
+                let Some(len) = len else { return false };
+                (len, input)
+            }
+            _ => return false,
+        };
+        let Some(left) = after.get(len..) else { return false };
+        rest = left;
+    }
+    rest.is_empty()
+}
+
 const fn unsupported(what: &'static str, found: u64) -> RecordFault {
     RecordFault::Unsupported(Unsupported { what, found })
 }

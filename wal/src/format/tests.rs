@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::crc::Place;
 use super::frame::{FRAME_HEADER, FrameHeader, FrameKind, Link};
 use super::manifest::Manifest;
-use super::record::{Entries, Hole, Record, RecordFault, Records};
+use super::record::{Entries, Hole, Record, RecordFault, Records, is_plain};
 use super::segment::SegmentHeader;
 use super::varint;
 use crate::batch::{EntriesOp, Op};
@@ -116,6 +116,29 @@ proptest! {
         for (op, record) in pairs {
             prop_assert!(encoded(&record).len() <= op.worst(), "{:?}", op);
         }
+    }
+
+    #[test]
+    fn plain_payloads_are_what_records_says(
+        sizes in prop::collection::vec(prop_oneof![0..300_usize, 16_380..16_390_usize], 1..8),
+        other in any::<bool>(),
+        hit in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut bytes = Vec::new();
+        for &size in &sizes {
+            Record::Data { bytes: &vec![1; size] }.encode(&mut bytes);
+        }
+        if other {
+            Record::High { lsn: 1 }.encode(&mut bytes);
+        }
+        if let Some((at, value)) = hit {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let count = u16::try_from(sizes.len()).unwrap() + u16::from(other);
+        let mut records = Records::new(&bytes, count);
+        let data = records.by_ref().all(|r| matches!(r, Ok(Record::Data { .. })));
+        prop_assert_eq!(is_plain(&bytes, count), data && records.is_done());
     }
 
     #[test]
