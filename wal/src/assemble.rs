@@ -16,6 +16,7 @@ use crate::format::segment::{HEADER_BYTES, SegmentHeader};
 use crate::lsn::Marks as Positions;
 use crate::marks::Marks;
 use crate::plan::{Plan, Spare};
+use crate::plant::planted;
 use crate::prepare::segment_name;
 use crate::recover::Recovered;
 use crate::report::{RecoveryReport, Tail};
@@ -105,7 +106,9 @@ fn sound(marks: &Positions) -> bool {
 /// never touched again: what was discarded could come back behind new frames (H4).
 fn resumes(config: &Config, found: &Recovered) -> bool {
     let clean = found.verdict.tail == Tail::Clean && found.verdict.damage.is_empty();
-    let last = found.verdict.last.filter(|last| last.ended && clean);
+    let clean = clean || planted("torn_tail_resumed") && found.verdict.damage.is_empty();
+    let last =
+        found.verdict.last.filter(|last| clean && (last.ended || planted("torn_tail_resumed")));
     let head = last.and_then(|last| found.heads.iter().find(|(seq, ..)| *seq == last.seq));
     head.is_some_and(|(_, header, len)| header.is_some_and(|h| fits(config, &h, *len).is_some()))
 }

@@ -25,6 +25,13 @@ impl Core {
             // Then look again: there may be more to carry, or nothing to wait for.
             self.chore(|c| c.reclaim = true);
         }
+        let few = self.carry_bytes_max(self.config.segment_bytes);
+        let left = self.staging.lock().leave_for_reserve(few);
+        if left {
+            add(&self.counters.rolls, 1);
+            self.lead_if_free();
+            self.chore(|c| c.reclaim = true);
+        }
         if !self.oldest_is_free() {
             self.tell_lagging();
             return Ok(());
@@ -94,7 +101,12 @@ impl Core {
     /// A file nobody needs becomes the reserve or the next segment, or goes.
     fn give_back(&self, segment: &Segment) -> Result<(), Failure> {
         let mut preparing = self.preparing.lock();
-        if self.refill_reserve(&mut preparing, segment)? || self.recycle(segment)? {
+        // In a log of the smallest segments either would fit: room for appends comes first.
+        let urgent = self.staging.lock().plan.spares() == 0;
+        if (urgent && self.recycle(segment)?)
+            || self.refill_reserve(&mut preparing, segment)?
+            || self.recycle(segment)?
+        {
             add(&self.counters.recycled, 1);
             return Ok(());
         }

@@ -7,6 +7,7 @@ use crate::format::Unsupported;
 use crate::format::crc::Place;
 use crate::format::frame::{self, FRAME_HEADER, FrameHeader, FrameKind};
 use crate::format::record::{RecordFault, Records, is_plain};
+use crate::plant::planted;
 use crate::width::{at, off};
 
 /// How far a plausible header's number may be from the expected one.
@@ -162,6 +163,9 @@ impl<'a> Image<'a> {
     /// The bytes at `offset`; `None` if they are not all there. H36: the length is checked
     /// against the file before anything is allocated.
     fn bytes(&mut self, offset: u32, len: usize) -> Result<Option<&[u8]>, Stopped> {
+        if planted("length_trusted") && len > at(self.end.saturating_sub(offset)) {
+            self.buf.resize(len, 0);
+        }
         if len > at(self.end.saturating_sub(offset)) {
             return Ok(None);
         }
@@ -183,7 +187,10 @@ impl<'a> Image<'a> {
             self.buf.shrink_to_fit();
         }
         let read = (self.read)(offset, &mut self.buf[..size]);
-        self.have = read.map_err(|e| Stopped::Io(self.seq, e))?;
+        self.have = match read {
+            Err(_) if planted("eio_as_end") => 0,
+            read => read.map_err(|e| Stopped::Io(self.seq, e))?,
+        };
         self.base = offset;
         Ok(())
     }
@@ -233,6 +240,7 @@ impl<'a> Image<'a> {
     ) -> Result<Stop, Stopped> {
         let Cursor { at: mut here, mut lsn, mut chain } = cursor;
         let mut proven = 0;
+        let unchained = planted("torn_tail_resumed");
         let why = loop {
             if here == limit {
                 break Why::Limit;
@@ -240,7 +248,7 @@ impl<'a> Image<'a> {
             let Some(found) = self.header(here)? else { break Why::Header };
             let header = &found.header;
             let continues =
-                header.first_lsn == lsn && chain.is_none_or(|chain| chain == header.chain);
+                header.first_lsn == lsn && (chain.is_none_or(|c| c == header.chain) || unchained);
             if !continues || header.kind == FrameKind::Link {
                 break Why::Header;
             }
@@ -301,7 +309,7 @@ impl<'a> Image<'a> {
             let fits = found.header.first_lsn >= lsn
                 && found.header.kind != FrameKind::Link
                 && frame::after(found.offset, &found.header) <= limit;
-            if fits && self.open(&found)?.is_some() {
+            if fits && (planted("span_closed_early") || self.open(&found)?.is_some()) {
                 return Ok(Some(found));
             }
             from = found.offset + 8;

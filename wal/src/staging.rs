@@ -425,6 +425,30 @@ impl Staging {
         self.stage(&[op], bytes, op.worst(), Ack::Staged).map(Some)
     }
 
+    /// On a full disk, if next to nothing in the segment being written is needed any more (at
+    /// most `carry` bytes): goes on in the reserve, so that this segment can be given back.
+    /// Whether it does.
+    pub(crate) fn leave_for_reserve(&mut self, carry: u64) -> bool {
+        let full = self.no_space && matches!(self.gate, Gate::Open) && self.plan.spares() == 0;
+        let seq = self.plan.seq;
+        let few = self.table.need(seq).is_none_or(|need| need.bytes <= carry);
+        if !full || !few || self.table.main_needs(seq) {
+            return false;
+        }
+        let op = Op::KeepMain { low: self.table.main_low };
+        let frame = FRAME_HEADER + pad8(op.worst());
+        let Some(reserve) = self.plan.reserve_for(frame) else { return false };
+        self.close();
+        self.roll(reserve);
+        self.push_slot(FrameKind::Data, 0);
+        self.open = true;
+        self.encode(&op, &[]);
+        self.close_plan();
+        self.ticket += 1;
+        self.group.sync = true;
+        true
+    }
+
     /// What is given for all that was staged so far.
     pub(crate) fn newest(&self) -> Given {
         let lsn = self.next_lsn - 1;

@@ -13,6 +13,7 @@ mod rig;
 mod bad_input;
 mod basics;
 mod cancel;
+mod carry;
 mod crash;
 mod damage;
 mod examples;
