@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::driver;
+use crate::driver::Stopwatch;
 use crate::error::{FailedOp, Failure};
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind, Link};
@@ -40,22 +40,42 @@ pub(crate) struct Io {
     pub(crate) group: Group,
 }
 
+/// What a group has reached.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    ticket: u64,
+    last_lsn: u64,
+    synced: bool,
+    sync_time: Duration,
+    place: DurablePlace,
+}
+
 impl Core {
     /// Writes everything staged, and syncs if anybody asked for it.
     pub(crate) fn commit_group(&self) -> Result<(), Failure> {
-        let mut io = self.io.lock();
-        let mut group = std::mem::take(&mut io.group);
-        {
-            let mut staging = self.staging.lock();
-            if let Gate::Poisoned(_) = staging.gate {
-                return Ok(());
+        let done = {
+            let mut io = self.io.lock();
+            let mut group = std::mem::take(&mut io.group);
+            {
+                let mut staging = self.staging.lock();
+                if let Gate::Poisoned(_) = staging.gate {
+                    return Ok(());
+                }
+                staging.take(&mut group);
             }
-            staging.take(&mut group);
-        }
-        let synced = self.write_group(&mut io, &mut group)?;
-        self.publish(&io, &group, synced);
-        group.clear();
-        io.group = group;
+            let synced = self.write_group(&mut io, &mut group)?;
+            let done = Done {
+                ticket: group.ticket,
+                last_lsn: group.last_lsn,
+                synced,
+                sync_time: io.sync_time,
+                place: DurablePlace { seq: io.seq, salt: io.salt, off: io.d, lsn: 0 },
+            };
+            group.clear();
+            io.group = group;
+            done
+        };
+        self.publish(&done);
         Ok(())
     }
 
@@ -93,9 +113,9 @@ impl Core {
         let Some(file) = &io.file else { return Ok(()) };
         if self.config.sync {
             add(&self.counters.syncs, 1);
-            let start = driver::now();
+            let watch = Stopwatch::start(&self.config.driver);
             let mut outcome = file.sync_data();
-            io.sync_time = start.elapsed();
+            io.sync_time = watch.elapsed();
             if outcome.is_err() && planted("retry_failed_sync") {
                 outcome = file.sync_data();
             }
@@ -202,20 +222,20 @@ impl Core {
         segments.set_end(part.seq, io.w);
     }
 
-    fn publish(&self, io: &Io, group: &Group, synced: bool) {
+    /// Tells what has been reached; only one leader at a time gets here.
+    fn publish(&self, done: &Done) {
         self.staging.lock().inflight = 0;
         let mut progress = self.progress.lock();
-        progress.sync_time = io.sync_time;
-        progress.written_ticket = progress.written_ticket.max(group.ticket);
-        progress.written_lsn = progress.written_lsn.max(group.last_lsn);
+        progress.sync_time = done.sync_time;
+        progress.written_ticket = progress.written_ticket.max(done.ticket);
+        progress.written_lsn = progress.written_lsn.max(done.last_lsn);
         let mut mark = None;
-        if synced {
-            let rolled = progress.place.seq != io.seq;
-            progress.durable_ticket = progress.durable_ticket.max(group.ticket);
-            progress.durable_lsn = progress.durable_lsn.max(group.last_lsn);
-            let place =
-                DurablePlace { seq: io.seq, salt: io.salt, off: io.d, lsn: progress.durable_lsn };
-            if place != progress.place && io.seq != 0 {
+        if done.synced {
+            let rolled = progress.place.seq != done.place.seq;
+            progress.durable_ticket = progress.durable_ticket.max(done.ticket);
+            progress.durable_lsn = progress.durable_lsn.max(done.last_lsn);
+            let place = DurablePlace { lsn: progress.durable_lsn, ..done.place };
+            if place != progress.place && place.seq != 0 {
                 progress.place = place;
                 mark = Some(rolled);
             }
@@ -236,7 +256,7 @@ impl Core {
         chores.mark_idle |= idle;
         drop(chores);
         if new {
-            self.chores_due.notify_one();
+            self.call_maintenance();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Configuration: presets, setters, one `build` that names every violation.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lsn::Lsn;
@@ -41,6 +43,52 @@ pub enum TailPolicy {
     Refuse,
 }
 
+/// Who does the work of an open log that nobody waits for inline.
+///
+/// # Examples
+/// ```
+/// # use std::{path::Path, sync::Arc};
+/// use quorate_wal::{Ack, Batch, Config, Driver, Turn, Wal, vfs::MemVfs};
+/// let config = Config::embedded().driver(Driver::manual(|| {})).build()?;
+/// let (wal, _) = Wal::open_on(Arc::new(MemVfs::new()), Path::new("log"), config, None)?;
+/// let lsn = wal.stage(Batch::new().record(b"x"), Ack::Durable)?.detach();
+/// while wal.turn() == Turn::Again {}
+/// assert_eq!(wal.marks().durable, lsn);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Driver {
+    /// Two threads of the log's own.
+    #[default]
+    Threads,
+    /// No thread and no clock: the caller calls [`Wal::turn`](crate::Wal::turn) when `wake` was
+    /// called, until it answers [`Turn::Park`](crate::Turn::Park). Everything then happens in an
+    /// order that the caller decides; simulations need that.
+    Manual {
+        /// Called when work appears, with no lock held; it may be called for nothing.
+        wake: Arc<dyn Fn() + Send + Sync>,
+    },
+}
+
+impl Driver {
+    /// [`Driver::Manual`] with this function.
+    #[must_use]
+    pub fn manual(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::Manual { wake: Arc::new(wake) }
+    }
+
+    pub(crate) const fn is_manual(&self) -> bool {
+        matches!(self, Self::Manual { .. })
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_manual() { "Manual" } else { "Threads" })
+    }
+}
+
 /// A checked configuration.
 ///
 /// # Examples
@@ -64,6 +112,7 @@ pub struct Config {
     pub(crate) recovery: Recovery,
     pub(crate) tail: TailPolicy,
     pub(crate) expect_durable: Lsn,
+    pub(crate) driver: Driver,
 }
 
 impl Config {
@@ -83,6 +132,7 @@ impl Config {
             recovery: Recovery::Strict,
             tail: TailPolicy::Accept,
             expect_durable: Lsn::ZERO,
+            driver: Driver::Threads,
         }
     }
 
@@ -120,6 +170,7 @@ pub struct ConfigBuilder {
     recovery: Recovery,
     tail: TailPolicy,
     expect_durable: Lsn,
+    driver: Driver,
 }
 
 impl ConfigBuilder {
@@ -213,6 +264,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// Default: [`Driver::Threads`].
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -270,6 +327,7 @@ impl ConfigBuilder {
                 recovery: self.recovery,
                 tail: self.tail,
                 expect_durable: self.expect_durable,
+                driver: self.driver,
             }),
             _ => Err(ConfigError { violations: bad }),
         }

@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use crate::batch::Op;
 use crate::commit::Io;
-use crate::config::Config;
+use crate::config::{Config, Driver};
 use crate::driver;
 use crate::error::{FailedOp, Failure, WriteError};
 use crate::lsn::{Ack, Marks as Positions};
@@ -67,20 +67,18 @@ impl Core {
         worst: usize,
         ack: Ack,
     ) -> Result<Given, WriteError> {
-        let mut staging = self.staging.lock();
-        let given = staging.stage(ops, data, worst, ack);
-        self.after_stage(&mut staging, &given, ack);
+        let (given, freed) = {
+            let mut staging = self.staging.lock();
+            let given = staging.stage(ops, data, worst, ack);
+            (given, std::mem::take(&mut staging.table.freed))
+        };
+        self.after_stage(&given, freed, ack);
         given
     }
 
-    /// What a staging causes elsewhere; also counts it.
-    pub(crate) fn after_stage(
-        &self,
-        staging: &mut Staging,
-        given: &Result<Given, WriteError>,
-        ack: Ack,
-    ) {
-        let freed = std::mem::take(&mut staging.table.freed);
+    /// What a staging causes elsewhere, with no lock held; also counts it. `freed`: something
+    /// stopped being needed.
+    pub(crate) fn after_stage(&self, given: &Result<Given, WriteError>, freed: bool, ack: Ack) {
         match given {
             Ok(given) => {
                 add(&self.counters.batches, 1);
@@ -102,7 +100,12 @@ impl Core {
             }
             Err(WriteError::NoSpace { .. }) => {
                 add(&self.counters.no_space, 1);
-                self.chore(|c| c.reclaim = true);
+                // Without a clock nothing else would try again.
+                let again = self.config.driver.is_manual();
+                self.chore(|c| {
+                    c.reclaim = true;
+                    c.prepare |= again;
+                });
             }
             Err(_) => {}
         }
@@ -111,12 +114,32 @@ impl Core {
     /// Asks the maintenance thread for something.
     pub(crate) fn chore(&self, ask: impl FnOnce(&mut Chores)) {
         ask(&mut self.chores.lock());
-        self.chores_due.notify_one();
+        self.call_maintenance();
+    }
+
+    /// Tells whoever does maintenance that there is some.
+    pub(crate) fn call_maintenance(&self) {
+        match &self.config.driver {
+            Driver::Threads => self.chores_due.notify_one(),
+            Driver::Manual { wake } => wake(),
+        }
+    }
+
+    /// Tells whoever commits for futures that there is a group.
+    pub(crate) fn call_committer(&self) {
+        match &self.config.driver {
+            Driver::Threads => self.work.notify_one(),
+            Driver::Manual { wake } => wake(),
+        }
     }
 
     /// Waits until `goal` is reached, leading commits meanwhile if nobody else does.
     pub(crate) fn wait(&self, goal: Goal) -> Result<(), Arc<Failure>> {
         loop {
+            let staged = match goal {
+                Goal::Lsn(_) => self.staging.lock().next_lsn - 1,
+                Goal::Durable(_) | Goal::Written(_) => 0,
+            };
             let mut progress = self.progress.lock();
             if progress.reached(goal) {
                 return Ok(());
@@ -124,17 +147,16 @@ impl Core {
             if let Some(failure) = self.stopped(&progress) {
                 return Err(failure);
             }
-            let free = !progress.leading;
-            if free && !matches!(goal, Goal::Lsn(_)) {
+            // A number that is not staged yet: leading would turn in circles.
+            let can_lead = match goal {
+                Goal::Lsn(lsn) => lsn <= staged,
+                Goal::Durable(_) | Goal::Written(_) => true,
+            };
+            if can_lead && !progress.leading {
                 progress.leading = true;
                 drop(progress);
                 self.lead(1);
                 continue;
-            }
-            if free {
-                // The number may not be staged yet: leading could turn in circles.
-                progress.asked = true;
-                self.work.notify_one();
             }
             let parked = Parked::mine();
             progress.park(goal, &parked);
@@ -187,7 +209,7 @@ impl Core {
             heir.look();
         }
         if hand_over {
-            self.work.notify_one();
+            self.call_committer();
         }
         self.done.notify_all();
         for waiter in ready {
@@ -202,6 +224,9 @@ impl Core {
     /// nothing; it never takes longer than a quarter of a sync, so that a device faster than
     /// the processor is not kept waiting.
     fn gather(&self) {
+        if self.config.driver.is_manual() {
+            return;
+        }
         let (expected, limit) = {
             let progress = self.progress.lock();
             (progress.released, progress.sync_time / 4)
@@ -262,7 +287,7 @@ impl Core {
         let mut progress = self.progress.lock();
         progress.asked = true;
         drop(progress);
-        self.work.notify_one();
+        self.call_committer();
     }
 
     pub(crate) fn positions(&self) -> Positions {

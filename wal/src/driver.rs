@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::config::Driver;
 use crate::core::{Chores, Core};
 use crate::error::Failure;
 use crate::sync::Lock;
@@ -24,10 +25,27 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Measures how long something takes; nothing, for a log without a clock.
+#[derive(Debug)]
+pub(crate) struct Stopwatch(Option<Instant>);
+
+impl Stopwatch {
+    pub(crate) fn start(driver: &Driver) -> Self {
+        Self((!driver.is_manual()).then(now))
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.map_or(Duration::ZERO, |start| start.elapsed())
+    }
+}
+
 impl Threads {
-    /// Starts both threads.
+    /// Starts both threads, if the log is to have any.
     pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<Self> {
         let mut threads = Self { handles: Vec::new() };
+        if core.config.driver.is_manual() {
+            return Ok(threads);
+        }
         let runs: [(&str, Run); 2] = [("qwal-commit", commits), ("qwal-maint", maintains)];
         for (name, run) in runs {
             let shared = Arc::clone(core);
@@ -88,6 +106,7 @@ impl Core {
         self.work.notify_all();
         self.chores.lock().stop = true;
         self.chores_due.notify_all();
+        self.call_maintenance();
     }
 }
 

@@ -113,6 +113,7 @@ mod stats;
 mod stream;
 mod sync;
 mod table;
+mod turn;
 mod verdict;
 pub mod vfs;
 mod waiters;
@@ -125,7 +126,7 @@ mod width;
 struct Readme;
 
 pub use batch::Batch;
-pub use config::{Config, ConfigBuilder, ConfigError, Recovery, TailPolicy};
+pub use config::{Config, ConfigBuilder, ConfigError, Driver, Recovery, TailPolicy};
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use reader::{Reader, Record};
@@ -133,4 +134,5 @@ pub use report::{Damage, DamageKind, Evidence, Health, RecoveryReport, Replayed,
 pub use staged::{Permit, Reserve, Staged};
 pub use stats::Stats;
 pub use stream::{Block, BlockInfo, StreamLog};
+pub use turn::Turn;
 pub use wal::{Lagging, Shutdown, Wal};

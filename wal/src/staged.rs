@@ -108,7 +108,7 @@ impl Future for Staged {
             let free = !progress.leading;
             drop(progress);
             if free {
-                core.work.notify_one();
+                core.call_committer();
             }
         }
         Poll::Pending
@@ -159,13 +159,21 @@ impl Reserve {
     /// Waits for room, committing what is staged meanwhile if nobody else does.
     ///
     /// # Errors
-    /// Every [`WriteError`] but `Busy`.
+    /// Every [`WriteError`] but `Busy`; with [`Driver::Manual`](crate::Driver::Manual) that too,
+    /// if there is nothing more to do that could make room.
     pub fn wait(self) -> Result<Permit, WriteError> {
         loop {
             let epoch = self.core.progress.lock().room_epoch;
             match self.attempt() {
                 Err(WriteError::Busy { .. }) => self.core.chore(|c| c.prepare = true),
                 other => return other,
+            }
+            if self.core.config.driver.is_manual() {
+                self.core.ask();
+                if self.core.turn_all() {
+                    continue;
+                }
+                return self.attempt();
             }
             if self.core.staging.lock().staged() > 0 && self.core.lead_if_free() {
                 continue;
@@ -246,8 +254,9 @@ impl Permit {
         staging.redeem(self.bytes);
         self.live = false;
         let given = staging.stage(&batch.ops, &batch.data, batch.bytes(), ack);
-        self.core.after_stage(&mut staging, &given, ack);
+        let freed = std::mem::take(&mut staging.table.freed);
         drop(staging);
+        self.core.after_stage(&given, freed, ack);
         // The batch may be smaller than the permit, or refused.
         self.core.room_changed();
         Ok(Staged::new(&self.core, &given?, ack))
@@ -333,8 +342,10 @@ impl Core {
         let key = progress.register(Goal::Lsn(lsn), key, cx.waker());
         if is_staged {
             progress.asked = true;
-            if !progress.leading {
-                self.work.notify_one();
+            let free = !progress.leading;
+            drop(progress);
+            if free {
+                self.call_committer();
             }
         }
         Err(key)

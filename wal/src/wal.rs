@@ -13,7 +13,7 @@ use crate::batch::{Batch, Op};
 use crate::close;
 use crate::config::Config;
 use crate::core::Core;
-use crate::driver::{self, Threads};
+use crate::driver::{self, Stopwatch, Threads};
 use crate::error::{AppendError, Failure, InDoubt, OpenError, ReadError, WriteError};
 use crate::lsn::{Ack, Lsn, Marks, ReadBound, StreamId};
 use crate::reader::Reader;
@@ -23,6 +23,7 @@ use crate::staged::{DurableAt, Reserve, Staged};
 use crate::stats::Stats;
 use crate::stream::StreamLog;
 use crate::sync::Lock;
+use crate::turn::Turn;
 use crate::vfs::{StdVfs, Vfs};
 use crate::waiters::Goal;
 
@@ -91,12 +92,12 @@ impl Wal {
         config: Config,
         visit: Option<&mut dyn FnMut(Replayed<'_>)>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let start = driver::now();
+        let watch = Stopwatch::start(&config.driver);
         let found = recover(&vfs, dir, &config, visit)?;
         let (core, mut report) = assemble(vfs, dir, config, found)?;
         let threads = Threads::start(&core)
             .map_err(|source| OpenError::Io { path: dir.to_path_buf(), source })?;
-        report.elapsed = start.elapsed();
+        report.elapsed = watch.elapsed();
         tracing::debug!(
             elapsed_us = report.elapsed.as_micros(),
             bytes = report.bytes_scanned,
@@ -203,6 +204,13 @@ impl Wal {
     #[must_use]
     pub fn batch_bytes_max(&self) -> u64 {
         self.core().config.batch_bytes_max as u64
+    }
+
+    /// Does one unit of work of a log with [`Driver::Manual`](crate::Driver::Manual): commits a
+    /// group, prepares, reclaims, marks. With threads it answers `Park` and does nothing.
+    #[must_use = "stop when it says Park or Done"]
+    pub fn turn(&self) -> Turn {
+        if self.core().config.driver.is_manual() { self.core().turn() } else { Turn::Park }
     }
 
     /// Where the log stands.
@@ -486,6 +494,11 @@ impl Future for Shutdown {
         }
         outcome.waker = Some(cx.waker().clone());
         drop(outcome);
+        if self.core.config.driver.is_manual() {
+            self.begun = true;
+            let threads = self.threads.take();
+            return Poll::Ready(close::close(&self.core, threads));
+        }
         if !std::mem::replace(&mut self.begun, true) {
             let (core, threads) = (Arc::clone(&self.core), self.threads.take());
             driver::spawn_close(move || {

@@ -1,0 +1,91 @@
+//! A log without threads: its work in units, done when the caller says so.
+
+use crate::core::Core;
+
+/// What [`Wal::turn`](crate::Wal::turn) says about further turns.
+///
+/// # Examples
+/// ```
+/// # use std::{path::Path, sync::Arc};
+/// use quorate_wal::{Config, Driver, Turn, Wal, vfs::MemVfs};
+/// let config = Config::embedded().driver(Driver::manual(|| {})).build()?;
+/// let (wal, _) = Wal::open_on(Arc::new(MemVfs::new()), Path::new("log"), config, None)?;
+/// while wal.turn() == Turn::Again {} // prepares the next segment
+/// assert_eq!(wal.turn(), Turn::Park);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Turn {
+    /// Something was done; there may be more.
+    Again,
+    /// Nothing to do until `wake` is called.
+    Park,
+    /// The log has stopped or was closed: nothing will ever be done.
+    Done,
+}
+
+/// One unit of work.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    Commit,
+    Mark,
+    Reclaim,
+    Prepare,
+    Flush,
+}
+
+impl Core {
+    /// Does one unit of work: commits first, then what gives room, the idle mark last.
+    pub(crate) fn turn(&self) -> Turn {
+        {
+            let progress = self.progress.lock();
+            if progress.closed || progress.failed.is_some() {
+                return Turn::Done;
+            }
+        }
+        let Some(unit) = self.next_unit() else { return Turn::Park };
+        let outcome = match unit {
+            Unit::Commit | Unit::Flush => {
+                self.lead_if_free();
+                Ok(())
+            }
+            Unit::Mark => self.mark(),
+            Unit::Reclaim => self.reclaim(),
+            Unit::Prepare => self.prepare_ahead().map(|_| ()),
+        };
+        if let Err(failure) = outcome {
+            self.poison(&std::sync::Arc::new(failure));
+        }
+        Turn::Again
+    }
+
+    fn next_unit(&self) -> Option<Unit> {
+        {
+            let mut progress = self.progress.lock();
+            if progress.asked && !progress.leading {
+                progress.asked = false;
+                return Some(Unit::Commit);
+            }
+        }
+        let mut chores = self.chores.lock();
+        let chores = &mut *chores;
+        let due = [
+            (&mut chores.mark_now, Unit::Mark),
+            (&mut chores.reclaim, Unit::Reclaim),
+            (&mut chores.prepare, Unit::Prepare),
+            (&mut chores.flush, Unit::Flush),
+            (&mut chores.mark_idle, Unit::Mark),
+        ];
+        due.into_iter().find_map(|(flag, unit)| std::mem::take(flag).then_some(unit))
+    }
+
+    /// With a driver by hand: does maintenance until there is none; whether any was done.
+    pub(crate) fn turn_all(&self) -> bool {
+        let mut done = false;
+        while self.config.driver.is_manual() && self.turn() == Turn::Again {
+            done = true;
+        }
+        done
+    }
+}
