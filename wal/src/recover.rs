@@ -306,7 +306,8 @@ fn read_link(bytes: &[u8], seq: u64, salt: u64) -> Option<Linked> {
     if header.kind != FrameKind::Link {
         return None;
     }
-    let link = Link::decode(payload(frame, 0, &header)?)?;
+    // The chain goes down: a Link that points elsewhere would lead in circles.
+    let link = Link::decode(payload(frame, 0, &header)?).filter(|link| link.prev_seq < seq)?;
     let FrameHeader { first_lsn, durable_off, .. } = header;
     Some(Linked { link, first_lsn, crc, durable_off })
 }

@@ -94,9 +94,11 @@ impl Judge<'_> {
         next: Next,
         limit: u32,
     ) -> Result<Option<Cursor>, Stopped> {
+        let short = facts.len < u64::from(facts.segment_bytes);
         let evidence = match next {
             Next::Bound(seq, linked) => {
                 if stop.at == linked.link.prev_end {
+                    self.repaired += u32::from(short);
                     self.join(image.seq, stop, seq, linked);
                     return Ok(None);
                 }
@@ -112,7 +114,6 @@ impl Judge<'_> {
             if matches!(next, Next::Nothing) {
                 self.tail = self.judge_tail(image, stop);
             }
-            let short = facts.len < u64::from(facts.segment_bytes);
             self.repaired += u32::from(short && stop.why == Why::End);
             return Ok(None);
         };
@@ -121,6 +122,10 @@ impl Judge<'_> {
             damage.single_bit = single_bit(image, stop.at, stop.lsn);
         }
         self.begin_hole(damage);
+        let limit = match next {
+            Next::Loose(_) => limit.min(self.proven_to(image, stop)),
+            _ => limit,
+        };
         let cursor = self.reenter(image, stop.at + 8, limit)?;
         if let (None, Next::Bound(_, linked)) = (cursor, next) {
             self.close_hole(linked.link.prev_last_lsn + 1);
@@ -175,6 +180,16 @@ impl Judge<'_> {
         }
         let told = self.input.expect_durable;
         proof.or_else(|| (told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) }))
+    }
+
+    /// How far a segment is known to belong to the log of which nothing else says where it ends.
+    /// Behind a place that an earlier recovery found torn stand frames that it discarded; they
+    /// claim nothing beyond that place (H4).
+    fn proven_to(&self, image: &Image<'_>, stop: &Stop) -> u32 {
+        let behind = image.plausible(stop.at + 8, image.end(), stop.lsn);
+        let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
+        let claims = behind.map(|found| found.header.durable_off);
+        claims.chain(marked.map(|m| m.durable_off)).max().unwrap_or(0)
     }
 
     /// Whether a clean shutdown ended exactly here: then nothing behind needs a look.

@@ -23,5 +23,6 @@ mod hazards_more;
 mod kill;
 mod planted;
 mod props;
+mod reference;
 mod sync_errors;
 mod vfs;
