@@ -1,17 +1,21 @@
 //! The damage matrix: kinds of rot × places × shapes of logs, held against the books.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::oracle::{Faults, Judge, Verdict};
-use super::places::{Class, Map};
+use super::places::{Class, Map, Place};
 use super::rot::{KINDS, Rot};
 use super::specimen::{Content, Ending, Shape, Size, Specimen};
 use crate::rig::{Rng, say};
 
 /// Damages for each shape; 72 shapes.
 const EACH: u64 = 320;
+
+const CLASSES: [Class; 5] =
+    [Class::Proven, Class::LastGroup, Class::Unacked, Class::Discarded, Class::Unused];
 
 /// Shapes of one round.
 pub(crate) fn shapes(round: u64) -> Vec<Shape> {
@@ -34,6 +38,7 @@ struct Sums {
     done: u64,
     cells: BTreeMap<(&'static str, Rot), u64>,
     verdicts: BTreeMap<(Class, Verdict), u64>,
+    positions: BTreeMap<(Class, &'static str), u64>,
     faults: Faults,
 }
 
@@ -45,6 +50,9 @@ impl Sums {
         }
         for (key, n) in other.verdicts {
             *self.verdicts.entry(key).or_default() += n;
+        }
+        for (key, n) in other.positions {
+            *self.positions.entry(key).or_default() += n;
         }
         self.faults.silent.extend(other.faults.silent);
         self.faults.splices.extend(other.faults.splices);
@@ -76,6 +84,12 @@ impl Sums {
                 .iter()
                 .filter(|((c, _), _)| *c == class)
                 .map(|((_, verdict), n)| format!("{verdict:?} {n}"))
+                .chain(
+                    self.positions
+                        .iter()
+                        .filter(|((c, _), _)| *c == class)
+                        .map(|((_, position), n)| format!("{position} {n}")),
+                )
                 .collect();
             say(&format!("| worst byte {class:?} | {} |", row.join(", ")));
         }
@@ -97,13 +111,9 @@ impl Sums {
 fn one(specimen: &Specimen, map: &Map, seed: u64, sums: &mut Sums) {
     let mut rng = Rng(seed);
     let (place, rot) = loop {
-        // By kind of place first: most places are fields of frames.
-        let group = map.places[pick(&mut rng, map.places.len())].group;
-        let alike: Vec<_> = map.places.iter().filter(|p| p.group == group).collect();
-        let place = alike[pick(&mut rng, alike.len())];
-        let whole = rng.below(8) == 0;
+        let place = choose(map, &mut rng);
         let rot = KINDS[pick(&mut rng, KINDS.len())];
-        if rot.fits(place) && (place.group != "whole file" || whole) {
+        if rot.fits(place) {
             break (place, rot);
         }
     };
@@ -115,6 +125,7 @@ fn one(specimen: &Specimen, map: &Map, seed: u64, sums: &mut Sums) {
     *sums.cells.entry((place.group, rot)).or_default() += 1;
     let worst = judge.touched.last().copied().unwrap_or(Class::Unused);
     *sums.verdicts.entry((worst, verdict)).or_default() += 1;
+    *sums.positions.entry((worst, position(map, &place.path))).or_default() += 1;
     let mut faults = judge.faults;
     for text in [&mut faults.silent, &mut faults.splices, &mut faults.false_corruption]
         .into_iter()
@@ -128,6 +139,35 @@ fn one(specimen: &Specimen, map: &Map, seed: u64, sums: &mut Sums) {
         );
     }
     sums.add(Sums { faults, ..Sums::default() });
+}
+
+/// A place; most are fields of frames, so kinds of place and what bytes mean are drawn, too.
+fn choose<'a>(map: &'a Map, rng: &mut Rng) -> &'a Place {
+    let class_of = |place: &Place| map.classes[&place.path][place.range.start];
+    let by: Vec<&Place> = match rng.below(3) {
+        0 => map.places.iter().collect(),
+        1 => {
+            let groups: BTreeSet<&str> = map.places.iter().map(|place| place.group).collect();
+            let group = groups.iter().nth(pick(rng, groups.len())).copied().unwrap_or_default();
+            map.places.iter().filter(|place| place.group == group).collect()
+        }
+        _ => {
+            let class = CLASSES[pick(rng, CLASSES.len())];
+            map.places.iter().filter(|place| class_of(place) == class).collect()
+        }
+    };
+    if by.is_empty() { choose(map, rng) } else { by[pick(rng, by.len())] }
+}
+
+/// Where the file stands among its kind.
+fn position(map: &Map, path: &Path) -> &'static str {
+    let segments: Vec<_> = map.files.keys().filter(|path| !path.ends_with("MANIFEST")).collect();
+    match segments.iter().position(|segment| *segment == path) {
+        None => "manifest",
+        Some(0) => "first",
+        Some(n) if n + 1 == segments.len() => "last",
+        Some(_) => "middle",
+    }
 }
 
 fn pick(rng: &mut Rng, n: usize) -> usize {
@@ -170,12 +210,14 @@ fn damage_is_never_silent() {
     });
     let sums = sums.into_inner().unwrap();
     sums.print();
-    if let Some(first) = sums.faults.all().next() {
-        panic!("{} faults, the first:\n{first}", sums.faults.all().count());
+    let f = &sums.faults;
+    let lists = [&f.silent, &f.splices, &f.false_corruption, &f.wrong_spans];
+    for fault in lists.into_iter().flat_map(|list| list.iter().take(5)) {
+        say(fault);
     }
+    assert!(sums.faults.is_empty(), "{} faults", sums.faults.all().count());
     assert!(sums.done >= 20_000 * rounds, "only {} damages", sums.done);
-    for class in [Class::Proven, Class::LastGroup, Class::Unacked, Class::Discarded, Class::Unused]
-    {
+    for class in CLASSES {
         assert!(sums.verdicts.keys().any(|(c, _)| *c == class), "no damage to {class:?}");
     }
     for verdict in [Verdict::Intact, Verdict::Torn, Verdict::Unverifiable, Verdict::Corruption] {

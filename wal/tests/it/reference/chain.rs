@@ -47,7 +47,7 @@ pub(super) fn plausible<'a>(
 
 pub(super) fn read(files: &Files, told: u64) -> Result<Answer, Newer> {
     let Some(heads) = heads(files)? else { return Ok(Answer::New) };
-    let mut chain = linked_chain(&heads);
+    let mut chain = linked_chain(&heads)?;
     let top = chain.last().map_or(0, Part::number);
     let prepared = above(&heads, top, &mut chain)?;
     let mut walk = Walk::new(&heads, prepared, told);
@@ -86,7 +86,29 @@ pub(super) fn read(files: &Files, told: u64) -> Result<Answer, Newer> {
     Ok(Answer::Read(Reading { end, damage, accepted, repaired, items, low }))
 }
 
-fn linked_chain<'a>(heads: &'a Heads<'a>) -> Vec<Part<'a>> {
+/// What an unlinked file is by itself.
+fn alone<'a>(heads: &'a Heads<'a>, number: u64) -> Result<(Option<Part<'a>>, Prepared), Newer> {
+    let mut prepared = Prepared::default();
+    let Some(segment) = heads.segment(number) else {
+        return Ok((Some(Part::Lost(number, DamageKind::MissingSegment)), prepared));
+    };
+    if segment.salt.is_none() {
+        return Ok((Some(Part::Lost(number, DamageKind::SegmentHeader)), prepared));
+    }
+    let links = heads.segments.iter().filter_map(|s| s.link);
+    let expected = links.map(|(head, _)| head.first).max().unwrap_or(1);
+    let first = head(segment.bytes, FRAMES_AT, segment.life())?;
+    let marked = heads.slot.is_some_and(|s| s.seq == number);
+    let found: Vec<Head> = plausible(segment, FRAMES_AT + 8, expected).collect();
+    if marked || found.iter().any(|h| h.durable > FRAMES_AT) {
+        return Ok((Some(Part::Headless(segment)), prepared));
+    }
+    prepared.any_lost_its_end = !first.is_some_and(|h| h.kind == END && h.first == 0);
+    prepared.any_followed = !found.is_empty();
+    Ok((None, prepared))
+}
+
+fn linked_chain<'a>(heads: &'a Heads<'a>) -> Result<Vec<Part<'a>>, Newer> {
     let below = |bound: u64| {
         heads.segments.iter().filter(|s| s.number < bound && s.link.is_some()).next_back()
     };
@@ -106,38 +128,28 @@ fn linked_chain<'a>(heads: &'a Heads<'a>) -> Vec<Part<'a>> {
                     Some(s) if s.salt.is_none() => Part::Lost(prev, DamageKind::SegmentHeader),
                     Some(s) => Part::Headless(s),
                 });
-                below(prev)
+                let next = below(prev);
+                let least = next.map_or(heads.oldest, |s| s.number + 1);
+                for number in (least..prev).rev() {
+                    chain.extend(alone(heads, number)?.0);
+                }
+                next
             }
         };
     }
     chain.reverse();
-    chain
+    Ok(chain)
 }
 
 fn above<'a>(heads: &'a Heads<'a>, top: u64, chain: &mut Vec<Part<'a>>) -> Result<Prepared, Newer> {
     let highest = heads.segments.last().map_or(0, |s| s.number);
     let highest = highest.max(heads.slot.map_or(0, |s| s.newest));
-    let links = heads.segments.iter().filter_map(|s| s.link);
-    let expected = links.map(|(head, _)| head.first).max().unwrap_or(1);
-    let mut prepared = Prepared::default();
+    let mut all = Prepared::default();
     for number in (top + 1).max(heads.oldest)..=highest {
-        let Some(segment) = heads.segment(number) else {
-            chain.push(Part::Lost(number, DamageKind::MissingSegment));
-            continue;
-        };
-        if segment.salt.is_none() {
-            chain.push(Part::Lost(number, DamageKind::SegmentHeader));
-            continue;
-        }
-        let first = head(segment.bytes, FRAMES_AT, segment.life())?;
-        let marked = heads.slot.is_some_and(|s| s.seq == number);
-        let found: Vec<Head> = plausible(segment, FRAMES_AT + 8, expected).collect();
-        if marked || found.iter().any(|h| h.durable > FRAMES_AT) {
-            chain.push(Part::Headless(segment));
-            continue;
-        }
-        prepared.any_lost_its_end |= !first.is_some_and(|h| h.kind == END && h.first == 0);
-        prepared.any_followed |= !found.is_empty();
+        let (part, prepared) = alone(heads, number)?;
+        chain.extend(part);
+        all.any_lost_its_end |= prepared.any_lost_its_end;
+        all.any_followed |= prepared.any_followed;
     }
-    Ok(prepared)
+    Ok(all)
 }
