@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::driver;
 use crate::lsn::Lsn;
+use crate::width::wide;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -41,6 +43,58 @@ pub enum TailPolicy {
     Accept,
     /// Refuse with [`OpenError::Unverifiable`](crate::OpenError::Unverifiable).
     Refuse,
+}
+
+/// How the room of a segment is made before it is used.
+///
+/// # Examples
+/// ```
+/// use quorate_wal::{Config, Prealloc};
+/// let config = Config::server().prealloc(Prealloc::Reserve).build()?;
+/// # Ok::<(), quorate_wal::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prealloc {
+    /// Written with zeros and synced, or recycled: an append never allocates, and never meets a
+    /// full disk on a file system that overwrites in place.
+    Zero,
+    /// Room is reserved (`fallocate`) and not written: quicker to prepare, but each sync of new
+    /// bytes also writes metadata.
+    Reserve,
+    /// Files grow with what is appended: no disk is held in advance, each sync writes metadata,
+    /// and a full disk stops the log. Such files are not recycled.
+    Grow,
+}
+
+/// Where a group may end.
+///
+/// # Examples
+/// ```
+/// use quorate_wal::{Align, Config};
+/// let config = Config::server().align(Align::Bytes4096).build()?;
+/// # Ok::<(), quorate_wal::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Align {
+    /// Anywhere. The sector in which a group ends is written again with the next group; safe
+    /// where a sector of 512 bytes is not torn by a power cut.
+    Packed,
+    /// At a multiple of 512 bytes: nothing acknowledged is in a sector that is written again.
+    Bytes512,
+    /// At a multiple of 4096 bytes, for devices whose physical sector is that large.
+    Bytes4096,
+}
+
+impl Align {
+    pub(crate) const fn bytes(self) -> u32 {
+        match self {
+            Self::Packed => 0,
+            Self::Bytes512 => 512,
+            Self::Bytes4096 => 4096,
+        }
+    }
 }
 
 /// Who does the work of an open log that nobody waits for inline.
@@ -109,10 +163,16 @@ pub struct Config {
     pub(crate) flush_staged: Duration,
     pub(crate) prepare_retry: Duration,
     pub(crate) log_bytes_max: u64,
+    pub(crate) verify_threads: usize,
     pub(crate) recovery: Recovery,
     pub(crate) tail: TailPolicy,
     pub(crate) expect_durable: Lsn,
     pub(crate) driver: Driver,
+    pub(crate) prealloc: Prealloc,
+    pub(crate) align: Align,
+    pub(crate) carry_live_percent_max: u32,
+    pub(crate) carry_bytes_per_turn: u64,
+    pub(crate) slow_sync_after: Duration,
 }
 
 impl Config {
@@ -129,10 +189,16 @@ impl Config {
             flush_staged: Duration::from_millis(50),
             prepare_retry: Duration::from_secs(1),
             log_bytes_max: u64::MAX,
+            verify_threads: None,
             recovery: Recovery::Strict,
             tail: TailPolicy::Accept,
             expect_durable: Lsn::ZERO,
             driver: Driver::Threads,
+            prealloc: Prealloc::Zero,
+            align: Align::Packed,
+            carry_live_percent_max: 10,
+            carry_bytes_per_turn: MIB,
+            slow_sync_after: Duration::from_secs(1),
         }
     }
 
@@ -167,16 +233,21 @@ pub struct ConfigBuilder {
     flush_staged: Duration,
     prepare_retry: Duration,
     log_bytes_max: u64,
+    verify_threads: Option<u64>,
     recovery: Recovery,
     tail: TailPolicy,
     expect_durable: Lsn,
     driver: Driver,
+    prealloc: Prealloc,
+    align: Align,
+    carry_live_percent_max: u32,
+    carry_bytes_per_turn: u64,
+    slow_sync_after: Duration,
 }
 
 impl ConfigBuilder {
     /// Default: 64 MiB (`embedded`: 4 MiB) · bytes · 16 KiB to 1 GiB, a multiple of 4096 · too
-    /// small → frequent rolls · too large → slow reclaim, more disk held, more memory at open
-    /// (one segment is read whole).
+    /// small → frequent rolls · too large → slow reclaim, more disk held.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
@@ -245,6 +316,15 @@ impl ConfigBuilder {
         self
     }
 
+    /// Default: the cores there are, at most 4 · threads that verify segments during an open, the
+    /// opening one included; logs of less than a few MiB need no more than that one, and neither
+    /// does an open with a `visit` function · 1 to 64 · too small → slow open · too large →
+    /// memory, 1 MiB each and what the segments they are ahead by hold of streams.
+    pub const fn verify_threads(mut self, threads: u64) -> Self {
+        self.verify_threads = Some(threads);
+        self
+    }
+
     /// Default: [`Recovery::Strict`]: holes are never opened over unasked (H7).
     pub const fn recovery(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
@@ -261,6 +341,40 @@ impl ConfigBuilder {
     /// it, that is damage.
     pub const fn expect_durable(mut self, lsn: Lsn) -> Self {
         self.expect_durable = lsn;
+        self
+    }
+
+    /// Default: [`Prealloc::Zero`].
+    pub const fn prealloc(mut self, prealloc: Prealloc) -> Self {
+        self.prealloc = prealloc;
+        self
+    }
+
+    /// Default: [`Align::Packed`] · too fine → a torn sector may take an acknowledged record
+    /// along, on devices that tear sectors · too coarse → space.
+    pub const fn align(mut self, align: Align) -> Self {
+        self.align = align;
+        self
+    }
+
+    /// Default: 10 · percent of the oldest segment · 0 (off) to 50 · too small → segments stay
+    /// because of a few old blocks, or of the metadata of idle streams · too large → live bytes
+    /// are written again and again.
+    pub const fn carry_live_percent_max(mut self, percent: u32) -> Self {
+        self.carry_live_percent_max = percent;
+        self
+    }
+
+    /// Default: 1 MiB · bytes · 64 KiB to 64 MiB · too small → old segments go slowly · too
+    /// large → one group of appends waits longer.
+    pub const fn carry_bytes_per_turn(mut self, bytes: u64) -> Self {
+        self.carry_bytes_per_turn = bytes;
+        self
+    }
+
+    /// Default: 1 s · at least 1 ms · too small → noise · too large → stalls go unseen.
+    pub const fn slow_sync_after(mut self, after: Duration) -> Self {
+        self.slow_sync_after = after;
         self
     }
 
@@ -311,6 +425,14 @@ impl ConfigBuilder {
             self.log_bytes_max >= segment.saturating_mul(4),
             "log_bytes_max: at least 4 x segment_bytes",
         );
+        rule(self.carry_live_percent_max <= 50, "carry_live_percent_max: 0 to 50");
+        rule(
+            (64 * KIB..=64 * MIB).contains(&self.carry_bytes_per_turn),
+            "carry_bytes_per_turn: 64 KiB to 64 MiB",
+        );
+        rule(self.slow_sync_after >= Duration::from_millis(1), "slow_sync_after: at least 1 ms");
+        let verify_threads = self.verify_threads.unwrap_or_else(|| wide(driver::cores()).min(4));
+        rule((1..=64).contains(&verify_threads), "verify_threads: 1 to 64");
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         match u32::try_from(segment) {
             Ok(segment_bytes) if bad.is_empty() => Ok(Config {
@@ -324,10 +446,16 @@ impl ConfigBuilder {
                 flush_staged: self.flush_staged,
                 prepare_retry: self.prepare_retry,
                 log_bytes_max: self.log_bytes_max,
+                verify_threads: size(verify_threads),
                 recovery: self.recovery,
                 tail: self.tail,
                 expect_durable: self.expect_durable,
                 driver: self.driver,
+                prealloc: self.prealloc,
+                align: self.align,
+                carry_live_percent_max: self.carry_live_percent_max,
+                carry_bytes_per_turn: self.carry_bytes_per_turn,
+                slow_sync_after: self.slow_sync_after,
             }),
             _ => Err(ConfigError { violations: bad }),
         }

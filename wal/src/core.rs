@@ -16,6 +16,7 @@ use crate::error::{FailedOp, Failure, WriteError};
 use crate::lsn::{Ack, Marks as Positions};
 use crate::marks::Marks;
 use crate::plant::planted;
+use crate::reserve::Preparing;
 use crate::segments::SegmentSet;
 use crate::staging::{Gate, Given, Staging};
 use crate::stats::{Counters, Stats, add};
@@ -50,12 +51,14 @@ pub(crate) struct Core {
     pub(crate) segments: Lock<SegmentSet>,
     pub(crate) marks: Lock<Marks>,
     /// Held while segments are prepared: two at a time would take the same number.
-    pub(crate) preparing: Lock<()>,
+    pub(crate) preparing: Lock<Preparing>,
     pub(crate) chores: Lock<Chores>,
     /// The maintenance thread waits here.
     pub(crate) chores_due: Signal,
     pub(crate) counters: Counters,
     pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
+    /// Opened beside a writer, perhaps: nothing is ever written.
+    pub(crate) read_only: bool,
 }
 
 impl Core {
@@ -138,7 +141,7 @@ impl Core {
         loop {
             let staged = match goal {
                 Goal::Lsn(_) => self.staging.lock().next_lsn - 1,
-                Goal::Durable(_) | Goal::Written(_) => 0,
+                _ => 0,
             };
             let mut progress = self.progress.lock();
             if progress.reached(goal) {
@@ -151,6 +154,7 @@ impl Core {
             let can_lead = match goal {
                 Goal::Lsn(lsn) => lsn <= staged,
                 Goal::Durable(_) | Goal::Written(_) => true,
+                Goal::Readable(..) => false,
             };
             if can_lead && !progress.leading {
                 progress.leading = true;
@@ -198,6 +202,7 @@ impl Core {
         let mut progress = self.progress.lock();
         progress.leading = false;
         let ready = progress.take_ready();
+        let tails = progress.take_tails();
         let has_room = progress.take_room();
         progress.released = ready.len() as u64 + own;
         // To a thread that is parked with a staged batch first, else to the commit thread; it
@@ -213,7 +218,7 @@ impl Core {
             self.call_committer();
         }
         self.done.notify_all();
-        for waiter in ready {
+        for waiter in ready.into_iter().chain(tails) {
             waiter.done();
         }
         wake(has_room);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Prealloc};
 use crate::error::OpenError;
 use crate::format::manifest::Manifest;
 use crate::format::segment::SegmentHeader;
@@ -41,8 +41,10 @@ pub(crate) fn directories(vfs: &dyn Vfs, dir: &Path) -> Result<(), OpenError> {
 pub(crate) fn log(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<(), OpenError> {
     let uuid = vfs.entropy().map_err(io_at(dir))?;
     let salt = salt(vfs).map_err(io_at(dir))?;
-    let header = SegmentHeader { uuid, seq: 1, salt, segment_bytes: config.segment_bytes };
-    match prepare(vfs, dir, header) {
+    let grows = config.prealloc == Prealloc::Grow;
+    let (segment_bytes, align) = (config.segment_bytes, config.align.bytes());
+    let header = SegmentHeader { uuid, seq: 1, salt, segment_bytes, align, grows };
+    match prepare(vfs, dir, header, config.prealloc) {
         Ok(_) => {}
         Err(PrepareError::NoSpace) => {
             return Err(OpenError::NoSpace { needed: config.segment_bytes.into() });

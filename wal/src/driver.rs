@@ -74,6 +74,24 @@ impl Threads {
     }
 }
 
+/// The processors there are.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Runs `work` on so many threads beside `main`, or on fewer if the system has no more.
+pub(crate) fn beside<T>(threads: usize, work: &(dyn Fn() + Sync), main: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let builder = std::thread::Builder::new().name("qwal-verify".to_owned());
+            if builder.spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        main()
+    })
+}
+
 /// Runs the end of a log away from the executor; on this thread if there can be no other.
 pub(crate) fn spawn_close(work: impl FnOnce() + Send + 'static) {
     let work = Arc::new(Lock::new(Some(work)));

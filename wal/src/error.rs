@@ -261,6 +261,12 @@ pub enum ReadError {
     /// `truncate_suffix` removed.
     #[error("number {0} is not a record of the plain log")]
     NotARecord(Lsn),
+    /// Effect: none. So many readers are open already; retry when one of them is dropped.
+    #[error("{max} readers are open already")]
+    TooManyReaders {
+        /// The limit.
+        max: u64,
+    },
     /// Effect: counted; the log stays open. The bytes on the medium fail their checksum.
     #[error("damaged: {0}")]
     Corruption(Box<Damage>),
@@ -280,7 +286,7 @@ impl ReadError {
     /// Whether the same call can succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotYet { .. } | Self::Io { .. })
+        matches!(self, Self::NotYet { .. } | Self::TooManyReaders { .. } | Self::Io { .. })
     }
 
     /// Whether damage on the medium is the reason.
@@ -335,7 +341,8 @@ pub enum OpenError {
         /// Its value.
         found: u64,
     },
-    /// Effect: nothing was touched. The path is a file, or a directory that holds something else.
+    /// Effect: nothing was touched. The path is a file, or a directory that holds something else;
+    /// for a read-only open also one that holds no log yet.
     #[error("{} is not a log", .0.display())]
     NotALog(PathBuf),
     /// Effect: unknown operations of an unfinished creation may remain; they are completed by

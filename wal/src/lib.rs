@@ -60,7 +60,8 @@
 //! records up to `batch_bytes_max` less 11 B, blocks less 64 B; 16 metadata cells of 4 KiB and
 //! 1,048,576 live blocks in a stream; 1,048,576 streams. Memory: what is staged
 //! (`staged_bytes_max`), an index entry of 16 B for each 4 KiB of log, about 56 B for each live
-//! block, all metadata, and one whole segment during open.
+//! block, all metadata, and during open 1 MiB for each
+//! of `verify_threads`.
 //!
 //! # How to drive it
 //! Nothing to drive: two threads belong to an open log, one commits for futures, one prepares
@@ -76,7 +77,8 @@
 //!
 //! # Features
 //! Default: none. `testing`: `vfs::MemVfs`, a file system in memory with power cuts and
-//! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass.
+//! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass. `stream`: [`Tailer`]
+//! is a `futures_core::Stream`.
 //!
 //! # Sources
 //! Joshi, *Patterns of Distributed Systems* (2023); Mohan et al., ARIES (TODS 1992); Pillai et
@@ -85,8 +87,10 @@
 //! (FAST'18).
 
 #![forbid(unsafe_code)]
+mod ahead;
 mod assemble;
 mod batch;
+mod carry;
 mod close;
 mod commit;
 mod config;
@@ -95,16 +99,19 @@ mod create;
 mod driver;
 mod error;
 mod format;
+mod leftover;
 mod lsn;
 mod marks;
 mod plan;
 mod plant;
 mod prepare;
+mod read_only;
 mod reader;
 mod reclaim;
 mod recover;
 mod replay;
 mod report;
+mod reserve;
 mod scan;
 mod segments;
 mod staged;
@@ -113,6 +120,7 @@ mod stats;
 mod stream;
 mod sync;
 mod table;
+mod tailer;
 mod turn;
 mod verdict;
 pub mod vfs;
@@ -126,13 +134,17 @@ mod width;
 struct Readme;
 
 pub use batch::Batch;
-pub use config::{Config, ConfigBuilder, ConfigError, Driver, Recovery, TailPolicy};
+pub use config::{
+    Align, Config, ConfigBuilder, ConfigError, Driver, Prealloc, Recovery, TailPolicy,
+};
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
+pub use read_only::WalReader;
 pub use reader::{Reader, Record};
 pub use report::{Damage, DamageKind, Evidence, Health, RecoveryReport, Replayed, Tail};
 pub use staged::{Permit, Reserve, Staged};
 pub use stats::Stats;
 pub use stream::{Block, BlockInfo, StreamLog};
+pub use tailer::Tailer;
 pub use turn::Turn;
 pub use wal::{Lagging, Shutdown, Wal};

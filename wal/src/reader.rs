@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
@@ -11,6 +12,7 @@ use crate::error::ReadError;
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind};
 use crate::format::record::{Record as Stored, Records};
+use crate::format::segment::{COPY_AT, HEADER_BYTES, SegmentHeader};
 use crate::lsn::{Lsn, LsnSpan, ReadBound};
 use crate::report::{Damage, DamageKind, Evidence};
 use crate::segments::{Hit, Segment};
@@ -21,6 +23,8 @@ use crate::width::{at, off, pad8};
 /// Bytes read at once by a sequential reader, and by a single read.
 const WINDOW: usize = 1 << 20;
 const SMALL_WINDOW: usize = 8 << 10;
+/// Readers and tailers open at once.
+pub(crate) const READERS_MAX: u64 = 1024;
 
 /// A record of the plain log.
 ///
@@ -94,11 +98,14 @@ impl Window {
         if len > most {
             return Ok(false);
         }
-        let mut bytes = vec![0; len.max(self.size).min(most)];
+        let size = len.max(self.size).min(most);
+        // Memory that nobody looks at any more is used again, without clearing it.
+        let mut bytes = std::mem::take(&mut self.bytes).try_into_mut().unwrap_or_default();
+        bytes.resize(size, 0);
         let n = read_full(self.file.as_ref(), &mut bytes, offset.into())
             .map_err(|e| io_error(&self.segment.path, offset.into(), e))?;
         bytes.truncate(n);
-        (self.base, self.bytes) = (offset, Bytes::from(bytes));
+        (self.base, self.bytes) = (offset, bytes.freeze());
         Ok(n >= len)
     }
 
@@ -110,8 +117,13 @@ impl Window {
         lsn: Option<u64>,
     ) -> Result<ReadFrame, ReadError> {
         add(&core.counters.frames_read, 1);
-        let segment = Arc::clone(&self.segment);
-        let bad = |kind| damaged(core, &segment, offset, kind, lsn.unwrap_or(1));
+        let (segment, file) = (Arc::clone(&self.segment), Arc::clone(&self.file));
+        let bad = |kind| {
+            if core.read_only && !is_same(file.as_ref(), &segment) {
+                return gone(&segment, offset);
+            }
+            damaged(core, &segment, offset, kind, lsn.unwrap_or(1))
+        };
         let (seq, salt) = (segment.seq, segment.salt);
         if !self.fill(offset, FRAME_HEADER)? {
             return Err(bad(DamageKind::Length));
@@ -140,6 +152,23 @@ fn io_error(path: &Path, offset: u64, source: std::io::Error) -> ReadError {
     ReadError::Io { path: path.to_path_buf(), offset, source }
 }
 
+/// Whether the file is still this segment: a writer beside a read-only log may have recycled it.
+fn is_same(file: &dyn VfsFile, segment: &Segment) -> bool {
+    let mut page = vec![0; at(HEADER_BYTES)];
+    let read = read_full(file, &mut page, 0).unwrap_or(0);
+    page.truncate(read);
+    [0, COPY_AT].into_iter().any(|from| {
+        let copy = page.get(from..).unwrap_or(&[]);
+        let header = SegmentHeader::decode(copy).ok().flatten();
+        header.is_some_and(|h| (h.seq, h.salt) == (segment.seq, segment.salt))
+    })
+}
+
+fn gone(segment: &Segment, offset: u32) -> ReadError {
+    let source = std::io::Error::new(std::io::ErrorKind::NotFound, "the writer has given it up");
+    io_error(&segment.path, offset.into(), source)
+}
+
 fn damaged(core: &Core, segment: &Segment, offset: u32, kind: DamageKind, lsn: u64) -> ReadError {
     add(&core.counters.verify_failures, 1);
     let lost = LsnSpan::new(Lsn::new(lsn), None);
@@ -153,7 +182,11 @@ fn damaged(core: &Core, segment: &Segment, offset: u32, kind: DamageKind, lsn: u
 ///
 /// `None` means that the bound is reached now; later calls may find more. It pins the segment it
 /// reads: that one is not deleted meanwhile. After an error it goes on behind what is lost, or
-/// ends if that cannot be known.
+/// ends if that cannot be known. 1,024 may be open at once, tailers included: one more answers
+/// [`ReadError::TooManyReaders`] once and ends.
+///
+/// # Cost
+/// Holds up to 1 MiB; the memory is used again when no record of it is held any more.
 ///
 /// # Examples
 /// ```
@@ -168,11 +201,13 @@ fn damaged(core: &Core, segment: &Segment, offset: u32, kind: DamageKind, lsn: u
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    core: Arc<Core>,
-    bound: ReadBound,
-    next: u64,
+    pub(crate) core: Arc<Core>,
+    pub(crate) bound: ReadBound,
+    /// The lowest number that was not looked at yet.
+    pub(crate) next: u64,
     place: Option<(Window, u32, u64)>,
     ready: VecDeque<Record>,
+    admitted: bool,
     done: bool,
 }
 
@@ -180,10 +215,36 @@ impl Reader {
     pub(crate) fn new(core: &Arc<Core>, from: Lsn, bound: ReadBound) -> Self {
         let core = Arc::clone(core);
         let next = from.as_u64().max(1);
-        Self { core, bound, next, place: None, ready: VecDeque::new(), done: false }
+        let ready = VecDeque::new();
+        let mut reader =
+            Self { core, bound, next, place: None, ready, admitted: false, done: false };
+        reader.admit();
+        reader
+    }
+
+    /// Takes one of the places for readers, unless it has one.
+    fn admit(&mut self) -> bool {
+        let readers = &self.core.counters.readers;
+        let more = |n: u64| (n < READERS_MAX).then_some(n + 1);
+        self.admitted |= !self.admitted && readers.fetch_update(Relaxed, Relaxed, more).is_ok();
+        self.admitted
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// After an error: goes on where it is, or at the low mark if that has passed by.
+    pub(crate) fn retry(&mut self, low: Option<u64>) {
+        self.place = None;
+        self.done = false;
+        self.next = self.next.max(low.unwrap_or(0));
     }
 
     fn step(&mut self) -> Result<bool, ReadError> {
+        if !self.admit() {
+            return Err(ReadError::TooManyReaders { max: READERS_MAX });
+        }
         let bound = self.core.bound(self.bound);
         if self.next > bound {
             return Ok(false);
@@ -279,6 +340,9 @@ impl Iterator for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        if self.admitted {
+            self.core.counters.readers.fetch_sub(1, Relaxed);
+        }
         if self.place.take().is_some() {
             // A segment may have waited for this reader.
             self.core.chore(|c| c.reclaim = true);

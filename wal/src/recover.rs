@@ -11,7 +11,7 @@ use crate::error::OpenError;
 use crate::format::Unsupported;
 use crate::format::crc::Place;
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind, LINK_FRAME, Link, payload};
-use crate::format::manifest::{MANIFEST_BYTES, Manifest};
+use crate::format::manifest::{MANIFEST_BYTES, Manifest, SLOT_STRIDE};
 use crate::format::record::Hole;
 use crate::format::segment::{COPY_AT, HEADER_BYTES, HEADER_LEN, SegmentHeader};
 use crate::lsn::{Lsn, LsnSpan};
@@ -19,19 +19,24 @@ use crate::plant::planted;
 use crate::prepare::{segment_name, segment_seq};
 use crate::replay::{Replay, Visit};
 use crate::report::{Damage, DamageKind, Evidence, RecoveryReport, Tail};
+use crate::reserve::{RESERVE, RESERVE_TMP, reserve_bytes};
+use crate::scan::{Reading, WINDOW};
 use crate::verdict::{Facts, Input, Linked, Stopped, Verdict, judge};
 use crate::vfs::{DirItem, OpenMode, Vfs, VfsLock, read_full, write_full};
-use crate::width::{at, off};
+use crate::width::{at, off, wide};
 
 /// Bytes of a segment that classify it.
 const HEAD: usize = HEADER_BYTES as usize + LINK_FRAME;
+/// A thread for less than this takes longer to start than it saves.
+const HELPER_BYTES_MIN: u64 = 1 << 20;
 /// Segments in one directory.
 const SEGMENTS_MAX: usize = 65_536;
 
 /// What an open found, ready to be turned into a running log.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    pub(crate) lock: Box<dyn VfsLock>,
+    /// `None`: read only.
+    pub(crate) lock: Option<Box<dyn VfsLock>>,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) uuid: u128,
     pub(crate) heads: Vec<(u64, Option<SegmentHeader>, u64)>,
@@ -39,6 +44,8 @@ pub(crate) struct Recovered {
     pub(crate) table: crate::table::Table,
     pub(crate) index: Vec<(u64, u64, u32, bool)>,
     pub(crate) report: RecoveryReport,
+    /// `RESERVE` is there, and as long as it has to be.
+    pub(crate) reserve: bool,
 }
 
 /// The directory, sorted into what it holds.
@@ -49,6 +56,8 @@ struct Listing {
     leftovers: Vec<OsString>,
     foreign: Vec<OsString>,
     lock: bool,
+    /// Length of `RESERVE`.
+    reserve: Option<u64>,
 }
 
 impl Listing {
@@ -62,7 +71,9 @@ impl Listing {
                 found.manifest = true;
             } else if text == "LOCK" {
                 found.lock = true;
-            } else if text.ends_with(".qwal.tmp") || text == "MANIFEST.tmp" {
+            } else if text == RESERVE {
+                found.reserve = Some(bytes);
+            } else if text.ends_with(".qwal.tmp") || matches!(text, "MANIFEST.tmp" | RESERVE_TMP) {
                 found.leftovers.push(name);
             } else if let Some(seq) = segment_seq(text) {
                 found.segments.push((seq, bytes));
@@ -102,16 +113,55 @@ pub(crate) fn recover(
         create::log(vfs, dir, config)?;
         listing = Listing::read(vfs, dir).map_err(io_at(dir))?;
     }
-    let (manifest, bad_slots) = read_manifest(vfs, dir, listing.manifest)?;
-    let oldest = manifest.map_or(0, |m| m.oldest);
-    let heads = Heads::read(vfs, dir, &listing, manifest)?;
+    let slots = read_manifest(vfs, dir, listing.manifest)?;
+    let mut found = survey(vfs, dir, config, &listing, slots, visit)?;
+    found.report.created = created;
+    found.lock = Some(lock);
+    check_policy(config, &found.report)?;
+    if !created {
+        anchor_manifest(vfs, dir, found.manifest)?;
+    }
+    clear_leftovers(vfs, dir, &listing, found.manifest.map_or(0, |m| m.oldest))?;
+    found.report.anchored_bytes = anchor(vfs, dir, &found.verdict)?;
+    Ok(found)
+}
+
+/// Reads and decides, and touches nothing; a writer may be at work beside it. What MANIFEST says
+/// is true of segments that are read later.
+pub(crate) fn look(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<Recovered, OpenError> {
+    let not_a_log = |kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let list = || match Listing::read(vfs, dir) {
+        Err(e) if not_a_log(e.kind()) => Err(OpenError::NotALog(dir.to_path_buf())),
+        other => other.map_err(io_at(dir)),
+    };
+    let slots = read_manifest(vfs, dir, list()?.manifest)?;
+    let listing = list()?;
+    if listing.is_new() || unfinished(vfs, dir, &listing)? {
+        return Err(OpenError::NotALog(dir.to_path_buf()));
+    }
+    survey(vfs, dir, config, &listing, slots, None)
+}
+
+/// Reads every segment and decides.
+fn survey(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    config: &Config,
+    listing: &Listing,
+    (manifest, bad_slots): (Option<Manifest>, u32),
+    visit: Option<Visit<'_>>,
+) -> Result<Recovered, OpenError> {
+    let heads = Heads::read(vfs, dir, listing, manifest)?;
     let (input, uuid) = heads.input(config, manifest);
     let main_low = input.segments.iter().filter_map(|f| f.link).map(|l| l.link.main_low);
     let main_low = main_low.chain(manifest.map(|m| m.main_low)).max().unwrap_or(1);
+    // A visitor is shown the bytes, in order: then one thread does everything.
+    let helpers = if visit.is_some() { 0 } else { helpers(config, &input) };
     let mut replay = Replay::new(main_low, visit);
-    let mut load = |seq, bytes: &mut Vec<u8>| read_file(vfs, &dir.join(segment_name(seq)), bytes);
-    let verdict = judge(&input, &mut load, &mut replay).map_err(|stopped| refuse(dir, stopped))?;
-    let mut report = report(&verdict, &replay, &listing, created);
+    let load = |seq| load(vfs, &dir.join(segment_name(seq)));
+    let verdict = judge(&input, &load, &mut replay, helpers);
+    let verdict = verdict.map_err(|stopped| refuse(dir, stopped))?;
+    let mut report = report(&verdict, &replay, listing);
     report.repaired += heads.repaired + if manifest.is_some() { bad_slots } else { 0 };
     if manifest.is_none() {
         report.damage.insert(0, manifest_damage(&verdict));
@@ -120,12 +170,11 @@ pub(crate) fn recover(
         report.damage.drain(..).partition(|d| covered(d, &replay.accepted));
     report.accepted = accepted.iter().map(|d| d.lost).collect();
     report.damage = damage;
-    check_policy(config, &report)?;
-    clear_leftovers(vfs, dir, &listing, oldest)?;
-    report.anchored_bytes = anchor(vfs, dir, &verdict)?;
     let Replay { table, index, .. } = replay;
     let heads = heads.found;
-    Ok(Recovered { lock, manifest, uuid, heads, verdict, table, index, report })
+    let bytes = u64::from(reserve_bytes(config.segment_bytes));
+    let reserve = listing.reserve == Some(bytes);
+    Ok(Recovered { lock: None, manifest, uuid, heads, verdict, table, index, report, reserve })
 }
 
 /// Makes sure that there is a directory that is, or may become, a log.
@@ -168,6 +217,22 @@ fn read_file(vfs: &dyn Vfs, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> 
     Ok(())
 }
 
+/// The bytes of one segment.
+fn load(vfs: &dyn Vfs, path: &Path) -> io::Result<Reading<'static>> {
+    let file = vfs.open(path, OpenMode::Read)?;
+    Ok(Box::new(move |offset, buf| read_full(file.as_ref(), buf, offset.into())))
+}
+
+/// How many threads are worth starting.
+fn helpers(config: &Config, input: &Input) -> usize {
+    if config.driver.is_manual() {
+        return 0;
+    }
+    let bytes: u64 = input.segments.iter().map(|f| f.len).sum();
+    let worth = usize::try_from(bytes / HELPER_BYTES_MIN).unwrap_or(usize::MAX);
+    (config.verify_threads - 1).min(worth)
+}
+
 /// Whether the log is new, or its creation never finished: no MANIFEST, no frame.
 fn unfinished(vfs: &dyn Vfs, dir: &Path, listing: &Listing) -> Result<bool, OpenError> {
     if listing.manifest {
@@ -175,15 +240,29 @@ fn unfinished(vfs: &dyn Vfs, dir: &Path, listing: &Listing) -> Result<bool, Open
     }
     for &(seq, _) in &listing.segments {
         let path = dir.join(segment_name(seq));
-        let mut bytes = Vec::new();
-        read_file(vfs, &path, &mut bytes).map_err(io_at(&path))?;
         // Only what creation itself writes: the header page and one End frame.
-        let untouched = bytes.iter().skip(at(HEADER_BYTES) + FRAME_HEADER).all(|&b| b == 0);
-        if seq != 1 || !untouched {
+        let from = HEADER_BYTES + off(FRAME_HEADER);
+        if seq != 1 || !zero_from(vfs, &path, from).map_err(io_at(&path))? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn zero_from(vfs: &dyn Vfs, path: &Path, from: u32) -> io::Result<bool> {
+    let file = vfs.open(path, OpenMode::Read)?;
+    let mut offset = u64::from(from);
+    let mut window = vec![0; WINDOW];
+    loop {
+        let n = read_full(file.as_ref(), &mut window, offset)?;
+        if window[..n].iter().any(|&b| b != 0) {
+            return Ok(false);
+        }
+        if n < WINDOW {
+            return Ok(true);
+        }
+        offset += n as u64;
+    }
 }
 
 /// Removes what an interrupted operation left: temporary files, segments below `oldest`.
@@ -289,8 +368,10 @@ impl Heads {
             if let Some(linked) = link {
                 salts.push((linked.link.prev_seq, linked.link.prev_salt));
             }
+            // A file that grows is as long as it is: its length is no evidence of anything.
+            let fixed = header.filter(|h| !h.grows);
             let segment_bytes =
-                header.map_or_else(|| u32::try_from(len).unwrap_or(u32::MAX), |h| h.segment_bytes);
+                fixed.map_or_else(|| u32::try_from(len).unwrap_or(u32::MAX), |h| h.segment_bytes);
             segments.push(Facts { seq, len, segment_bytes, salt, link });
         }
         segments.reverse();
@@ -312,15 +393,10 @@ fn read_link(bytes: &[u8], seq: u64, salt: u64) -> Option<Linked> {
     Some(Linked { link, first_lsn, crc, durable_off })
 }
 
-fn report(
-    verdict: &Verdict,
-    replay: &Replay<'_>,
-    listing: &Listing,
-    created: bool,
-) -> RecoveryReport {
+fn report(verdict: &Verdict, replay: &Replay<'_>, listing: &Listing) -> RecoveryReport {
     let lsn = Lsn::new;
     RecoveryReport {
-        created,
+        created: false,
         first: lsn(verdict.members.first().map_or(verdict.next_lsn, |m| m.first_lsn)),
         durable: lsn(verdict.next_lsn - 1),
         tail: verdict.tail,
@@ -379,20 +455,40 @@ fn check_policy(config: &Config, report: &RecoveryReport) -> Result<(), OpenErro
     Ok(())
 }
 
+/// R10 for MANIFEST: the slot that counts may be only in the page cache, and after a failed sync
+/// stay there. Before anything is done because of it, as deleting files below `oldest`, it is
+/// written again and synced (H10).
+fn anchor_manifest(vfs: &dyn Vfs, dir: &Path, now: Option<Manifest>) -> Result<(), OpenError> {
+    let Some(now) = now else { return Ok(()) };
+    let path = dir.join("MANIFEST");
+    let rewrite = || {
+        let file = vfs.open(&path, OpenMode::Write)?;
+        let at = now.slot_seq % 2 * wide(SLOT_STRIDE);
+        write_full(file.as_ref(), &now.encode(), at)?;
+        file.sync_data()
+    };
+    rewrite().map_err(io_at(&path))
+}
+
 /// R10: what was read may be only in the page cache, after a failed sync even for ever. The
 /// unproven part is written again, unchanged, and synced (H9, H10).
 fn anchor(vfs: &dyn Vfs, dir: &Path, verdict: &Verdict) -> Result<u64, OpenError> {
     let Some(last) = verdict.last.filter(|l| l.proven < l.at) else { return Ok(0) };
     let path = dir.join(segment_name(last.seq));
     let end = if last.ended { last.at + off(FRAME_HEADER) } else { last.at };
-    let mut bytes = vec![0; at(end - last.proven)];
-    let mut rewrite = || {
+    let rewrite = || {
         let file = vfs.open(&path, OpenMode::Write)?;
-        let n = read_full(file.as_ref(), &mut bytes, last.proven.into())?;
-        if n < bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut window = vec![0; WINDOW.min(at(end - last.proven))];
+        let mut offset = last.proven;
+        while offset < end {
+            let size = WINDOW.min(at(end - offset));
+            let n = read_full(file.as_ref(), &mut window[..size], offset.into())?;
+            if n < size {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            write_full(file.as_ref(), &window[..size], offset.into())?;
+            offset += off(size);
         }
-        write_full(file.as_ref(), &bytes, last.proven.into())?;
         file.sync_data()
     };
     rewrite().map_err(io_at(&path))?;

@@ -18,6 +18,9 @@ pub(crate) struct Segment {
     pub(crate) seq: u64,
     pub(crate) salt: u64,
     pub(crate) path: PathBuf,
+    /// Its length, or the most it may grow to.
+    pub(crate) bytes: u32,
+    pub(crate) grows: bool,
 }
 
 /// What a segment is to the log.
@@ -75,8 +78,13 @@ impl SegmentSet {
         }
     }
 
-    /// A prepared segment becomes the one that is written.
+    /// A prepared segment becomes the one that is written; prepared ones before it never will.
     pub(crate) fn begin(&mut self, seq: u64, lsn: u64) -> Option<(Arc<Segment>, Arc<dyn VfsFile>)> {
+        for (_, skipped) in self.entries.range_mut(..seq) {
+            if skipped.role == Role::Prepared {
+                (skipped.role, skipped.writer) = (Role::Discarded, None);
+            }
+        }
         let entry = self.entries.get_mut(&seq)?;
         entry.role = Role::Member;
         entry.first_lsn = lsn;
@@ -106,6 +114,16 @@ impl SegmentSet {
         let &(lsn, offset) = entry.index.get(i.checked_sub(1)?)?;
         let segment = Arc::clone(&entry.segment);
         Some(Hit { segment, offset, end: entry.end, lsn })
+    }
+
+    /// The last place in the index of `seq` below `offset`; if there is none, no number stands
+    /// before `offset`.
+    pub(crate) fn before(&self, seq: u64, offset: u32) -> Option<Hit> {
+        let entry = self.entries.get(&seq)?;
+        let i = entry.index.partition_point(|&(_, at)| at < offset);
+        let indexed = i.checked_sub(1).and_then(|i| entry.index.get(i));
+        let (lsn, offset) = indexed.copied().unwrap_or((entry.first_lsn, offset));
+        Some(Hit { segment: Arc::clone(&entry.segment), offset, end: entry.end, lsn })
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<Arc<Segment>> {
@@ -160,6 +178,11 @@ impl SegmentSet {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Bytes of all segments, at most.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entries.values().map(|e| u64::from(e.segment.bytes)).sum()
     }
 
     pub(crate) fn prepared(&self) -> usize {

@@ -1,17 +1,18 @@
 //! Recovery as a decision about bytes (R4 to R9): which frames are the log, what is torn, what is
-//! damaged. No I/O of its own: images come through a function, its errors abort and are never a
+//! damaged. No I/O of its own: bytes come through a function, its errors abort and are never a
 //! verdict (H6); nothing here reads a clock or draws lots (H8).
 
-use std::io;
-
+use crate::ahead::{Ahead, Verifier};
 use crate::format::Unsupported;
-use crate::format::frame::{FrameKind, Link};
+use crate::format::frame::{FrameKind, LINK_FRAME, Link};
 use crate::format::manifest::Manifest;
 use crate::format::segment::HEADER_BYTES;
 use crate::lsn::{Lsn, LsnSpan};
 use crate::plant::planted;
 use crate::report::{Damage, DamageKind, Evidence, Tail};
-use crate::scan::{Found, Frame, Image};
+pub(crate) use crate::scan::Stopped;
+use crate::scan::{Cursor, Found, Frame, Image, Load};
+use crate::width::off;
 
 mod walk;
 
@@ -39,6 +40,13 @@ pub(crate) struct Facts {
     pub(crate) link: Option<Linked>,
 }
 
+impl Facts {
+    /// Where the segment ends; a file may be shorter than it should be, or longer.
+    pub(crate) fn end(&self) -> u32 {
+        u32::try_from(self.len).map_or(self.segment_bytes, |len| len.min(self.segment_bytes))
+    }
+}
+
 /// A verified Link frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linked {
@@ -46,6 +54,14 @@ pub(crate) struct Linked {
     pub(crate) first_lsn: u64,
     pub(crate) crc: u32,
     pub(crate) durable_off: u32,
+}
+
+impl Linked {
+    /// Where the frames behind the Link begin.
+    fn cursor(&self) -> Cursor {
+        let at = HEADER_BYTES + off(LINK_FRAME);
+        Cursor { at, lsn: self.first_lsn, chain: Some(self.crc) }
+    }
 }
 
 /// What recovery starts from.
@@ -57,13 +73,13 @@ pub(crate) struct Input {
     pub(crate) expect_durable: u64,
 }
 
-/// Gives the bytes of a segment.
-pub(crate) type Load<'a> = &'a mut dyn FnMut(u64, &mut Vec<u8>) -> io::Result<()>;
-
 /// Takes what is verified, in order.
 pub(crate) trait Sink {
     /// A frame of the log. `restart`: it does not follow the frame before without a break.
     fn frame(&mut self, seq: u64, frame: &Frame<'_>, restart: bool) -> Result<(), Unsupported>;
+    /// A whole run of frames without a break, from the first frame of a segment on, that was
+    /// verified ahead: the same as [`frame`](Self::frame) for each of them.
+    fn run(&mut self, seq: u64, run: &Ahead) -> Result<(), Unsupported>;
     /// Numbers that are lost, before any later frame.
     fn hole(&mut self, lost: LsnSpan);
 }
@@ -103,32 +119,25 @@ pub(crate) struct Verdict {
     pub(crate) repaired: u32,
 }
 
-/// Why there is no decision.
-#[derive(Debug)]
-pub(crate) enum Stopped {
-    Io(u64, io::Error),
-    Unsupported(Unsupported),
-}
-
-impl From<Unsupported> for Stopped {
-    fn from(what: Unsupported) -> Self {
-        Self::Unsupported(what)
-    }
-}
-
-/// Decides.
+/// Decides. `helpers` threads verify segments ahead of the one that decides; the decision is the
+/// same for any number of them.
 pub(crate) fn judge(
     input: &Input,
     load: Load<'_>,
     sink: &mut dyn Sink,
+    helpers: usize,
 ) -> Result<Verdict, Stopped> {
     let mut judge = Judge::new(input, load, sink);
     let (mut chain, top) = judge.chain()?;
     judge.look_above(&mut chain, top)?;
-    for (i, part) in chain.iter().enumerate() {
-        judge.part(*part, chain.get(i + 1))?;
-    }
-    Ok(judge.finish())
+    let runs = if helpers > 0 { walk::first_runs(&chain) } else { Vec::new() };
+    let verifier = Verifier::new(load, runs, helpers);
+    verifier.beside(|| {
+        for (i, part) in chain.iter().enumerate() {
+            judge.part(*part, chain.get(i + 1), &verifier)?;
+        }
+        Ok(judge.finish())
+    })
 }
 
 /// A link of the chain in the order of the log.
@@ -150,9 +159,18 @@ struct Above {
     whole: bool,
 }
 
-struct Judge<'a> {
+/// What lies behind the place where a run stopped.
+#[derive(Debug, Default)]
+struct Behind {
+    proof: Option<Evidence>,
+    last: Option<Found>,
+    /// The highest durable position that any of it names.
+    claim: u32,
+}
+
+struct Judge<'a, 'l> {
     input: &'a Input,
-    load: Load<'a>,
+    load: Load<'l>,
     sink: &'a mut dyn Sink,
     damage: Vec<Damage>,
     /// Damage whose end is not known yet.
@@ -169,10 +187,12 @@ struct Judge<'a> {
     repaired: u32,
     /// Segments of the chain that are gone or unreadable.
     lost_segments: u64,
+    /// The memory of the window.
+    buf: Vec<u8>,
 }
 
-impl<'a> Judge<'a> {
-    fn new(input: &'a Input, load: Load<'a>, sink: &'a mut dyn Sink) -> Self {
+impl<'a, 'l> Judge<'a, 'l> {
+    fn new(input: &'a Input, load: Load<'l>, sink: &'a mut dyn Sink) -> Self {
         Self {
             input,
             load,
@@ -188,6 +208,7 @@ impl<'a> Judge<'a> {
             bytes_scanned: 0,
             repaired: 0,
             lost_segments: 0,
+            buf: Vec::new(),
         }
     }
 
@@ -274,25 +295,19 @@ impl<'a> Judge<'a> {
             let bad = Part::Lost(seq, DamageKind::SegmentHeader, Evidence::Structure);
             return Ok((Some(bad), None));
         };
-        let bytes = self.read(&facts)?;
-        let image = Image { bytes: &bytes, seq, salt };
+        let mut image = self.image(&facts, salt)?;
         let prepared_end = image
             .header(HEADER_BYTES)?
             .is_some_and(|f| f.header.kind == FrameKind::End && f.header.first_lsn == 0);
-        let mut proof = None;
-        let mut followed = false;
         let reach = self.input.segments.iter().filter_map(|f| f.link).map(|l| l.first_lsn).max();
-        for found in image.plausible(HEADER_BYTES + 8, image.end(), reach.unwrap_or(1)) {
-            followed = true;
-            self.note(&found);
-            if found.header.durable_off > HEADER_BYTES && proof.is_none() {
-                proof = Some(evidence_of(&found));
-            }
-        }
+        let behind = self.behind(&mut image, HEADER_BYTES, HEADER_BYTES, reach.unwrap_or(1))?;
+        self.put_back(image);
+        let mut proof = behind.proof;
         if self.input.manifest.is_some_and(|m| m.durable_seq == seq) {
             proof = Some(Evidence::Manifest);
         }
         let whole = facts.len >= u64::from(facts.segment_bytes);
+        let followed = behind.last.is_some();
         let above = Above { seq, prepared_end, followed, whole };
         Ok((proof.map(|proof| Part::Pseudo(facts, proof)), Some(above)))
     }
@@ -303,13 +318,39 @@ impl<'a> Judge<'a> {
         self.seen_lsn = self.seen_lsn.max(newest);
     }
 
-    /// The bytes of a segment, without what is too much.
-    fn read(&mut self, facts: &Facts) -> Result<Vec<u8>, Stopped> {
-        let mut bytes = Vec::new();
-        (self.load)(facts.seq, &mut bytes).map_err(|e| Stopped::Io(facts.seq, e))?;
-        bytes.truncate(facts.segment_bytes as usize);
-        self.bytes_scanned += bytes.len() as u64;
-        Ok(bytes)
+    /// Everything that looks like a header behind `at`, and whether any of it proves that more
+    /// than `proven` bytes were durable.
+    fn behind(
+        &mut self,
+        image: &mut Image<'_>,
+        at: u32,
+        proven: u32,
+        lsn: u64,
+    ) -> Result<Behind, Stopped> {
+        let mut behind = Behind::default();
+        let mut from = at + 8;
+        while let Some(found) = image.plausible(from, image.end(), lsn)? {
+            self.note(&found);
+            if found.header.durable_off > proven && behind.proof.is_none() {
+                behind.proof = Some(evidence_of(&found));
+            }
+            from = found.offset + 8;
+            behind.claim = behind.claim.max(found.header.durable_off);
+            behind.last = Some(found);
+        }
+        Ok(behind)
+    }
+
+    /// A segment, without what is too much.
+    fn image(&mut self, facts: &Facts, salt: u64) -> Result<Image<'l>, Stopped> {
+        let buf = std::mem::take(&mut self.buf);
+        Image::new(self.load, facts.seq, salt, facts.end(), buf)
+    }
+
+    fn put_back(&mut self, image: Image<'_>) {
+        let (buf, reach) = image.into_parts();
+        self.buf = buf;
+        self.bytes_scanned += u64::from(reach);
     }
 
     fn begin_hole(&mut self, damage: Damage) {

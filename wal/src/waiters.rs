@@ -6,6 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::Failure;
+use crate::lsn::ReadBound;
 use crate::sync::Parked;
 
 /// What a waiter waits for.
@@ -17,6 +18,8 @@ pub(crate) enum Goal {
     Written(u64),
     /// A number is durable.
     Lsn(u64),
+    /// A number can be read up to this bound. Nothing is committed for the sake of it.
+    Readable(ReadBound, u64),
 }
 
 /// The last place that a sync proved.
@@ -76,6 +79,8 @@ pub(crate) struct Progress {
     pub(crate) written_ticket: u64,
     pub(crate) durable_lsn: u64,
     pub(crate) written_lsn: u64,
+    /// The high-water mark as those who wait for it know it; see `raise_high`.
+    pub(crate) high_lsn: u64,
     pub(crate) place: DurablePlace,
     /// How long the last sync took.
     pub(crate) sync_time: Duration,
@@ -86,6 +91,8 @@ pub(crate) struct Progress {
     durable: List,
     written: List,
     lsns: List,
+    /// Those who follow the log, by what they may read.
+    tails: [List; 3],
     room: BTreeMap<u64, Waker>,
     next_id: u64,
 }
@@ -96,6 +103,15 @@ impl Progress {
             Goal::Durable(ticket) => self.durable_ticket >= ticket,
             Goal::Written(ticket) => self.written_ticket >= ticket,
             Goal::Lsn(lsn) => self.durable_lsn >= lsn,
+            Goal::Readable(bound, lsn) => self.readable(bound) >= lsn,
+        }
+    }
+
+    const fn readable(&self, bound: ReadBound) -> u64 {
+        match bound {
+            ReadBound::Durable => self.durable_lsn,
+            ReadBound::High => self.high_lsn,
+            ReadBound::Written => self.written_lsn,
         }
     }
 
@@ -104,6 +120,7 @@ impl Progress {
             Goal::Durable(n) => (&mut self.durable, n),
             Goal::Written(n) => (&mut self.written, n),
             Goal::Lsn(n) => (&mut self.lsns, n),
+            Goal::Readable(bound, n) => (&mut self.tails[class(bound)], n),
         }
     }
 
@@ -171,7 +188,19 @@ impl Progress {
 
     /// How many wakers are registered.
     pub(crate) fn waiters(&self) -> usize {
-        self.durable.len() + self.written.len() + self.lsns.len() + self.room.len()
+        let tails: usize = self.tails.iter().map(BTreeMap::len).sum();
+        self.durable.len() + self.written.len() + self.lsns.len() + self.room.len() + tails
+    }
+
+    /// Those who follow the log and have something to read now. They stage nothing in return, so
+    /// they are not counted as released writers.
+    pub(crate) fn take_tails(&mut self) -> Vec<Waiter> {
+        let mut ready = Vec::new();
+        for bound in [ReadBound::Durable, ReadBound::High, ReadBound::Written] {
+            let mark = self.readable(bound);
+            take_up_to(&mut self.tails[class(bound)], mark, &mut ready);
+        }
+        ready
     }
 
     /// The waiters whose goal is reached.
@@ -186,8 +215,9 @@ impl Progress {
     /// All waiters: the log stopped, everybody gets an answer (H18).
     pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
         let lists = [&mut self.durable, &mut self.written, &mut self.lsns];
+        let lists = lists.into_iter().chain(&mut self.tails);
         let mut all: Vec<Waiter> =
-            lists.into_iter().flat_map(|list| std::mem::take(list).into_values()).collect();
+            lists.flat_map(|list| std::mem::take(list).into_values()).collect();
         self.room_epoch += 1;
         all.extend(std::mem::take(&mut self.room).into_values().map(Waiter::Task));
         all
@@ -197,6 +227,14 @@ impl Progress {
     pub(crate) fn take_room(&mut self) -> Vec<Waker> {
         self.room_epoch += 1;
         std::mem::take(&mut self.room).into_values().collect()
+    }
+}
+
+const fn class(bound: ReadBound) -> usize {
+    match bound {
+        ReadBound::Durable => 0,
+        ReadBound::High => 1,
+        ReadBound::Written => 2,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::staged::{DurableAt, Reserve, Staged};
 use crate::stats::Stats;
 use crate::stream::StreamLog;
 use crate::sync::Lock;
+use crate::tailer::Tailer;
 use crate::turn::Turn;
 use crate::vfs::{StdVfs, Vfs};
 use crate::waiters::Goal;
@@ -69,7 +70,8 @@ impl Wal {
     /// Opens or creates the log in `dir` on the real file system.
     ///
     /// # Cost
-    /// Reads every segment once; holds one segment in memory meanwhile.
+    /// Reads every segment once, through a window of 1 MiB for each of
+    /// [`verify_threads`](crate::ConfigBuilder::verify_threads).
     ///
     /// # Errors
     /// See [`OpenError`]; damage to acknowledged data is an error unless
@@ -106,6 +108,11 @@ impl Wal {
         );
         let handle = Handle { core, threads: Lock::new(Some(threads)) };
         Ok((Self { handle: Arc::new(handle) }, report))
+    }
+
+    /// A handle without threads, for reading.
+    pub(crate) fn passive(core: Arc<Core>) -> Self {
+        Self { handle: Arc::new(Handle { core, threads: Lock::new(None) }) }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -293,10 +300,11 @@ impl Wal {
                 // No room for the hint; the mark itself needs none.
                 let mut staging = self.core().staging.lock();
                 staging.table.high = staging.table.high.max(to.as_u64());
-                Ok(())
             }
-            other => other.map(|_| ()),
+            other => drop(other?),
         }
+        self.core().raise_high(to.as_u64());
+        Ok(())
     }
 
     /// Gives up the plain log's records below `keep_from`; going back does nothing. In memory at
@@ -364,6 +372,12 @@ impl Wal {
     #[must_use]
     pub fn read(&self, from: Lsn, bound: ReadBound) -> Reader {
         Reader::new(self.core(), from, bound)
+    }
+
+    /// Follows the plain log from `from` on: records as they come within reach of `bound`.
+    #[must_use]
+    pub fn tail(&self, from: Lsn, bound: ReadBound) -> Tailer {
+        Tailer::new(self.read(from, bound))
     }
 
     /// The handle of a stream, whether it has any state or not.

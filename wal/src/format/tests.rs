@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::crc::Place;
 use super::frame::{FRAME_HEADER, FrameHeader, FrameKind, Link};
 use super::manifest::Manifest;
-use super::record::{Entries, Hole, Record, RecordFault, Records};
+use super::record::{Entries, Hole, Record, RecordFault, Records, is_plain};
 use super::segment::SegmentHeader;
 use super::varint;
 use crate::batch::{EntriesOp, Op};
@@ -68,12 +68,13 @@ proptest! {
         let [a, b, c, d, e] = numbers.map(|n| n >> 2);
         let (count, slot) = (1 + count % (1 << 24), slot % 16);
         let bytes = &bytes[..];
-        let carried = !replace;
+        let meta_carried = !replace;
+        let carried = meta_carried.then_some(1 + offsets[0] % count);
         let (back, first, tag) = (a, b, c);
         comes_back(&Record::Data { bytes });
         let entries = Entries { replace, carried, stream, back, first, count, tag, bytes };
         comes_back(&Record::Entries(entries));
-        comes_back(&Record::Meta { carried, stream, back, slot, bytes });
+        comes_back(&Record::Meta { carried: meta_carried, stream, back, slot, bytes });
         comes_back(&Record::Drop { stream, back });
         comes_back(&Record::TruncateSuffix { from: a });
         let [from_off, to_off] = offsets;
@@ -93,18 +94,18 @@ proptest! {
         let [back, first, tag, low] = numbers;
         let data = vec![1; len];
         let bytes = &data[..];
-        let (at, replace, carried) = (0, true, false);
+        let (at, replace, carried) = (0, false, Some(count));
         let slot = Slot::new(3).unwrap();
         let entries = Entries { replace, carried, stream, back, first, count, tag, bytes };
         let pairs = [
             (Op::Record { at, len }, Record::Data { bytes }),
             (
-                Op::Entries(EntriesOp { stream, replace, first, count, tag, at, len }),
+                Op::Entries(EntriesOp { stream, replace, carried, first, count, tag, at, len }),
                 Record::Entries(entries),
             ),
             (
-                Op::Meta { stream, slot, at, len },
-                Record::Meta { carried, stream, back, slot: 3, bytes },
+                Op::Meta { stream, slot, carried: true, at, len },
+                Record::Meta { carried: true, stream, back, slot: 3, bytes },
             ),
             (Op::Keep { stream, low }, Record::KeepStream { stream, low }),
             (Op::Drop { stream }, Record::Drop { stream, back }),
@@ -115,6 +116,29 @@ proptest! {
         for (op, record) in pairs {
             prop_assert!(encoded(&record).len() <= op.worst(), "{:?}", op);
         }
+    }
+
+    #[test]
+    fn plain_payloads_are_what_records_says(
+        sizes in prop::collection::vec(prop_oneof![0..300_usize, 16_380..16_390_usize], 1..8),
+        other in any::<bool>(),
+        hit in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut bytes = Vec::new();
+        for &size in &sizes {
+            Record::Data { bytes: &vec![1; size] }.encode(&mut bytes);
+        }
+        if other {
+            Record::High { lsn: 1 }.encode(&mut bytes);
+        }
+        if let Some((at, value)) = hit {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let count = u16::try_from(sizes.len()).unwrap() + u16::from(other);
+        let mut records = Records::new(&bytes, count);
+        let data = records.by_ref().all(|r| matches!(r, Ok(Record::Data { .. })));
+        prop_assert_eq!(is_plain(&bytes, count), data && records.is_done());
     }
 
     #[test]
@@ -169,7 +193,10 @@ proptest! {
         bit in 0..768_usize,
     ) {
         let [a, b, c, d, e, f] = numbers.map(|n| n >> 1);
-        let header = SegmentHeader { uuid, seq: a, salt: b.max(1), segment_bytes: small[0] };
+        let align = [0, 512, 4096][(c % 3) as usize];
+        let segment_bytes = small[0];
+        let grows = d % 2 == 0;
+        let header = SegmentHeader { uuid, seq: a, salt: b.max(1), segment_bytes, align, grows };
         let mut bytes = header.encode();
         prop_assert_eq!(SegmentHeader::decode(&bytes), Ok(Some(header)));
         bytes[bit / 8] ^= 1 << (bit % 8);

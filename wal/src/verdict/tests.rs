@@ -3,12 +3,13 @@
 use std::io;
 
 use super::{Facts, Input, Linked, Sink, Stopped, Verdict, judge};
+use crate::ahead::Ahead;
 use crate::format::Unsupported;
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FrameHeader, FrameKind, Link};
 use crate::lsn::{Lsn, LsnSpan};
 use crate::report::Tail;
-use crate::scan::Frame;
+use crate::scan::{Frame, Load, Reading};
 
 const SALT: u64 = 77;
 const BYTES: u32 = 16 << 10;
@@ -23,6 +24,11 @@ struct Seen {
 impl Sink for Seen {
     fn frame(&mut self, _: u64, frame: &Frame<'_>, _: bool) -> Result<(), Unsupported> {
         self.frames.push(frame.header.first_lsn);
+        Ok(())
+    }
+
+    fn run(&mut self, _: u64, run: &Ahead) -> Result<(), Unsupported> {
+        self.frames.extend(run.cursor.lsn..run.stop.lsn);
         Ok(())
     }
 
@@ -76,14 +82,19 @@ fn image(n: u64) -> (Vec<u8>, Facts, Vec<u32>) {
     (bytes, facts, offsets)
 }
 
+fn reading(bytes: &[u8]) -> Reading<'_> {
+    Box::new(move |offset, buf| {
+        let rest = &bytes[bytes.len().min(offset as usize)..];
+        let n = rest.len().min(buf.len());
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    })
+}
+
 fn decide(bytes: &[u8], facts: Facts) -> (Verdict, Seen) {
     let input = Input { manifest: None, segments: vec![facts], expect_durable: 0 };
     let mut seen = Seen::default();
-    let mut load = |_: u64, out: &mut Vec<u8>| -> io::Result<()> {
-        out.extend_from_slice(bytes);
-        Ok(())
-    };
-    (judge(&input, &mut load, &mut seen).unwrap(), seen)
+    (judge(&input, &|_| Ok(reading(bytes)), &mut seen, 0).unwrap(), seen)
 }
 
 #[test]
@@ -126,9 +137,11 @@ fn the_last_frame_without_a_witness_is_unverifiable() {
 fn an_io_error_is_no_verdict() {
     let (_, facts, _) = image(3);
     let input = Input { manifest: None, segments: vec![facts], expect_durable: 0 };
-    let mut load = |_: u64, _: &mut Vec<u8>| Err(io::Error::other("medium"));
-    let stopped = judge(&input, &mut load, &mut Seen::default());
-    assert!(matches!(stopped, Err(Stopped::Io(1, _))));
+    let opening = judge(&input, &|_| Err(io::Error::other("medium")), &mut Seen::default(), 0);
+    assert!(matches!(opening, Err(Stopped::Io(1, _))));
+    let broken: Load<'_> = &|_| Ok(Box::new(|_, _| Err(io::Error::other("medium"))));
+    let reading = judge(&input, broken, &mut Seen::default(), 0);
+    assert!(matches!(reading, Err(Stopped::Io(1, _))));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Walking one segment of the chain: runs of frames, the holes between them, the end.
 
 use super::SINGLE_BIT_SEARCHES;
-use super::{Facts, Judge, LastFrame, Linked, Member, Part, Stopped, evidence_of};
-use crate::format::frame::{FRAME_HEADER, FrameKind, LINK_FRAME};
+use super::{Behind, Facts, Judge, LastFrame, Linked, Member, Part, Stopped};
+use crate::ahead::{Run, Verifier};
+use crate::format::frame::{FRAME_HEADER, FrameKind};
 use crate::format::segment::HEADER_BYTES;
 use crate::lsn::{Lsn, LsnSpan};
 use crate::plant::planted;
 use crate::report::{DamageKind, Evidence, Tail};
-use crate::scan::{Cursor, Image, Stop, Why, single_bit};
+use crate::scan::{Cursor, Image, Stop, Why};
 use crate::width::off;
 
 /// What follows the segment in the chain.
@@ -21,9 +22,14 @@ enum Next {
     Nothing,
 }
 
-impl Judge<'_> {
+impl Judge<'_, '_> {
     /// Takes the next part of the chain.
-    pub(super) fn part(&mut self, part: Part, next: Option<&Part>) -> Result<(), Stopped> {
+    pub(super) fn part(
+        &mut self,
+        part: Part,
+        next: Option<&Part>,
+        verifier: &Verifier<'_>,
+    ) -> Result<(), Stopped> {
         match part {
             Part::Lost(seq, kind, evidence) => {
                 self.lost_segments += 1;
@@ -34,14 +40,13 @@ impl Judge<'_> {
             Part::Linked(facts, linked) => {
                 self.close_hole(linked.first_lsn);
                 self.lsn = linked.first_lsn;
-                let at = HEADER_BYTES + off(LINK_FRAME);
-                let cursor = Cursor { at, lsn: self.lsn, chain: Some(linked.crc) };
-                self.walk(&facts, Some((cursor, linked.durable_off)), next_of(&facts, next))
+                let start = (linked.cursor(), linked.durable_off);
+                self.walk(&facts, Some(start), next_of(&facts, next), verifier)
             }
             Part::Pseudo(facts, evidence) => {
                 let damage = self.damage_at(facts.seq, HEADER_BYTES, DamageKind::Link, evidence);
                 self.begin_hole(damage);
-                self.walk(&facts, None, next_of(&facts, next))
+                self.walk(&facts, None, next_of(&facts, next), verifier)
             }
         }
     }
@@ -51,33 +56,30 @@ impl Judge<'_> {
         facts: &Facts,
         start: Option<(Cursor, u32)>,
         next: Next,
+        verifier: &Verifier<'_>,
     ) -> Result<(), Stopped> {
         let Some(salt) = facts.salt else { return Ok(()) };
-        let bytes = self.read(facts)?;
-        let image = Image { bytes: &bytes, seq: facts.seq, salt };
-        let limit = match next {
-            Next::Bound(_, linked) => linked.link.prev_end.min(image.end()),
-            _ => image.end(),
-        };
+        let mut image = self.image(facts, salt)?;
+        let limit = limit(facts, next);
         let mut proven = start.map_or(0, |(_, durable_off)| durable_off);
         let mut restart = start.is_none();
         let entry = match start {
             Some((cursor, _)) => Some(cursor),
-            None => self.reenter(&image, HEADER_BYTES, limit)?,
+            None => self.reenter(&mut image, HEADER_BYTES, limit)?,
         };
-        let Some(mut cursor) = entry else { return Ok(()) };
+        let Some(mut cursor) = entry else {
+            self.put_back(image);
+            return Ok(());
+        };
         let first_lsn = cursor.lsn;
         loop {
-            let sink = &mut *self.sink;
-            let stop = image.run(cursor, limit, &mut |frame| {
-                let broken = std::mem::take(&mut restart);
-                sink.frame(facts.seq, frame, broken)
-            })?;
+            let stop = self.run(&mut image, cursor, limit, restart, verifier)?;
             self.lsn = stop.lsn;
             proven = proven.max(stop.proven);
-            let again = self.after_run(&image, facts, &stop, next, limit)?;
+            let again = self.after_run(&mut image, facts, &stop, next, limit)?;
             let Some(next_cursor) = again else {
                 self.leave(&image, first_lsn, &stop, next, proven);
+                self.put_back(image);
                 return Ok(());
             };
             cursor = next_cursor;
@@ -85,16 +87,36 @@ impl Judge<'_> {
         }
     }
 
+    /// A run of frames: as it was verified ahead, or read here.
+    fn run(
+        &mut self,
+        image: &mut Image<'_>,
+        cursor: Cursor,
+        limit: u32,
+        mut restart: bool,
+        verifier: &Verifier<'_>,
+    ) -> Result<Stop, Stopped> {
+        // Only the first run of a segment was verified ahead: a later one begins elsewhere.
+        if let Some(ahead) = verifier.take(image.seq, cursor, limit) {
+            self.sink.run(image.seq, &ahead)?;
+            image.reached(ahead.reach);
+            return Ok(ahead.stop);
+        }
+        let (sink, seq) = (&mut *self.sink, image.seq);
+        image.run(cursor, limit, &mut |frame| sink.frame(seq, frame, std::mem::take(&mut restart)))
+    }
+
     /// Judges where a run stopped; where to go on if that is behind a hole.
     fn after_run(
         &mut self,
-        image: &Image<'_>,
+        image: &mut Image<'_>,
         facts: &Facts,
         stop: &Stop,
         next: Next,
         limit: u32,
     ) -> Result<Option<Cursor>, Stopped> {
         let short = facts.len < u64::from(facts.segment_bytes);
+        let mut behind = Behind::default();
         let evidence = match next {
             Next::Bound(seq, linked) => {
                 if stop.at == linked.link.prev_end {
@@ -105,25 +127,29 @@ impl Judge<'_> {
                 Some(Evidence::NextSegment { segment: seq })
             }
             Next::Loose(seq) => {
-                let sound = stop.why == Why::End && self.proof_behind(image, stop).is_none();
+                let sound = stop.why == Why::End && self.proof_behind(image, stop)?.0.is_none();
                 (!sound).then_some(Evidence::NextSegment { segment: seq })
             }
-            Next::Nothing => self.proof_behind(image, stop),
+            Next::Nothing => {
+                let proof;
+                (proof, behind) = self.proof_behind(image, stop)?;
+                proof
+            }
         };
         let Some(evidence) = evidence else {
             if matches!(next, Next::Nothing) {
-                self.tail = self.judge_tail(image, stop);
+                self.tail = self.judge_tail(&behind, stop);
             }
             self.repaired += u32::from(short && stop.why == Why::End);
             return Ok(None);
         };
         let mut damage = self.damage_at(image.seq, stop.at, kind_of(image, facts, stop), evidence);
         if self.damage.len() < SINGLE_BIT_SEARCHES {
-            damage.single_bit = single_bit(image, stop.at, stop.lsn);
+            damage.single_bit = image.single_bit(stop.at, stop.lsn)?;
         }
         self.begin_hole(damage);
         let limit = match next {
-            Next::Loose(_) => limit.min(self.proven_to(image, stop)),
+            Next::Loose(_) => limit.min(self.proven_to(image, stop)?),
             _ => limit,
         };
         let cursor = self.reenter(image, stop.at + 8, limit)?;
@@ -149,7 +175,7 @@ impl Judge<'_> {
     /// The next whole frame behind a hole; closes the hole, and nothing less does (H14).
     fn reenter(
         &mut self,
-        image: &Image<'_>,
+        image: &mut Image<'_>,
         from: u32,
         limit: u32,
     ) -> Result<Option<Cursor>, Stopped> {
@@ -161,35 +187,35 @@ impl Judge<'_> {
     }
 
     /// R7: does anything prove that the place where the run stopped was durable? (H1, H3, H12)
-    fn proof_behind(&mut self, image: &Image<'_>, stop: &Stop) -> Option<Evidence> {
+    fn proof_behind(
+        &mut self,
+        image: &mut Image<'_>,
+        stop: &Stop,
+    ) -> Result<(Option<Evidence>, Behind), Stopped> {
+        let behind = if self.clean_at(image, stop) {
+            Behind::default()
+        } else {
+            self.behind(image, stop.at, stop.at, stop.lsn)?
+        };
         if planted("evidence_ignored") {
-            return None;
-        }
-        let mut proof = None;
-        if !self.clean_at(image, stop) {
-            for found in image.plausible(stop.at + 8, image.end(), stop.lsn) {
-                self.note(&found);
-                if found.header.durable_off > stop.at && proof.is_none() {
-                    proof = Some(evidence_of(&found));
-                }
-            }
+            return Ok((None, behind));
         }
         let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
         if marked.is_some_and(|m| m.durable_off > stop.at) {
-            return Some(proof.unwrap_or(Evidence::Manifest));
+            return Ok((Some(behind.proof.unwrap_or(Evidence::Manifest)), behind));
         }
         let told = self.input.expect_durable;
-        proof.or_else(|| (told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) }))
+        let told = (told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) });
+        Ok((behind.proof.or(told), behind))
     }
 
     /// How far a segment is known to belong to the log of which nothing else says where it ends.
     /// Behind a place that an earlier recovery found torn stand frames that it discarded; they
     /// claim nothing beyond that place (H4).
-    fn proven_to(&self, image: &Image<'_>, stop: &Stop) -> u32 {
-        let behind = image.plausible(stop.at + 8, image.end(), stop.lsn);
+    fn proven_to(&mut self, image: &mut Image<'_>, stop: &Stop) -> Result<u32, Stopped> {
+        let behind = self.behind(image, stop.at, stop.at, stop.lsn)?;
         let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
-        let claims = behind.map(|found| found.header.durable_off);
-        claims.chain(marked.map(|m| m.durable_off)).max().unwrap_or(0)
+        Ok(marked.map_or(behind.claim, |m| behind.claim.max(m.durable_off)))
     }
 
     /// Whether a clean shutdown ended exactly here: then nothing behind needs a look.
@@ -201,17 +227,15 @@ impl Judge<'_> {
 
     /// R8. What is torn was never acknowledged, or nothing speaks for it: no refusal (H2), no
     /// silence either (H12).
-    fn judge_tail(&self, image: &Image<'_>, stop: &Stop) -> Tail {
+    fn judge_tail(&self, behind: &Behind, stop: &Stop) -> Tail {
         let ended = stop.why == Why::End;
         let lost_end = self.above.iter().any(|a| !a.prepared_end);
-        let mut behind = image.plausible(stop.at + 8, image.end(), stop.lsn).peekable();
-        let followed = !self.clean_at(image, stop) && behind.peek().is_some()
-            || self.above.iter().any(|a| a.followed);
+        let followed = behind.last.is_some() || self.above.iter().any(|a| a.followed);
         if ended && !lost_end {
             return if followed { Tail::Torn { from: Lsn::new(stop.lsn) } } else { Tail::Clean };
         }
         // The span ends where a later End frame says so, unless more follows that.
-        let to = behind.last().filter(|f| f.header.kind == FrameKind::End);
+        let to = behind.last.filter(|f| f.header.kind == FrameKind::End);
         let to = to.filter(|f| f.header.first_lsn >= stop.lsn);
         let to = to.map(|f| Lsn::new(f.header.first_lsn - 1));
         let to = to.filter(|_| !self.above.iter().any(|a| a.followed || !a.prepared_end));
@@ -219,7 +243,7 @@ impl Judge<'_> {
     }
 
     fn leave(&mut self, image: &Image<'_>, first_lsn: u64, stop: &Stop, next: Next, proven: u32) {
-        let Image { seq, salt, .. } = *image;
+        let (seq, salt) = (image.seq, image.salt);
         self.members.push(Member { seq, salt, first_lsn, end: stop.at });
         let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
         let proven = marked.map_or(proven, |m| proven.max(m.durable_off));
@@ -234,6 +258,29 @@ impl Judge<'_> {
             });
         }
     }
+}
+
+/// How far a run may go.
+fn limit(facts: &Facts, next: Next) -> u32 {
+    match next {
+        Next::Bound(_, linked) => linked.link.prev_end.min(facts.end()),
+        _ => facts.end(),
+    }
+}
+
+/// The first run of each linked segment: where it begins is known before any byte is read.
+pub(super) fn first_runs(chain: &[Part]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for (i, part) in chain.iter().enumerate() {
+        if let Part::Linked(facts, linked) = part
+            && let Some(salt) = facts.salt
+        {
+            let limit = limit(facts, next_of(facts, chain.get(i + 1)));
+            let (seq, end, cursor) = (facts.seq, facts.end(), linked.cursor());
+            runs.push(Run { seq, salt, end, cursor, limit });
+        }
+    }
+    runs
 }
 
 fn next_of(facts: &Facts, next: Option<&Part>) -> Next {

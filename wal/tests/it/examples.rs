@@ -9,6 +9,9 @@ mod group;
 #[path = "../../examples/raft_log.rs"]
 #[expect(dead_code, reason = "main is not called here")]
 mod raft_log;
+#[path = "../../examples/tail.rs"]
+#[expect(dead_code, reason = "main is not called here")]
+mod tail;
 
 #[test]
 fn basic() {
@@ -35,4 +38,10 @@ fn raft_log() {
             "entries 4..6 of term 2",
         ]
     );
+}
+
+#[test]
+fn tail() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(tail::run(dir.path()).unwrap(), (200 * 201 / 2, 200));
 }

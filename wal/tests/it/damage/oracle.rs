@@ -190,6 +190,10 @@ impl<'a> Judge<'a> {
                 }
                 continue;
             }
+            // Carried: written again under another number, which is there.
+            if seen.values().any(|found| found == wrote) {
+                continue;
+            }
             if in_hole {
                 lost.push(lsn);
             }
@@ -246,7 +250,14 @@ impl<'a> Judge<'a> {
     /// `get`, streams and cells give the bytes that recovery showed, or an error.
     fn read_path(&mut self, wal: &Wal, seen: &Seen) {
         let specimen = self.specimen;
+        // By number, so that the newest shown value of a cell stays; drops are not in the books.
+        let begin = specimen.wrote.keys().next().copied().unwrap_or(0);
         let mut cells: BTreeMap<(u64, u8), &Vec<u8>> = BTreeMap::new();
+        for (_, wrote) in seen.range(begin..) {
+            if let Wrote::Meta { stream, slot, bytes } = wrote {
+                cells.insert((*stream, *slot), bytes);
+            }
+        }
         let mut out = Vec::new();
         for (&lsn, wrote) in specimen.wrote.range(specimen.low..) {
             let there = seen.contains_key(&lsn);
@@ -259,21 +270,20 @@ impl<'a> Judge<'a> {
                     out.clear();
                     let read = wal.stream(group(*stream)).read(*first..first + 1, 1, &mut out);
                     match (read, out.first()) {
-                        // Older, of a life before a drop that is lost: another block.
-                        (Ok(_), Some(block)) if block.lsn != Lsn::new(lsn) => {
-                            !there && seen.contains_key(&block.lsn.as_u64())
+                        // Under this number, another one it was carried to, or an older one
+                        // of a life before a drop that is lost: in any case as it was shown.
+                        (Ok(_), Some(block)) => {
+                            matches!(
+                                seen.get(&block.lsn.as_u64()),
+                                Some(Wrote::Block { first: shown, bytes: as_shown, .. })
+                                    if shown == first && block.bytes[..] == as_shown[..]
+                            ) && (!there || block.bytes[..] == bytes[..])
                         }
-                        (Ok(_), Some(block)) => there && block.bytes[..] == bytes[..],
                         (Ok(_), None) => false,
                         (Err(_), _) => !there,
                     }
                 }
-                Wrote::Meta { stream, slot, bytes } => {
-                    if there {
-                        cells.insert((*stream, *slot), bytes);
-                    }
-                    true
-                }
+                Wrote::Meta { .. } => true,
             };
             if !same {
                 let text = format!("{lsn} {wrote:?} is shown {there} and read otherwise {out:?}");
@@ -312,28 +322,9 @@ impl<'a> Judge<'a> {
                 return;
             }
         };
-        // What is older than the books may be given back meanwhile.
-        let begin = self.specimen.wrote.keys().next().copied().unwrap_or(0);
-        // So may a cell that was written again.
-        let old_cell = |lsn: u64| {
-            let Some(Wrote::Meta { stream, slot, .. }) = before.get(&lsn) else { return false };
-            before.range(lsn + 1..).any(|(_, wrote)| {
-                matches!(wrote, Wrote::Meta { stream: s, slot: t, .. } if (s, t) == (stream, slot))
-            })
-        };
-        let known = |seen: Seen| -> Seen {
-            seen.into_iter().filter(|s| s.0 >= begin && !old_cell(s.0)).collect()
-        };
-        let (seen, mut expected) = (known(seen), known(before.clone()));
-        expected.insert(new.as_u64(), Wrote::Record(b"after".to_vec()));
-        if seen != expected {
-            let odd: Vec<u64> = seen
-                .iter()
-                .filter(|(lsn, wrote)| expected.get(lsn) != Some(wrote))
-                .map(|(lsn, _)| *lsn)
-                .chain(expected.keys().filter(|lsn| !seen.contains_key(lsn)).copied())
-                .collect();
-            self.fault(|f| &mut f.splices, format!("after {new}: {odd:?} of {report:?}"));
+        let new = (new.as_u64(), Wrote::Record(b"after".to_vec()));
+        if let Some(odd) = self.differs(before, &seen, &[&new]) {
+            self.fault(|f| &mut f.splices, format!("after {}: {odd} of {report:?}", new.0));
         }
         if again.accepted.len() > report.damage.len() {
             self.fault(|f| &mut f.wrong_spans, format!("accepted {again:?}"));
@@ -343,9 +334,34 @@ impl<'a> Judge<'a> {
         let lsn = wal.commit_blocking(batch.record(b"again")).unwrap();
         drop(wal);
         let (opened, seen) = open_seeing(disk, manual());
-        expected.insert(lsn.as_u64(), Wrote::Record(b"again".to_vec()));
-        if opened.is_err() || known(seen) != expected {
-            self.fault(|f| &mut f.splices, "the next life differs".to_owned());
+        let more = (lsn.as_u64(), Wrote::Record(b"again".to_vec()));
+        let odd = self.differs(before, &seen, &[&new, &more]);
+        if opened.is_err() || odd.is_some() {
+            self.fault(|f| &mut f.splices, format!("the next life differs: {odd:?}"));
         }
+    }
+
+    /// What of `before` and `new` is not there, or there that is neither. Meanwhile maintenance
+    /// may have written things again under other numbers, and given back what is older than the
+    /// books or was written over.
+    fn differs(&self, before: &Seen, now: &Seen, new: &[&(u64, Wrote)]) -> Option<String> {
+        let begin = self.specimen.wrote.keys().next().copied().unwrap_or(0);
+        for (lsn, wrote) in before.range(begin..) {
+            let moved = || now.values().any(|found| found == wrote);
+            let over = wrote.cell().is_some()
+                && before.range(lsn + 1..).any(|(_, later)| later.cell() == wrote.cell());
+            if now.get(lsn) != Some(wrote) && !over && !moved() {
+                return Some(format!("{lsn} is gone"));
+            }
+        }
+        for (lsn, wrote) in now.range(begin..) {
+            let known = before.get(lsn) == Some(wrote)
+                || new.iter().any(|(n, w)| (n, w) == (lsn, wrote))
+                || !matches!(wrote, Wrote::Record(_)) && before.values().any(|w| w == wrote);
+            if !known {
+                return Some(format!("{lsn} was not there"));
+            }
+        }
+        new.iter().find(|(lsn, _)| !now.contains_key(lsn)).map(|(lsn, _)| format!("{lsn} is lost"))
     }
 }

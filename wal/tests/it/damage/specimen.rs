@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{Ack, Batch, Lsn, Slot, Wal};
 
+use super::oracle::open_seeing;
 use crate::rig::{Rng, group, manual, open_with, settle};
 
 /// How much one commit holds.
@@ -231,7 +232,32 @@ impl Maker {
             Ending::Killed | Ending::Written => disk.kill(),
             Ending::Cut => disk.crash(self.shape.seed ^ 99),
         };
-        let (shape, wrote) = (self.shape, self.wrote);
-        Specimen { shape, disk: disk.kill(), wrote, acked, low }
+        // Where carrying moved a record, its number is the one a sound open shows; what it holds,
+        // and that it is there, is the maker's knowledge.
+        let (opened, seen) = open_seeing(&disk.kill(), manual());
+        assert_eq!(opened.unwrap().1.damage, [], "{:?}", self.shape);
+        let begin = self.wrote.keys().next().copied().unwrap_or(0);
+        let mut wrote: BTreeMap<u64, Wrote> = seen.into_iter().filter(|s| s.0 >= begin).collect();
+        let cells: Vec<_> = self.wrote.values().filter_map(Wrote::cell).collect();
+        for (lsn, made) in self.wrote.range(low..=acked) {
+            let newest = cells.iter().rposition(|c| Some(*c) == made.cell());
+            let old = made.cell().is_some() && newest.is_none_or(|n| n + 1 < cells.len());
+            assert!(old || wrote.values().any(|w| w == made), "{:?}: {lsn}", self.shape);
+        }
+        // Written, never acknowledged, and gone: a lost write may bring it back.
+        for (lsn, made) in self.wrote.split_off(&(acked + 1)) {
+            wrote.entry(lsn).or_insert(made);
+        }
+        Specimen { shape: self.shape, disk: disk.kill(), wrote, acked, low }
+    }
+}
+
+impl Wrote {
+    /// The cell of a stream that this is the value of.
+    pub(crate) fn cell(&self) -> Option<(u64, u8)> {
+        match self {
+            Self::Meta { stream, slot, .. } => Some((*stream, *slot)),
+            _ => None,
+        }
     }
 }
