@@ -98,10 +98,13 @@ mod core;
 mod create;
 mod driver;
 mod error;
+mod event;
 mod format;
 mod leftover;
 mod lsn;
 mod marks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod plan;
 mod plant;
 mod prepare;
@@ -138,6 +141,7 @@ pub use config::{
     Align, Config, ConfigBuilder, ConfigError, Driver, Prealloc, Recovery, TailPolicy,
 };
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
+pub use event::{Event, Events};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use read_only::WalReader;
 pub use reader::{Reader, Record};

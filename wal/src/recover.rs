@@ -101,7 +101,7 @@ pub(crate) fn recover(
     let vfs = vfs.as_ref();
     enter(vfs, dir)?;
     let lock = take_lock(vfs, dir)?;
-    if !planted("no_dir_sync") {
+    if !planted("no_dir_sync_at_open") {
         // A killed process may have left names that are not durable (H25).
         vfs.sync_dir(dir).map_err(io_at(dir))?;
     }

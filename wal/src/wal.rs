@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::driver::{self, Stopwatch, Threads};
 use crate::error::{AppendError, Failure, InDoubt, OpenError, ReadError, WriteError};
+use crate::event::Events;
 use crate::lsn::{Ack, Lsn, Marks, ReadBound, StreamId};
 use crate::reader::Reader;
 use crate::recover::recover;
@@ -378,6 +379,12 @@ impl Wal {
     #[must_use]
     pub fn tail(&self, from: Lsn, bound: ReadBound) -> Tailer {
         Tailer::new(self.read(from, bound))
+    }
+
+    /// The events of this log: slow syncs, rolls, failures, space, damage, lagging streams.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.core())
     }
 
     /// The handle of a stream, whether it has any state or not.
