@@ -203,6 +203,7 @@ impl Core {
         if let Some(failure) = failure {
             self.poison(&failure);
         }
+        let staged = self.staging.lock().next_lsn - 1;
         let mut progress = self.progress.lock();
         progress.leading = false;
         let ready = progress.take_ready();
@@ -212,7 +213,7 @@ impl Core {
         // To a thread that is parked with a staged batch first, else to the commit thread; it
         // also takes what was asked for meanwhile by somebody who does not wait for it.
         let heir = progress.take_heir();
-        progress.asked |= heir.is_none() && progress.has_waiters();
+        progress.asked |= heir.is_none() && progress.has_waiters(staged);
         let hand_over = progress.asked;
         drop(progress);
         if let Some(heir) = heir {

@@ -4,11 +4,11 @@
 use std::io;
 
 use crate::format::Unsupported;
-use crate::format::crc::Place;
+use crate::format::crc::{self, Place};
 use crate::format::frame::{self, FRAME_HEADER, FrameHeader, FrameKind};
 use crate::format::record::{RecordFault, Records, is_plain};
 use crate::plant::planted;
-use crate::width::{at, off};
+use crate::width::{at, index, off};
 
 /// How far a plausible header's number may be from the expected one.
 const LSN_REACH: u64 = 1 << 32;
@@ -362,13 +362,11 @@ fn single_bit(rest: &[u8], place: Place, lsn: u64) -> Option<u64> {
             .map(|bit| bit as u64);
     };
     let len = header.frame_len();
-    let mut frame = rest.get(..len)?.to_vec();
-    (FRAME_HEADER * 8..len * 8)
-        .find(|bit| {
-            frame[bit / 8] ^= 1 << (bit % 8);
-            let fixed = frame::payload(&frame, 0, &header).is_some();
-            frame[bit / 8] ^= 1 << (bit % 8);
-            fixed
-        })
-        .map(|bit| bit as u64)
+    let payload = rest.get(FRAME_HEADER..len)?;
+    let bit = crc::flipped_bit(payload, header.payload_crc)?;
+    // The frame must also be one that could have been written.
+    let mut fixed = rest[..len].to_vec();
+    let bit = (FRAME_HEADER * 8) as u64 + bit;
+    fixed[index(bit / 8)] ^= 1 << (bit % 8);
+    frame::payload(&fixed, 0, &header).map(|_| bit)
 }

@@ -26,6 +26,7 @@ mod model;
 mod planted;
 mod props;
 mod read_only;
+mod reference;
 mod script;
 mod sync_errors;
 mod tail;
