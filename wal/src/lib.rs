@@ -52,8 +52,8 @@
 //!   `h51`.
 //! - [`Health::Intact`] proves that a stream lost nothing: `damage`.
 //!
-//! What is not claimed: the numbers of an unverifiable tail are given out again, and a log that
-//! was copied while it was open may look damaged.
+//! What is not claimed: the numbers of an unverifiable tail are given out again, and a log whose
+//! files were copied while it was open looks damaged: [`Wal::checkpoint_to`] copies it (`h54`).
 //!
 //! # Limits
 //! Numbers below 2^63; 65,536 segments of 16 KiB to 1 GiB; 65,535 operations in a batch;
@@ -78,7 +78,10 @@
 //! # Features
 //! Default: none. `testing`: `vfs::MemVfs`, a file system in memory with power cuts and
 //! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass. `stream`: [`Tailer`]
-//! is a `futures_core::Stream`.
+//! is a `futures_core::Stream`. `mmap`: reads of sealed segments on the real file system go
+//! through memory maps, still verified on every read; a `Bytes` that was read holds its segment
+//! (it is neither deleted nor recycled meanwhile), and a medium that fails to deliver a page kills
+//! the process with SIGBUS instead of an error. The one unsafe block is in `mapped.rs`.
 //!
 //! # Sources
 //! Joshi, *Patterns of Distributed Systems* (2023); Mohan et al., ARIES (TODS 1992); Pillai et
@@ -86,10 +89,12 @@
 //! Recover from fsync Failures?* (ATC'20); Alagappan et al., *Protocol-Aware Recovery*
 //! (FAST'18).
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "mmap"), forbid(unsafe_code))]
+#![cfg_attr(feature = "mmap", deny(unsafe_code))]
 mod ahead;
 mod assemble;
 mod batch;
+mod checkpoint;
 mod close;
 mod commit;
 mod config;
@@ -99,6 +104,8 @@ mod driver;
 mod error;
 mod format;
 mod lsn;
+#[cfg(feature = "mmap")]
+mod mapped;
 mod marks;
 mod plan;
 mod plant;
@@ -110,6 +117,7 @@ mod recover;
 mod replay;
 mod report;
 mod scan;
+mod scrub;
 mod segments;
 mod staged;
 mod staging;
@@ -131,12 +139,14 @@ mod width;
 struct Readme;
 
 pub use batch::Batch;
+pub use checkpoint::CheckpointError;
 pub use config::{Config, ConfigBuilder, ConfigError, Driver, Recovery, TailPolicy};
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use read_only::WalReader;
 pub use reader::{Reader, Record};
 pub use report::{Damage, DamageKind, Evidence, Health, RecoveryReport, Replayed, Tail};
+pub use scrub::{Pace, Scrub, ScrubCounts, ScrubStep};
 pub use staged::{Permit, Reserve, Staged};
 pub use stats::Stats;
 pub use stream::{Block, BlockInfo, StreamLog};

@@ -22,6 +22,7 @@ use crate::lsn::{Lsn, Marks, ReadBound, StreamId};
 use crate::reader::{Reader, Window};
 use crate::recover::{Recovered, look};
 use crate::report::{Damage, RecoveryReport};
+use crate::scrub::{Pace, Scrub};
 use crate::segments::Hit;
 use crate::stats::Stats;
 use crate::stream::StreamLog;
@@ -148,6 +149,13 @@ impl WalReader {
     #[must_use]
     pub fn read(&self, from: Lsn, bound: ReadBound) -> Reader {
         self.wal.read(from, bound)
+    }
+
+    /// Reads every sealed segment again; see [`Scrub`]. Beside a live writer segments can be
+    /// given up meanwhile, which then looks like damage: look again.
+    #[must_use]
+    pub fn scrub(&self, pace: Pace) -> Scrub {
+        self.wal.scrub(pace)
     }
 
     /// The handle of a stream, whether it has any state or not.

@@ -55,6 +55,8 @@ pub(crate) struct Window {
     file: Arc<dyn VfsFile>,
     base: u32,
     bytes: Bytes,
+    /// `bytes` are the whole file.
+    mapped: bool,
     end: u32,
     size: usize,
 }
@@ -81,9 +83,15 @@ impl Window {
         end: u32,
         size: usize,
     ) -> Result<Self, ReadError> {
-        let opened = core.segments.lock().reader(core.vfs.as_ref(), &segment);
+        let (opened, map) = {
+            let mut segments = core.segments.lock();
+            // Only the owner of a log knows that nobody writes to a file.
+            let map = if core.read_only { None } else { segments.map(core.vfs.as_ref(), &segment) };
+            (segments.reader(core.vfs.as_ref(), &segment), map)
+        };
         let file = opened.map_err(|e| io_error(&segment.path, 0, e))?;
-        Ok(Self { segment, file, base: 0, bytes: Bytes::new(), end, size })
+        let mapped = map.is_some();
+        Ok(Self { segment, file, base: 0, bytes: map.unwrap_or_default(), mapped, end, size })
     }
 
     fn have(&self, offset: u32, len: usize) -> bool {
@@ -95,7 +103,7 @@ impl Window {
             return Ok(true);
         }
         let most = at(self.end.saturating_sub(offset));
-        if len > most {
+        if self.mapped || len > most {
             return Ok(false);
         }
         let size = len.max(self.size).min(most);

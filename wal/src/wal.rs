@@ -19,6 +19,7 @@ use crate::lsn::{Ack, Lsn, Marks, ReadBound, StreamId};
 use crate::reader::Reader;
 use crate::recover::recover;
 use crate::report::{RecoveryReport, Replayed};
+use crate::scrub::{Pace, Scrub};
 use crate::staged::{DurableAt, Reserve, Staged};
 use crate::stats::Stats;
 use crate::stream::StreamLog;
@@ -378,6 +379,12 @@ impl Wal {
     #[must_use]
     pub fn tail(&self, from: Lsn, bound: ReadBound) -> Tailer {
         Tailer::new(self.read(from, bound))
+    }
+
+    /// Reads every sealed segment again and names what has rotted; see [`Scrub`].
+    #[must_use]
+    pub fn scrub(&self, pace: Pace) -> Scrub {
+        Scrub::new(self.core(), pace)
     }
 
     /// The handle of a stream, whether it has any state or not.
