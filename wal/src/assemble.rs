@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commit::Io;
-use crate::config::Config;
+use crate::config::{Config, Prealloc};
 use crate::core::{Chores, Core};
 use crate::create::io_at;
 use crate::error::OpenError;
 use crate::format::manifest::Manifest;
+use crate::format::segment::{HEADER_BYTES, SegmentHeader};
 use crate::lsn::Marks as Positions;
 use crate::marks::Marks;
-use crate::plan::Plan;
+use crate::plan::{Plan, Spare};
 use crate::prepare::segment_name;
 use crate::recover::Recovered;
 use crate::report::{RecoveryReport, Tail};
+use crate::reserve::{Preparing, reserve_bytes};
 use crate::segments::{Role, Segment, SegmentSet};
 use crate::staging::{Gate, Group, Staging};
 use crate::stats::Counters;
@@ -35,8 +37,9 @@ pub(crate) fn assemble(
     let io = open_last(vfs.as_ref(), dir, &found, resumes)?;
     let mut table = std::mem::take(&mut found.table);
     table.high = table.high.min(found.verdict.next_lsn - 1);
-    let offset = if resumes { io.w } else { config.segment_bytes };
-    let plan = Plan::new(io.seq, offset, config.segment_bytes, config.batch_bytes_max);
+    let current = current(&config, &found, resumes);
+    let offset = if resumes { io.w } else { current.bytes };
+    let plan = Plan::new(current, offset, config.align.bytes(), config.batch_bytes_max);
     let mut staging = Staging::new(&config, plan, table, found.verdict.next_lsn);
     let segments = segments(vfs.as_ref(), dir, &config, &found, &mut staging)?;
     if !found.report.damage.is_empty() {
@@ -70,7 +73,7 @@ pub(crate) fn assemble(
         io: Lock::new(io),
         segments: Lock::new(segments),
         marks: Lock::new(marks),
-        preparing: Lock::new(()),
+        preparing: Lock::new(Preparing { reserve: found.reserve }),
         chores: Lock::new(Chores {
             prepare: true,
             reclaim: true,
@@ -100,10 +103,30 @@ fn resumes(config: &Config, found: &Recovered) -> bool {
     let clean = found.verdict.tail == Tail::Clean && found.verdict.damage.is_empty();
     let last = found.verdict.last.filter(|last| last.ended && clean);
     let head = last.and_then(|last| found.heads.iter().find(|(seq, ..)| *seq == last.seq));
-    head.is_some_and(|(_, header, len)| {
-        *len >= u64::from(config.segment_bytes)
-            && header.is_some_and(|h| h.segment_bytes == config.segment_bytes)
-    })
+    head.is_some_and(|(_, header, len)| header.is_some_and(|h| fits(config, &h, *len).is_some()))
+}
+
+/// Whether a segment is one that this configuration writes; if so, whether it was the reserve.
+fn fits(config: &Config, header: &SegmentHeader, len: u64) -> Option<bool> {
+    let whole = header.segment_bytes == config.segment_bytes
+        && header.grows == (config.prealloc == Prealloc::Grow);
+    let reserve = header.segment_bytes == reserve_bytes(config.segment_bytes) && !header.grows;
+    let full = len >= u64::from(if header.grows { HEADER_BYTES } else { header.segment_bytes });
+    let written = header.align == config.align.bytes() && full;
+    (written && (whole || reserve)).then_some(!whole)
+}
+
+/// The segment that is written now.
+fn current(config: &Config, found: &Recovered, resumes: bool) -> Spare {
+    let seq = found.verdict.last.map_or(0, |last| last.seq);
+    let head = found.heads.iter().find(|(other, ..)| resumes && *other == seq);
+    let (bytes, is_reserve) = match head {
+        Some((_, Some(header), len)) => {
+            (header.segment_bytes, fits(config, header, *len) == Some(true))
+        }
+        _ => (config.segment_bytes, false),
+    };
+    Spare { seq, bytes, is_reserve }
 }
 
 fn open_last(vfs: &dyn Vfs, dir: &Path, found: &Recovered, resumes: bool) -> Result<Io, OpenError> {
@@ -111,14 +134,16 @@ fn open_last(vfs: &dyn Vfs, dir: &Path, found: &Recovered, resumes: bool) -> Res
     let (group, sync_time) = (Group::default(), Duration::ZERO);
     let path = dir.to_path_buf();
     let Some(last) = found.verdict.last else {
-        let (seq, salt, w, d, chain, file) = (0, 0, 0, 0, 0, None);
-        return Ok(Io { seq, salt, path, file, w, d, chain, sync_time, clean, group });
+        let (seq, salt, w, d, chain, file, grows) = (0, 0, 0, 0, 0, None, false);
+        return Ok(Io { seq, salt, path, file, grows, w, d, chain, sync_time, clean, group });
     };
+    let head = found.heads.iter().find(|(seq, ..)| *seq == last.seq);
+    let grows = head.is_some_and(|(_, header, _)| header.is_some_and(|h| h.grows));
     let path = dir.join(segment_name(last.seq));
     let file =
         if resumes { Some(vfs.open(&path, OpenMode::Write).map_err(io_at(&path))?) } else { None };
     let (seq, salt, chain, w) = (last.seq, last.salt, last.chain, last.at);
-    Ok(Io { seq, salt, path, file, w, d: w, chain, sync_time, clean, group })
+    Ok(Io { seq, salt, path, file, grows, w, d: w, chain, sync_time, clean, group })
 }
 
 fn segments(
@@ -135,27 +160,25 @@ fn segments(
         let path = dir.join(segment_name(*seq));
         let salt = header.map_or(0, |h| h.salt);
         let member = found.verdict.members.iter().find(|m| m.seq == *seq);
-        let fits = header.is_some_and(|h| h.segment_bytes == config.segment_bytes);
+        let fits = header.and_then(|h| fits(config, &h, *len));
         // Only what MANIFEST has announced is used (H35); another size is skipped.
-        let usable = found.lock.is_some()
-            && found.verdict.empty.contains(seq)
-            && fits
-            && *seq <= announced
-            && *len == u64::from(config.segment_bytes);
-        let segment = Segment { seq: *seq, salt, path: path.clone() };
-        match member {
-            Some(member) => {
+        let usable = found.lock.is_some() && found.verdict.empty.contains(seq) && *seq <= announced;
+        let spare = fits.filter(|_| usable);
+        let (bytes, grows) = header.map_or((0, false), |h| (h.segment_bytes, h.grows));
+        let segment = Segment { seq: *seq, salt, path: path.clone(), bytes, grows };
+        match (member, spare) {
+            (Some(member), _) => {
                 // The header may be gone; the verdict knows the salt in any case.
                 let segment = Segment { salt: member.salt, ..segment };
                 set.insert(segment, Role::Member, member.first_lsn, member.end);
             }
-            None if usable => {
+            (None, Some(is_reserve)) => {
                 set.insert(segment, Role::Prepared, 0, 0);
                 let file = vfs.open(&path, OpenMode::Write).map_err(io_at(&path))?;
                 set.set_writer(*seq, file);
-                staging.plan.spare.push_back(*seq);
+                staging.plan.add(Spare { seq: *seq, bytes, is_reserve });
             }
-            None => set.insert(segment, Role::Discarded, 0, 0),
+            (None, None) => set.insert(segment, Role::Discarded, 0, 0),
         }
     }
     for &(seq, lsn, offset, always) in &found.index {
@@ -186,7 +209,7 @@ fn open_marks(vfs: &dyn Vfs, dir: &Path, found: &Recovered) -> Result<Marks, Ope
 fn first_room(core: &Arc<Core>) -> Result<(), OpenError> {
     let stuck = {
         let staging = core.staging.lock();
-        staging.plan.spare.is_empty() && staging.plan.left() == 0
+        staging.plan.has_no_spare() && staging.plan.left() == 0
     };
     if stuck {
         let prepared = core.prepare_ahead();

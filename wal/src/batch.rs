@@ -17,7 +17,7 @@ pub(crate) const INDEX_MAX: u64 = 1 << 63;
 pub(crate) enum Op {
     Record { at: usize, len: usize },
     Entries(EntriesOp),
-    Meta { stream: StreamId, slot: Slot, at: usize, len: usize },
+    Meta { stream: StreamId, slot: Slot, carried: bool, at: usize, len: usize },
     Keep { stream: StreamId, low: u64 },
     Drop { stream: StreamId },
     TruncateSuffix { from: u64 },
@@ -31,6 +31,8 @@ pub(crate) enum Op {
 pub(crate) struct EntriesOp {
     pub(crate) stream: StreamId,
     pub(crate) replace: bool,
+    /// The log writes a live block again: its first entries, so many, are live.
+    pub(crate) carried: Option<u32>,
     pub(crate) first: u64,
     pub(crate) count: u32,
     pub(crate) tag: u64,
@@ -51,7 +53,8 @@ impl Op {
         }
     }
 
-    /// Whether the operation frees space and so may use the room that is held back for that.
+    /// Whether the operation frees space, or lets the log be written again, and so may use the
+    /// reserve.
     pub(crate) const fn frees(&self) -> bool {
         matches!(
             self,
@@ -59,6 +62,7 @@ impl Op {
                 | Self::Drop { .. }
                 | Self::TruncateSuffix { .. }
                 | Self::KeepMain { .. }
+                | Self::Hole(_)
         )
     }
 }
@@ -113,7 +117,8 @@ impl Batch {
         bytes: &[u8],
     ) -> &mut Self {
         let (at, len) = self.keep(bytes);
-        self.push(Op::Entries(EntriesOp { stream, replace: false, first, count, tag, at, len }))
+        let (replace, carried) = (false, None);
+        self.push(Op::Entries(EntriesOp { stream, replace, carried, first, count, tag, at, len }))
     }
 
     /// A block that discards what the stream has at `first` and above, and stands there instead.
@@ -126,13 +131,14 @@ impl Batch {
         bytes: &[u8],
     ) -> &mut Self {
         let (at, len) = self.keep(bytes);
-        self.push(Op::Entries(EntriesOp { stream, replace: true, first, count, tag, at, len }))
+        let (replace, carried) = (true, None);
+        self.push(Op::Entries(EntriesOp { stream, replace, carried, first, count, tag, at, len }))
     }
 
     /// Sets a metadata cell of a stream, at most 4 KiB; the last write wins.
     pub fn meta(&mut self, stream: StreamId, slot: Slot, bytes: &[u8]) -> &mut Self {
         let (at, len) = self.keep(bytes);
-        self.push(Op::Meta { stream, slot, at, len })
+        self.push(Op::Meta { stream, slot, carried: false, at, len })
     }
 
     /// Gives up the stream's entries below `index`. Call it only when what replaces them is

@@ -14,10 +14,9 @@ use crate::error::{InDoubt, OpenError, WriteError};
 use crate::format::crc::Place;
 use crate::format::frame::{FRAME_HEADER, FrameHeader};
 use crate::format::manifest::Manifest;
-use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 use crate::marks::set_place;
-use crate::prepare::{PrepareError, is_full, prepare, salt, segment_name};
+use crate::prepare::{is_full, segment_name};
 use crate::recover::look;
 use crate::report::{RecoveryReport, Tail};
 use crate::scan::{Cursor, Image, Stopped, WINDOW};
@@ -105,6 +104,7 @@ fn at_path(path: &Path) -> impl FnOnce(io::Error) -> CheckpointError + use<> {
 fn of_open(error: OpenError) -> CheckpointError {
     match error {
         OpenError::Io { path, source } => at_path(&path)(source),
+        OpenError::NoSpace { .. } => CheckpointError::NoSpace(PathBuf::from("MANIFEST")),
         other => {
             let source = io::Error::other(other.to_string());
             CheckpointError::Io { path: PathBuf::new(), source }
@@ -171,13 +171,7 @@ fn enter(core: &Core, dir: &Path) -> Result<(), CheckpointError> {
 /// A log that was never written.
 fn empty(core: &Core, dir: &Path) -> Result<Manifest, CheckpointError> {
     let vfs = core.vfs.as_ref();
-    let salt = salt(vfs).map_err(at_path(dir))?;
-    let segment_bytes = core.config.segment_bytes;
-    let header = SegmentHeader { uuid: core.uuid, seq: 1, salt, segment_bytes };
-    prepare(vfs, dir, header).map_err(|e| match e {
-        PrepareError::NoSpace => CheckpointError::NoSpace(dir.to_path_buf()),
-        PrepareError::Failed(failure) => at_path(&failure.path)(failure.source),
-    })?;
+    create::first_segment(vfs, dir, core.uuid, &core.config).map_err(of_open)?;
     vfs.sync_dir(dir).map_err(at_path(dir))?;
     let uuid = core.uuid;
     Ok(Manifest { uuid, oldest: 1, newest: 1, main_low: 1, ..Manifest::default() })

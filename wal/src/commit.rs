@@ -27,6 +27,8 @@ pub(crate) struct Io {
     pub(crate) salt: u64,
     pub(crate) path: PathBuf,
     pub(crate) file: Option<Arc<dyn VfsFile>>,
+    /// The file becomes longer with each group.
+    pub(crate) grows: bool,
     /// Where the End frame stands.
     pub(crate) w: u32,
     /// Below here this segment is durable.
@@ -114,8 +116,14 @@ impl Core {
         if self.config.sync {
             add(&self.counters.syncs, 1);
             let watch = Stopwatch::start(&self.config.driver);
-            let mut outcome = file.sync_data();
+            // H26: a new length is only surely durable with a full sync.
+            let mut outcome = if io.grows { file.sync_all() } else { file.sync_data() };
             io.sync_time = watch.elapsed();
+            if io.sync_time >= self.config.slow_sync_after {
+                add(&self.counters.slow_syncs, 1);
+                let elapsed_us = io.sync_time.as_micros();
+                tracing::warn!(elapsed_us, segment = io.seq, "slow sync");
+            }
             if outcome.is_err() && planted("retry_failed_sync") {
                 outcome = file.sync_data();
             }
@@ -154,9 +162,9 @@ impl Core {
             let gone = io::Error::other("a prepared segment is missing from the set");
             return Err(failure(FailedOp::Write, io, gone));
         };
-        let Segment { seq, salt, ref path } = *segment;
+        let Segment { seq, salt, ref path, grows, .. } = *segment;
         tracing::debug!(segment = seq, lsn = first_lsn, "write-ahead log rolled");
-        (io.seq, io.salt, io.file) = (seq, salt, Some(file));
+        (io.seq, io.salt, io.file, io.grows) = (seq, salt, Some(file), grows);
         io.path.clone_from(path);
         (io.w, io.d, io.chain) = (HEADER_BYTES, HEADER_BYTES, 0);
         Ok(())

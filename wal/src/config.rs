@@ -45,6 +45,58 @@ pub enum TailPolicy {
     Refuse,
 }
 
+/// How the room of a segment is made before it is used.
+///
+/// # Examples
+/// ```
+/// use quorate_wal::{Config, Prealloc};
+/// let config = Config::server().prealloc(Prealloc::Reserve).build()?;
+/// # Ok::<(), quorate_wal::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prealloc {
+    /// Written with zeros and synced, or recycled: an append never allocates, and never meets a
+    /// full disk on a file system that overwrites in place.
+    Zero,
+    /// Room is reserved (`fallocate`) and not written: quicker to prepare, but each sync of new
+    /// bytes also writes metadata.
+    Reserve,
+    /// Files grow with what is appended: no disk is held in advance, each sync writes metadata,
+    /// and a full disk stops the log. Such files are not recycled.
+    Grow,
+}
+
+/// Where a group may end.
+///
+/// # Examples
+/// ```
+/// use quorate_wal::{Align, Config};
+/// let config = Config::server().align(Align::Bytes4096).build()?;
+/// # Ok::<(), quorate_wal::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Align {
+    /// Anywhere. The sector in which a group ends is written again with the next group; safe
+    /// where a sector of 512 bytes is not torn by a power cut.
+    Packed,
+    /// At a multiple of 512 bytes: nothing acknowledged is in a sector that is written again.
+    Bytes512,
+    /// At a multiple of 4096 bytes, for devices whose physical sector is that large.
+    Bytes4096,
+}
+
+impl Align {
+    pub(crate) const fn bytes(self) -> u32 {
+        match self {
+            Self::Packed => 0,
+            Self::Bytes512 => 512,
+            Self::Bytes4096 => 4096,
+        }
+    }
+}
+
 /// Who does the work of an open log that nobody waits for inline.
 ///
 /// # Examples
@@ -116,6 +168,11 @@ pub struct Config {
     pub(crate) tail: TailPolicy,
     pub(crate) expect_durable: Lsn,
     pub(crate) driver: Driver,
+    pub(crate) prealloc: Prealloc,
+    pub(crate) align: Align,
+    pub(crate) carry_live_percent_max: u32,
+    pub(crate) carry_bytes_per_turn: u64,
+    pub(crate) slow_sync_after: Duration,
 }
 
 impl Config {
@@ -137,6 +194,11 @@ impl Config {
             tail: TailPolicy::Accept,
             expect_durable: Lsn::ZERO,
             driver: Driver::Threads,
+            prealloc: Prealloc::Zero,
+            align: Align::Packed,
+            carry_live_percent_max: 10,
+            carry_bytes_per_turn: MIB,
+            slow_sync_after: Duration::from_secs(1),
         }
     }
 
@@ -176,6 +238,11 @@ pub struct ConfigBuilder {
     tail: TailPolicy,
     expect_durable: Lsn,
     driver: Driver,
+    prealloc: Prealloc,
+    align: Align,
+    carry_live_percent_max: u32,
+    carry_bytes_per_turn: u64,
+    slow_sync_after: Duration,
 }
 
 impl ConfigBuilder {
@@ -277,6 +344,40 @@ impl ConfigBuilder {
         self
     }
 
+    /// Default: [`Prealloc::Zero`].
+    pub const fn prealloc(mut self, prealloc: Prealloc) -> Self {
+        self.prealloc = prealloc;
+        self
+    }
+
+    /// Default: [`Align::Packed`] · too fine → a torn sector may take an acknowledged record
+    /// along, on devices that tear sectors · too coarse → space.
+    pub const fn align(mut self, align: Align) -> Self {
+        self.align = align;
+        self
+    }
+
+    /// Default: 10 · percent of the oldest segment · 0 (off) to 50 · too small → segments stay
+    /// because of a few old blocks, or of the metadata of idle streams · too large → live bytes
+    /// are written again and again.
+    pub const fn carry_live_percent_max(mut self, percent: u32) -> Self {
+        self.carry_live_percent_max = percent;
+        self
+    }
+
+    /// Default: 1 MiB · bytes · 64 KiB to 64 MiB · too small → old segments go slowly · too
+    /// large → one group of appends waits longer.
+    pub const fn carry_bytes_per_turn(mut self, bytes: u64) -> Self {
+        self.carry_bytes_per_turn = bytes;
+        self
+    }
+
+    /// Default: 1 s · at least 1 ms · too small → noise · too large → stalls go unseen.
+    pub const fn slow_sync_after(mut self, after: Duration) -> Self {
+        self.slow_sync_after = after;
+        self
+    }
+
     /// Default: [`Driver::Threads`].
     pub fn driver(mut self, driver: Driver) -> Self {
         self.driver = driver;
@@ -324,6 +425,12 @@ impl ConfigBuilder {
             self.log_bytes_max >= segment.saturating_mul(4),
             "log_bytes_max: at least 4 x segment_bytes",
         );
+        rule(self.carry_live_percent_max <= 50, "carry_live_percent_max: 0 to 50");
+        rule(
+            (64 * KIB..=64 * MIB).contains(&self.carry_bytes_per_turn),
+            "carry_bytes_per_turn: 64 KiB to 64 MiB",
+        );
+        rule(self.slow_sync_after >= Duration::from_millis(1), "slow_sync_after: at least 1 ms");
         let verify_threads = self.verify_threads.unwrap_or_else(|| wide(driver::cores()).min(4));
         rule((1..=64).contains(&verify_threads), "verify_threads: 1 to 64");
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -344,6 +451,11 @@ impl ConfigBuilder {
                 tail: self.tail,
                 expect_durable: self.expect_durable,
                 driver: self.driver,
+                prealloc: self.prealloc,
+                align: self.align,
+                carry_live_percent_max: self.carry_live_percent_max,
+                carry_bytes_per_turn: self.carry_bytes_per_turn,
+                slow_sync_after: self.slow_sync_after,
             }),
             _ => Err(ConfigError { violations: bad }),
         }

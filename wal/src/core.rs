@@ -16,6 +16,7 @@ use crate::error::{FailedOp, Failure, WriteError};
 use crate::lsn::{Ack, Marks as Positions};
 use crate::marks::Marks;
 use crate::plant::planted;
+use crate::reserve::Preparing;
 use crate::segments::SegmentSet;
 use crate::staging::{Gate, Given, Staging};
 use crate::stats::{Counters, Stats, add};
@@ -50,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) segments: Lock<SegmentSet>,
     pub(crate) marks: Lock<Marks>,
     /// Held while segments are prepared: two at a time would take the same number.
-    pub(crate) preparing: Lock<()>,
+    pub(crate) preparing: Lock<Preparing>,
     pub(crate) chores: Lock<Chores>,
     /// The maintenance thread waits here.
     pub(crate) chores_due: Signal,

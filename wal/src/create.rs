@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Prealloc};
 use crate::error::OpenError;
 use crate::format::manifest::Manifest;
 use crate::format::segment::SegmentHeader;
@@ -40,20 +40,32 @@ pub(crate) fn directories(vfs: &dyn Vfs, dir: &Path) -> Result<(), OpenError> {
 /// The first segment and MANIFEST of a new log.
 pub(crate) fn log(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<(), OpenError> {
     let uuid = vfs.entropy().map_err(io_at(dir))?;
-    let salt = salt(vfs).map_err(io_at(dir))?;
-    let header = SegmentHeader { uuid, seq: 1, salt, segment_bytes: config.segment_bytes };
-    match prepare(vfs, dir, header) {
-        Ok(_) => {}
-        Err(PrepareError::NoSpace) => {
-            return Err(OpenError::NoSpace { needed: config.segment_bytes.into() });
-        }
-        Err(PrepareError::Failed(failure)) => {
-            return Err(OpenError::Io { path: failure.path, source: failure.source });
-        }
-    }
+    first_segment(vfs, dir, uuid, config)?;
     let values = Manifest { uuid, oldest: 1, newest: 1, main_low: 1, ..Manifest::default() };
     manifest(vfs, dir, &values)?;
     Ok(())
+}
+
+/// The first segment of a log that was never written.
+pub(crate) fn first_segment(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    uuid: u128,
+    config: &Config,
+) -> Result<(), OpenError> {
+    let salt = salt(vfs).map_err(io_at(dir))?;
+    let grows = config.prealloc == Prealloc::Grow;
+    let (segment_bytes, align) = (config.segment_bytes, config.align.bytes());
+    let header = SegmentHeader { uuid, seq: 1, salt, segment_bytes, align, grows };
+    match prepare(vfs, dir, header, config.prealloc) {
+        Ok(_) => Ok(()),
+        Err(PrepareError::NoSpace) => {
+            Err(OpenError::NoSpace { needed: config.segment_bytes.into() })
+        }
+        Err(PrepareError::Failed(failure)) => {
+            Err(OpenError::Io { path: failure.path, source: failure.source })
+        }
+    }
 }
 
 /// Writes a whole MANIFEST under a temporary name, then puts it in place.

@@ -94,6 +94,7 @@
 mod ahead;
 mod assemble;
 mod batch;
+mod carry;
 mod checkpoint;
 mod close;
 mod commit;
@@ -103,6 +104,7 @@ mod create;
 mod driver;
 mod error;
 mod format;
+mod leftover;
 mod lsn;
 #[cfg(feature = "mmap")]
 mod mapped;
@@ -116,6 +118,7 @@ mod reclaim;
 mod recover;
 mod replay;
 mod report;
+mod reserve;
 mod scan;
 mod scrub;
 mod segments;
@@ -140,7 +143,9 @@ struct Readme;
 
 pub use batch::Batch;
 pub use checkpoint::CheckpointError;
-pub use config::{Config, ConfigBuilder, ConfigError, Driver, Recovery, TailPolicy};
+pub use config::{
+    Align, Config, ConfigBuilder, ConfigError, Driver, Prealloc, Recovery, TailPolicy,
+};
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use read_only::WalReader;

@@ -8,104 +8,181 @@ use crate::width::{at, off};
 
 const FIRST: usize = HEADER_BYTES as usize;
 
+/// What a batch is for: when the disk is full only some may use the reserve (G10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Any,
+    /// Metadata, perhaps with operations that free space.
+    Meta,
+    /// Only operations that free space.
+    Frees,
+}
+
+/// A prepared segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spare {
+    pub(crate) seq: u64,
+    pub(crate) bytes: u32,
+    /// It was the reserve: small, and not for everything.
+    pub(crate) is_reserve: bool,
+}
+
 /// Offsets of the segment being filled, and the prepared segments behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seq: u64,
     /// Where the next frame goes.
     pub(crate) offset: u32,
-    segment_bytes: u32,
-    pub(crate) spare: VecDeque<u64>,
-    /// Worst-case bytes promised to permits, and to how many.
-    reserved: u64,
-    /// The largest frame a batch can make.
-    frame_max: u32,
-    /// Room at the end of the last segment that only operations that free space may use (G10).
-    holdback: u32,
+    /// Length of the segment being filled.
+    bytes: u32,
+    is_reserve: bool,
+    spare: VecDeque<Spare>,
+    /// Worst-case bytes promised to permits.
+    promised: u64,
+    /// The most bytes of a batch.
+    batch_max: usize,
+    /// End frames begin at a multiple of this; 0: anywhere.
+    align: u32,
 }
 
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     Here,
-    Roll(u64),
+    Roll(Spare),
 }
 
 impl Plan {
-    pub(crate) fn new(seq: u64, offset: u32, segment_bytes: u32, batch_max: usize) -> Self {
-        let frame_max = off(FRAME_HEADER + batch_max + 8);
-        let holdback = (segment_bytes / 64).clamp(1024, 64 << 10);
-        let spare = VecDeque::new();
-        Self { seq, offset, segment_bytes, spare, reserved: 0, frame_max, holdback }
+    /// A plan that goes on at `offset` of a segment of this length.
+    pub(crate) fn new(current: Spare, offset: u32, align: u32, batch_max: usize) -> Self {
+        Self {
+            seq: current.seq,
+            offset,
+            bytes: current.bytes,
+            is_reserve: current.is_reserve,
+            spare: VecDeque::new(),
+            promised: 0,
+            batch_max,
+            align,
+        }
     }
 
-    /// Room for a frame of `bytes`, header and padding included; `frees`: it frees space.
-    pub(crate) fn room(&self, bytes: usize, frees: bool) -> Option<Room> {
-        if self.fits_here(at(self.offset), bytes, frees) {
-            return self.keeps_promises(self.offset, bytes, self.spare.len()).then_some(Room::Here);
+    /// Room for a frame of `bytes`, header and padding included.
+    pub(crate) fn room(&self, bytes: usize, class: Class) -> Option<Room> {
+        if self.fits_here(at(self.offset), bytes, class) {
+            let keeps = self.keeps_promises(self.offset, bytes, self.spares());
+            return keeps.then_some(Room::Here);
         }
-        let &seq = self.spare.front()?;
+        let next = self.next_for(class)?;
         let start = off(FIRST + LINK_FRAME);
-        let spare = self.spare.len() - 1;
-        let fits = at(start) + bytes + FRAME_HEADER <= at(self.segment_bytes);
-        (fits && self.keeps_promises(start, bytes, spare)).then_some(Room::Roll(seq))
+        let left = self.spares() - usize::from(!next.is_reserve);
+        let fits = fits(&next, at(start) + bytes + self.slack(), class);
+        (fits && self.keeps_promises(start, bytes, left)).then_some(Room::Roll(next))
     }
 
     /// Whether a frame that starts at `start` may grow to `bytes`.
-    pub(crate) fn may_grow(&self, start: u32, bytes: usize, frees: bool) -> bool {
-        self.fits_here(at(start), bytes, frees)
-            && self.keeps_promises(start, bytes, self.spare.len())
+    pub(crate) fn may_grow(&self, start: u32, bytes: usize, class: Class) -> bool {
+        self.fits_here(at(start), bytes, class) && self.keeps_promises(start, bytes, self.spares())
     }
 
-    fn fits_here(&self, start: usize, bytes: usize, frees: bool) -> bool {
-        let held = if frees || !self.spare.is_empty() { 0 } else { at(self.holdback) };
-        start + bytes + FRAME_HEADER + held <= at(self.segment_bytes)
+    fn fits_here(&self, start: usize, bytes: usize, class: Class) -> bool {
+        let here = Spare { seq: self.seq, bytes: self.bytes, is_reserve: self.is_reserve };
+        fits(&here, start + bytes + self.slack(), class)
     }
 
-    /// Whether what permits were promised still fits, in whatever order and sizes it comes: each
-    /// segment can be left with less than one largest frame unused.
+    /// The prepared segment for this class: a whole one if there is one, else the reserve.
+    fn next_for(&self, class: Class) -> Option<Spare> {
+        let whole = self.spare.iter().find(|s| !s.is_reserve);
+        let reserve = self.spare.front().filter(|_| class != Class::Any);
+        whole.or(reserve).copied()
+    }
+
+    /// What the padding before an End frame can take.
+    pub(crate) const fn slack(&self) -> usize {
+        if self.align == 0 { 0 } else { at(self.align) + FRAME_HEADER }
+    }
+
+    /// How much padding, its header included, puts the End frame where it may stand (H40).
+    pub(crate) const fn pad(&self) -> usize {
+        if self.align == 0 || self.offset.is_multiple_of(self.align) {
+            return 0;
+        }
+        let gap = at(self.align - self.offset % self.align);
+        if gap < FRAME_HEADER { gap + at(self.align) } else { gap }
+    }
+
+    /// Whole prepared segments.
+    pub(crate) fn spares(&self) -> usize {
+        self.spare.iter().filter(|s| !s.is_reserve).count()
+    }
+
+    /// Whether no prepared segment is left, not even the reserve.
+    pub(crate) fn has_no_spare(&self) -> bool {
+        self.spare.is_empty()
+    }
+
+    /// A prepared segment that may be used from now on.
+    pub(crate) fn add(&mut self, spare: Spare) {
+        self.spare.push_back(spare);
+    }
+
+    /// Whether what permits were promised still fits, in whatever order and sizes it comes.
     fn keeps_promises(&self, start: u32, bytes: usize, spare: usize) -> bool {
-        self.reserved == 0 || self.capacity(at(start) + bytes, spare) >= self.reserved
+        self.promised == 0
+            || self.capacity(at(start) + bytes + self.slack(), spare) >= self.promised
     }
 
+    /// What surely fits. A segment is left with less unused than the largest batch takes: that
+    /// batch is what did not fit. The last segment is not left.
     fn capacity(&self, used: usize, spare: usize) -> u64 {
-        let lost = at(self.frame_max) + FRAME_HEADER + at(self.holdback);
-        let here = at(self.segment_bytes).saturating_sub(used + lost);
-        let each = at(self.segment_bytes).saturating_sub(FIRST + LINK_FRAME + lost);
-        here as u64 + each as u64 * spare as u64
+        let room = |bytes: u32, used: usize| at(bytes).saturating_sub(used + FRAME_HEADER) as u64;
+        let here = if self.is_reserve { 0 } else { room(self.bytes, used) };
+        let whole = self.spare.iter().find(|s| !s.is_reserve).map_or(0, |s| s.bytes);
+        let all = here + room(whole, FIRST + LINK_FRAME) * spare as u64;
+        all.saturating_sub(self.worst(self.batch_max) * spare as u64)
     }
 
     /// Sets room for `bytes` of payload aside.
     pub(crate) fn promise(&mut self, bytes: usize) -> bool {
-        let need = promised(bytes);
-        let fits = self.capacity(at(self.offset), self.spare.len()) >= self.reserved + need;
+        let need = self.worst(bytes);
+        let used = at(self.offset) + self.slack();
+        let fits = self.capacity(used, self.spares()) >= self.promised + need;
         if fits {
-            self.reserved += need;
+            self.promised += need;
         }
         fits
     }
 
     /// Gives a promise back, used or not.
     pub(crate) fn redeem(&mut self, bytes: usize) {
-        self.reserved = self.reserved.saturating_sub(promised(bytes));
+        self.promised = self.promised.saturating_sub(self.worst(bytes));
     }
 
-    /// Moves on to the next prepared segment.
-    pub(crate) fn roll(&mut self) -> u64 {
-        if let Some(seq) = self.spare.pop_front() {
-            self.seq = seq;
-            self.offset = off(FIRST + LINK_FRAME);
-        }
-        self.seq
+    /// Worst case of a batch: its bytes, a header, padding.
+    const fn worst(&self, bytes: usize) -> u64 {
+        (bytes + FRAME_HEADER + 8 + self.slack()) as u64
     }
 
-    /// Room that is left without another segment, for the answer `Busy`.
+    /// Moves on to this prepared segment; those before it are never used.
+    pub(crate) fn roll(&mut self, next: Spare) {
+        while self.spare.pop_front().is_some_and(|skipped| skipped != next) {}
+        (self.seq, self.bytes, self.is_reserve) = (next.seq, next.bytes, next.is_reserve);
+        self.offset = off(FIRST + LINK_FRAME);
+    }
+
+    /// Room that is left without another segment.
     pub(crate) const fn left(&self) -> u32 {
-        self.segment_bytes.saturating_sub(self.offset)
+        self.bytes.saturating_sub(self.offset)
     }
 }
 
-/// Worst case of a batch: its bytes, a header, padding.
-const fn promised(bytes: usize) -> u64 {
-    (bytes + FRAME_HEADER + 8) as u64
+/// Whether frames may reach `end` in this segment, with an End frame behind them. Of the reserve
+/// metadata may take half, so that the other half can always free space.
+fn fits(segment: &Spare, end: usize, class: Class) -> bool {
+    let limit = match (segment.is_reserve, class) {
+        (true, Class::Any) => return false,
+        (true, Class::Meta) => FIRST + (at(segment.bytes) - FIRST) / 2,
+        (true, Class::Frees) | (false, _) => at(segment.bytes),
+    };
+    end + FRAME_HEADER <= limit
 }

@@ -1,15 +1,17 @@
-//! Segments made ready ahead of need: zero-filled and synced, so that appends never allocate
-//! and never meet a full disk (§5.6).
+//! Segments made ready ahead of need: written and synced, so that appends never allocate and
+//! never meet a full disk (§5.6).
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::Prealloc;
 use crate::core::{Core, wake};
 use crate::error::{FailedOp, Failure};
 use crate::format::crc::Place;
 use crate::format::frame::FrameHeader;
 use crate::format::segment::{COPY_AT, HEADER_BYTES, SegmentHeader};
+use crate::plan::Spare;
 use crate::plant::planted;
 use crate::segments::{Role, Segment};
 use crate::staging::Gate;
@@ -30,6 +32,11 @@ pub(crate) fn segment_seq(name: &str) -> Option<u64> {
     let all_digits = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
     let seq = digits.parse().ok().filter(|&seq: &u64| seq > 0 && seq < 1 << 63);
     if all_digits { seq } else { None }
+}
+
+/// The name under which a segment is made.
+pub(crate) fn tmp_path(dir: &Path, seq: u64) -> PathBuf {
+    dir.join(format!("{}.tmp", segment_name(seq)))
 }
 
 /// A prepared file with its final name; the directory is not synced yet.
@@ -58,57 +65,92 @@ pub(crate) fn prepare(
     vfs: &dyn Vfs,
     dir: &Path,
     header: SegmentHeader,
+    prealloc: Prealloc,
 ) -> Result<Prepared, PrepareError> {
-    let path = dir.join(segment_name(header.seq));
-    let tmp = dir.join(format!("{}.tmp", segment_name(header.seq)));
-    let file = match fill(vfs, &tmp, header) {
-        Ok(file) => file,
-        Err(e) if is_full(&e) => {
-            // H29, H30: a full disk refuses the next batch, and leaves the numbers dense.
-            // Best effort: an open removes what stays behind.
-            drop(vfs.remove(&tmp));
-            return Err(PrepareError::NoSpace);
+    let tmp = tmp_path(dir, header.seq);
+    let made = fresh(vfs, &tmp).and_then(|file| {
+        match prealloc {
+            Prealloc::Zero => zero_fill(file.as_ref(), header.segment_bytes)?,
+            Prealloc::Reserve => file.reserve(header.segment_bytes.into())?,
+            Prealloc::Grow => {}
         }
-        Err(e) => {
-            return Err(PrepareError::Failed(Failure::new(FailedOp::Write, tmp, 0, e)));
-        }
-    };
-    let named = vfs.rename(&tmp, &path);
-    named.map_err(|e| PrepareError::Failed(Failure::new(FailedOp::Rename, tmp, 0, e)))?;
-    let segment = Segment { seq: header.seq, salt: header.salt, path };
-    Ok(Prepared { segment, file })
+        begin_file(file.as_ref(), header)?;
+        Ok(file)
+    });
+    match made {
+        Ok(file) => give_number(vfs, dir, header, file),
+        Err(e) => Err(unmade(vfs, tmp, e)),
+    }
 }
 
-fn fill(vfs: &dyn Vfs, tmp: &Path, header: SegmentHeader) -> io::Result<Arc<dyn VfsFile>> {
-    // A leftover of an earlier try may be short or half filled: never reused (H34).
-    match vfs.remove(tmp) {
+/// What a failure to write the file means.
+pub(crate) fn unmade(vfs: &dyn Vfs, tmp: PathBuf, error: io::Error) -> PrepareError {
+    if is_full(&error) {
+        // H29, H30: a full disk refuses the next batch, and leaves the numbers dense.
+        // Best effort: an open removes what stays behind.
+        drop(vfs.remove(&tmp));
+        return PrepareError::NoSpace;
+    }
+    PrepareError::Failed(Failure::new(FailedOp::Write, tmp, 0, error))
+}
+
+/// The finished file gets its final name.
+pub(crate) fn give_number(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    header: SegmentHeader,
+    file: Arc<dyn VfsFile>,
+) -> Result<Prepared, PrepareError> {
+    let tmp = tmp_path(dir, header.seq);
+    let path = dir.join(segment_name(header.seq));
+    let named = vfs.rename(&tmp, &path);
+    named.map_err(|e| PrepareError::Failed(Failure::new(FailedOp::Rename, tmp, 0, e)))?;
+    let SegmentHeader { seq, salt, segment_bytes: bytes, grows, .. } = header;
+    Ok(Prepared { segment: Segment { seq, salt, path, bytes, grows }, file })
+}
+
+/// A new, empty file. A leftover of an earlier try may be short or half filled: never reused (H34).
+pub(crate) fn fresh(vfs: &dyn Vfs, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+    match vfs.remove(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let file = vfs.open(tmp, OpenMode::CreateNew)?;
-    let zeros = vec![0; STEP.min(header.segment_bytes as usize)];
-    let total = u64::from(header.segment_bytes);
+    vfs.open(path, OpenMode::CreateNew)
+}
+
+/// Writes zeros in steps, syncing on the way: one large sync would stall the commits of the log
+/// that is running.
+pub(crate) fn zero_fill(file: &dyn VfsFile, bytes: u32) -> io::Result<()> {
+    let zeros = vec![0; STEP.min(bytes as usize)];
+    let total = u64::from(bytes);
     let mut offset = 0;
     let mut steps = 0;
     while offset < total {
         let left = usize::try_from(total - offset).unwrap_or(usize::MAX);
         let n = left.min(zeros.len());
-        write_full(file.as_ref(), &zeros[..n], offset)?;
+        write_full(file, &zeros[..n], offset)?;
         offset += n as u64;
         steps += 1;
-        // Small syncs: a large one would stall the commits of the log that is running.
         if steps % STEPS_PER_SYNC == 0 {
             file.sync_data()?;
         }
     }
+    Ok(())
+}
+
+/// Header page and the End of preparation: whatever else is in the file belongs to no life.
+pub(crate) fn begin_file(file: &dyn VfsFile, header: SegmentHeader) -> io::Result<()> {
+    let mut page = [0; HEADER_BYTES as usize];
     let copy = header.encode();
-    write_full(file.as_ref(), &copy, 0)?;
-    write_full(file.as_ref(), &copy, COPY_AT as u64)?;
-    let place = Place { salt: header.salt, seq: header.seq, offset: HEADER_BYTES };
-    let (end, _) = FrameHeader::end(0, 0, 0).encode(place);
-    write_full(file.as_ref(), &end, HEADER_BYTES.into())?;
-    file.sync_all()?;
-    Ok(file)
+    page[..copy.len()].copy_from_slice(&copy);
+    page[COPY_AT..COPY_AT + copy.len()].copy_from_slice(&copy);
+    write_full(file, &page, 0)?;
+    if !planted("no_end_of_preparation") {
+        let place = Place { salt: header.salt, seq: header.seq, offset: HEADER_BYTES };
+        let (end, _) = FrameHeader::end(0, 0, 0).encode(place);
+        write_full(file, &end, HEADER_BYTES.into())?;
+    }
+    file.sync_all()
 }
 
 /// A salt that no other life of any segment has.
@@ -121,66 +163,74 @@ pub(crate) fn salt(vfs: &dyn Vfs) -> io::Result<u64> {
 }
 
 impl Core {
-    /// Prepares one segment if there are too few; whether it has to be tried again later.
+    /// Prepares segments while there are too few; whether it has to be tried again later.
     pub(crate) fn prepare_ahead(&self) -> Result<bool, Failure> {
-        let _turn = self.preparing.lock();
+        let mut preparing = self.preparing.lock();
         loop {
             let spare = {
                 let staging = self.staging.lock();
                 if !matches!(staging.gate, Gate::Open) {
                     return Ok(false);
                 }
-                staging.plan.spare.len()
+                staging.plan.spares()
             };
+            // The reserve first: it is what a full disk is left with.
+            let has_reserve = self.keep_reserve(&mut preparing)?;
             if spare >= self.config.spare_segments {
-                return Ok(false);
+                return Ok(!has_reserve);
             }
             // A log that stops meanwhile is noticed at the top of the loop.
-            if !self.prepare_one()? {
+            if !(has_reserve && self.prepare_one()?) {
+                self.no_space();
+                self.use_reserve(&mut preparing)?;
                 return Ok(true);
             }
         }
     }
 
     fn prepare_one(&self) -> Result<bool, Failure> {
-        let (seq, have) = {
-            let segments = self.segments.lock();
-            (segments.next_seq, segments.len() as u64)
-        };
-        let bytes = u64::from(self.config.segment_bytes);
-        if (have + 1).saturating_mul(bytes) > self.config.log_bytes_max {
-            self.no_space();
+        let bytes = self.config.segment_bytes;
+        let have = self.segments.lock().bytes();
+        if have.saturating_add(bytes.into()) > self.config.log_bytes_max {
             return Ok(false);
         }
-        let salt = salt(self.vfs.as_ref())
-            .map_err(|e| Failure::new(FailedOp::Write, self.dir.clone(), 0, e))?;
-        let segment_bytes = self.config.segment_bytes;
-        let header = SegmentHeader { uuid: self.uuid, seq, salt, segment_bytes };
-        match prepare(self.vfs.as_ref(), &self.dir, header) {
+        let header = self.next_header(bytes)?;
+        match prepare(self.vfs.as_ref(), &self.dir, header, self.config.prealloc) {
             Ok(prepared) => {
-                self.adopt(prepared)?;
+                self.adopt(prepared, false)?;
                 Ok(true)
             }
             Err(PrepareError::NoSpace) => {
                 add(&self.counters.prepare_failures, 1);
-                self.no_space();
                 Ok(false)
             }
             Err(PrepareError::Failed(failure)) => Err(failure),
         }
     }
 
+    /// The header of the next segment: a number and a salt that were never used.
+    pub(crate) fn next_header(&self, segment_bytes: u32) -> Result<SegmentHeader, Failure> {
+        let seq = self.segments.lock().next_seq;
+        let salt = salt(self.vfs.as_ref())
+            .map_err(|e| Failure::new(FailedOp::Write, self.dir.clone(), 0, e))?;
+        Ok(SegmentHeader {
+            uuid: self.uuid,
+            seq,
+            salt,
+            segment_bytes,
+            align: self.config.align.bytes(),
+            grows: self.config.prealloc == Prealloc::Grow,
+        })
+    }
+
     /// Announces a prepared segment, then lets staging use it (H35).
-    fn adopt(&self, prepared: Prepared) -> Result<(), Failure> {
+    pub(crate) fn adopt(&self, prepared: Prepared, is_reserve: bool) -> Result<(), Failure> {
         if matches!(self.staging.lock().gate, Gate::Poisoned(_)) {
             // The log stopped meanwhile; the next open finds the file, or does not.
             return Ok(());
         }
-        if !planted("no_dir_sync") {
-            let synced = self.vfs.sync_dir(&self.dir);
-            synced.map_err(|e| Failure::new(FailedOp::SyncDir, self.dir.clone(), 0, e))?;
-        }
-        let seq = prepared.segment.seq;
+        self.sync_names()?;
+        let Segment { seq, bytes, .. } = prepared.segment;
         self.marks.lock().write(|m| m.newest = m.newest.max(seq))?;
         {
             let mut segments = self.segments.lock();
@@ -189,11 +239,22 @@ impl Core {
         }
         add(&self.counters.prepared, 1);
         let mut staging = self.staging.lock();
-        staging.plan.spare.push_back(seq);
-        staging.no_space = false;
+        staging.plan.add(Spare { seq, bytes, is_reserve });
+        if !is_reserve {
+            staging.no_space = false;
+        }
         drop(staging);
         self.room_changed();
         Ok(())
+    }
+
+    /// Makes the names in the directory durable.
+    pub(crate) fn sync_names(&self) -> Result<(), Failure> {
+        if planted("no_dir_sync") {
+            return Ok(());
+        }
+        let synced = self.vfs.sync_dir(&self.dir);
+        synced.map_err(|e| Failure::new(FailedOp::SyncDir, self.dir.clone(), 0, e))
     }
 
     fn no_space(&self) {

@@ -1,18 +1,26 @@
 //! Giving back the oldest segments, once nothing live stands in them and that fact is durable.
 
+use std::io;
 use std::sync::Arc;
 
+use crate::config::Prealloc;
 use crate::core::Core;
 use crate::error::{FailedOp, Failure};
 use crate::marks::set_place;
+use crate::prepare::{PrepareError, begin_file, give_number, tmp_path, unmade};
 use crate::segments::{Role, Segment};
 use crate::staging::Gate;
 use crate::stats::add;
+use crate::vfs::OpenMode;
 use crate::waiters::Goal;
 
 impl Core {
     /// Deletes the oldest segments as far as they are free.
     pub(crate) fn reclaim(&self) -> Result<(), Failure> {
+        if self.carry()? {
+            // Then look again: there may be more to carry, or nothing to wait for.
+            self.chore(|c| c.reclaim = true);
+        }
         if !self.oldest_is_free() {
             return Ok(());
         }
@@ -39,16 +47,73 @@ impl Core {
             m.main_low = m.main_low.max(low);
         })?;
         for segment in &dead {
-            let removed = self.vfs.remove(&segment.path);
-            removed.map_err(|e| Failure::new(FailedOp::Rename, segment.path.clone(), 0, e))?;
-            tracing::debug!(segment = segment.seq, "segment deleted");
+            self.give_back(segment)?;
         }
-        let synced = self.vfs.sync_dir(&self.dir);
-        synced.map_err(|e| Failure::new(FailedOp::SyncDir, self.dir.clone(), 0, e))?;
-        add(&self.counters.unlinked, dead.len() as u64);
+        self.sync_names()?;
         // There may be room for another segment now.
         self.chore(|c| c.prepare = true);
         Ok(())
+    }
+
+    /// A file nobody needs becomes the reserve or the next segment, or goes.
+    fn give_back(&self, segment: &Segment) -> Result<(), Failure> {
+        let mut preparing = self.preparing.lock();
+        if self.refill_reserve(&mut preparing, segment)? || self.recycle(segment)? {
+            add(&self.counters.recycled, 1);
+            return Ok(());
+        }
+        drop(preparing);
+        let removed = self.vfs.remove(&segment.path);
+        removed.map_err(|e| Failure::new(FailedOp::Rename, segment.path.clone(), 0, e))?;
+        tracing::debug!(segment = segment.seq, "segment deleted");
+        add(&self.counters.unlinked, 1);
+        Ok(())
+    }
+
+    /// Gives the file a new life under the next number, if a prepared segment is of use: its
+    /// blocks are allocated and written already. One more than configured is kept, since rolls
+    /// and truncations take turns. What is left in it of the former life does not verify (H5).
+    fn recycle(&self, segment: &Segment) -> Result<bool, Failure> {
+        let wanted = {
+            let staging = self.staging.lock();
+            matches!(staging.gate, Gate::Open)
+                && staging.plan.spares() <= self.config.spare_segments
+        };
+        let bytes = self.config.segment_bytes;
+        let fits = segment.bytes == bytes
+            && !segment.grows
+            && self.config.prealloc != Prealloc::Grow
+            && self.segments.lock().bytes().saturating_add(bytes.into())
+                <= self.config.log_bytes_max;
+        if !(wanted && fits) {
+            return Ok(false);
+        }
+        let vfs = self.vfs.as_ref();
+        let header = self.next_header(bytes)?;
+        let tmp = tmp_path(&self.dir, header.seq);
+        let moved = vfs.rename(&segment.path, &tmp);
+        moved.map_err(|e| Failure::new(FailedOp::Rename, segment.path.clone(), 0, e))?;
+        let begun = vfs.open(&tmp, OpenMode::Write).and_then(|file| {
+            // H34: only a whole file; a short one would have to be allocated at an append.
+            if file.len()? != u64::from(bytes) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            begin_file(file.as_ref(), header).map(|()| file)
+        });
+        let prepared = match begun {
+            Ok(file) => give_number(vfs, &self.dir, header, file),
+            Err(e) => Err(unmade(vfs, tmp, e)),
+        };
+        match prepared {
+            Ok(prepared) => {
+                tracing::debug!(segment = segment.seq, now = header.seq, "segment recycled");
+                self.adopt(prepared, false)?;
+                Ok(true)
+            }
+            // The file is gone.
+            Err(PrepareError::NoSpace) => Ok(true),
+            Err(PrepareError::Failed(failure)) => Err(failure),
+        }
     }
 
     /// Whether the oldest segment holds nothing that anybody needs. What is durable is judged

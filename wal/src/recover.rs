@@ -19,6 +19,7 @@ use crate::plant::planted;
 use crate::prepare::{segment_name, segment_seq};
 use crate::replay::{Replay, Visit};
 use crate::report::{Damage, DamageKind, Evidence, RecoveryReport, Tail};
+use crate::reserve::{RESERVE, RESERVE_TMP, reserve_bytes};
 use crate::scan::{Reading, WINDOW};
 use crate::verdict::{Facts, Input, Linked, Stopped, Verdict, judge};
 use crate::vfs::{DirItem, OpenMode, Vfs, VfsLock, read_full, write_full};
@@ -43,6 +44,8 @@ pub(crate) struct Recovered {
     pub(crate) table: crate::table::Table,
     pub(crate) index: Vec<(u64, u64, u32, bool)>,
     pub(crate) report: RecoveryReport,
+    /// `RESERVE` is there, and as long as it has to be.
+    pub(crate) reserve: bool,
 }
 
 /// The directory, sorted into what it holds.
@@ -53,6 +56,8 @@ struct Listing {
     leftovers: Vec<OsString>,
     foreign: Vec<OsString>,
     lock: bool,
+    /// Length of `RESERVE`.
+    reserve: Option<u64>,
 }
 
 impl Listing {
@@ -66,7 +71,9 @@ impl Listing {
                 found.manifest = true;
             } else if text == "LOCK" {
                 found.lock = true;
-            } else if text.ends_with(".qwal.tmp") || text == "MANIFEST.tmp" {
+            } else if text == RESERVE {
+                found.reserve = Some(bytes);
+            } else if text.ends_with(".qwal.tmp") || matches!(text, "MANIFEST.tmp" | RESERVE_TMP) {
                 found.leftovers.push(name);
             } else if let Some(seq) = segment_seq(text) {
                 found.segments.push((seq, bytes));
@@ -162,7 +169,9 @@ fn survey(
     report.damage = damage;
     let Replay { table, index, .. } = replay;
     let heads = heads.found;
-    Ok(Recovered { lock: None, manifest, uuid, heads, verdict, table, index, report })
+    let bytes = u64::from(reserve_bytes(config.segment_bytes));
+    let reserve = listing.reserve == Some(bytes);
+    Ok(Recovered { lock: None, manifest, uuid, heads, verdict, table, index, report, reserve })
 }
 
 /// Makes sure that there is a directory that is, or may become, a log.
@@ -356,8 +365,10 @@ impl Heads {
             if let Some(linked) = link {
                 salts.push((linked.link.prev_seq, linked.link.prev_salt));
             }
+            // A file that grows is as long as it is: its length is no evidence of anything.
+            let fixed = header.filter(|h| !h.grows);
             let segment_bytes =
-                header.map_or_else(|| u32::try_from(len).unwrap_or(u32::MAX), |h| h.segment_bytes);
+                fixed.map_or_else(|| u32::try_from(len).unwrap_or(u32::MAX), |h| h.segment_bytes);
             segments.push(Facts { seq, len, segment_bytes, salt, link });
         }
         segments.reverse();

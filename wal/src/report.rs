@@ -248,6 +248,10 @@ pub enum Replayed<'a> {
         stream: StreamId,
         /// Whether it replaces what stood at `first` and above.
         replace: bool,
+        /// `Some(kept)`: the log wrote a block again that was still live in an old segment. It
+        /// stands for its first `kept` entries, like the block it is a copy of, and takes
+        /// nothing else away.
+        carried: Option<u32>,
         /// Index of the first entry.
         first: u64,
         /// How many entries.

@@ -20,6 +20,9 @@ pub(crate) struct Segment {
     pub(crate) seq: u64,
     pub(crate) salt: u64,
     pub(crate) path: PathBuf,
+    /// Its length, or the most it may grow to.
+    pub(crate) bytes: u32,
+    pub(crate) grows: bool,
 }
 
 /// What a segment is to the log.
@@ -103,8 +106,13 @@ impl SegmentSet {
         }
     }
 
-    /// A prepared segment becomes the one that is written.
+    /// A prepared segment becomes the one that is written; prepared ones before it never will.
     pub(crate) fn begin(&mut self, seq: u64, lsn: u64) -> Option<(Arc<Segment>, Arc<dyn VfsFile>)> {
+        for (_, skipped) in self.entries.range_mut(..seq) {
+            if skipped.role == Role::Prepared {
+                (skipped.role, skipped.writer) = (Role::Discarded, None);
+            }
+        }
         let entry = self.entries.get_mut(&seq)?;
         entry.role = Role::Member;
         entry.first_lsn = lsn;
@@ -251,6 +259,11 @@ impl SegmentSet {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Bytes of all segments, at most.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entries.values().map(|e| u64::from(e.segment.bytes)).sum()
     }
 
     pub(crate) fn prepared(&self) -> usize {

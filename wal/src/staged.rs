@@ -162,18 +162,14 @@ impl Reserve {
     /// Every [`WriteError`] but `Busy`; with [`Driver::Manual`](crate::Driver::Manual) that too,
     /// if there is nothing more to do that could make room.
     pub fn wait(self) -> Result<Permit, WriteError> {
+        if self.core.config.driver.is_manual() {
+            return self.wait_by_hand();
+        }
         loop {
             let epoch = self.core.progress.lock().room_epoch;
             match self.attempt() {
                 Err(WriteError::Busy { .. }) => self.core.chore(|c| c.prepare = true),
                 other => return other,
-            }
-            if self.core.config.driver.is_manual() {
-                self.core.ask();
-                if self.core.turn_all() {
-                    continue;
-                }
-                return self.attempt();
             }
             if self.core.staging.lock().staged() > 0 && self.core.lead_if_free() {
                 continue;
@@ -183,6 +179,20 @@ impl Reserve {
                 progress = self.core.done.wait(progress);
             }
         }
+    }
+
+    /// Does the log's work that can make room: commit, then prepare.
+    fn wait_by_hand(self) -> Result<Permit, WriteError> {
+        for _ in 0..2 {
+            match self.attempt() {
+                Err(WriteError::Busy { .. }) => {}
+                other => return other,
+            }
+            self.core.chore(|c| c.prepare = true);
+            self.core.ask();
+            self.core.turn_all();
+        }
+        self.attempt()
     }
 
     fn attempt(&self) -> Result<Permit, WriteError> {

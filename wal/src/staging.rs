@@ -11,8 +11,9 @@ use crate::error::{Failure, WriteError};
 use crate::format::frame::{FRAME_HEADER, FrameKind, LINK_FRAME};
 use crate::format::record::{Entries, Record};
 use crate::format::segment::HEADER_BYTES;
+use crate::leftover::Leftover;
 use crate::lsn::{Ack, LsnSpan, StreamId};
-use crate::plan::{Plan, Room};
+use crate::plan::{Class, Plan, Room, Spare};
 use crate::table::{BlockRef, Spot, Table};
 use crate::width::{off, pad8, wide};
 
@@ -22,7 +23,7 @@ const STREAMS_MAX: usize = 1 << 20;
 const BLOCKS_MAX: usize = 1 << 20;
 
 /// The most that a batch takes in the buffer beside its records: a header, padding, and at a roll
-/// the End of one segment and the Link of the next.
+/// the End of one segment and the Link of the next. Padding before the End comes on top.
 const OVERHEAD: usize = FRAME_HEADER + 8 + FRAME_HEADER + LINK_FRAME;
 
 /// A frame in the buffer; its header is filled in at commit.
@@ -138,14 +139,18 @@ impl Staging {
         if !self.plan.promise(worst) {
             return Err(self.no_room(worst));
         }
-        self.promised += worst + OVERHEAD;
+        self.promised += worst + self.overhead();
         Ok(())
     }
 
     /// Gives room that was set aside back.
     pub(crate) fn redeem(&mut self, worst: usize) {
         self.plan.redeem(worst);
-        self.promised = self.promised.saturating_sub(worst + OVERHEAD);
+        self.promised = self.promised.saturating_sub(worst + self.overhead());
+    }
+
+    const fn overhead(&self) -> usize {
+        OVERHEAD + self.plan.slack()
     }
 
     /// Bytes staged and not written.
@@ -167,7 +172,7 @@ impl Staging {
         if worst > self.batch_max {
             return Err(WriteError::TooLarge { bytes: wide(worst), max: wide(self.batch_max) });
         }
-        if self.staged() + self.promised + worst + OVERHEAD > self.staged_max {
+        if self.staged() + self.promised + worst + self.overhead() > self.staged_max {
             return Err(self.busy());
         }
         Ok(())
@@ -237,16 +242,16 @@ impl Staging {
 
     /// Makes the last frame of the buffer one that takes `worst` more bytes.
     fn make_room(&mut self, ops: &[Op], worst: usize) -> Result<bool, WriteError> {
-        let frees = ops.iter().all(Op::frees);
-        if self.open && self.grows(ops.len(), worst, frees) {
+        let class = class_of(ops);
+        if self.open && self.grows(ops.len(), worst, class) {
             return Ok(false);
         }
         let frame = FRAME_HEADER + pad8(worst);
-        let Some(room) = self.plan.room(frame, frees) else { return Err(self.no_room(worst)) };
+        let Some(room) = self.plan.room(frame, class) else { return Err(self.no_room(worst)) };
         self.close();
         let rolled = matches!(room, Room::Roll(_));
-        if rolled {
-            self.roll();
+        if let Room::Roll(next) = room {
+            self.roll(next);
         }
         if self.group.parts.is_empty() {
             self.begin_part(false);
@@ -256,7 +261,7 @@ impl Staging {
         Ok(rolled)
     }
 
-    fn grows(&self, ops: usize, worst: usize, frees: bool) -> bool {
+    fn grows(&self, ops: usize, worst: usize, class: Class) -> bool {
         let Some(last) = self.group.slots.last() else { return false };
         let bytes = last.len + worst;
         let (Some(part), records) = (self.group.parts.last(), usize::from(last.records)) else {
@@ -265,14 +270,14 @@ impl Staging {
         let start = part.offset + off(last.start - part.start);
         bytes <= self.frame_bytes
             && records + ops <= OPS_MAX
-            && self.plan.may_grow(start, FRAME_HEADER + pad8(bytes), frees)
+            && self.plan.may_grow(start, FRAME_HEADER + pad8(bytes), class)
     }
 
-    fn roll(&mut self) {
+    fn roll(&mut self, next: Spare) {
         if !self.group.parts.is_empty() {
             self.push_end();
         }
-        self.plan.roll();
+        self.plan.roll(next);
         self.begin_part(true);
         self.push_slot(FrameKind::Link, LINK_FRAME - FRAME_HEADER);
         self.table.freed = true;
@@ -291,7 +296,13 @@ impl Staging {
         self.group.buf.resize(start + FRAME_HEADER + len, 0);
     }
 
+    /// Room for the End frame, where it may stand.
     fn push_end(&mut self) {
+        let pad = self.plan.pad();
+        if pad > 0 {
+            self.push_slot(FrameKind::Pad, pad - FRAME_HEADER);
+            self.plan.offset += off(pad);
+        }
         let len = self.group.buf.len();
         self.group.buf.resize(len + FRAME_HEADER, 0);
     }
@@ -330,14 +341,15 @@ impl Staging {
                 Record::Data { bytes: &data[at..at + len] }
             }
             Op::Entries(op) => encode_entries(table, op, data, spot),
-            Op::Meta { stream, slot, at, len } => {
+            Op::Meta { stream, slot, carried, at, len } => {
                 let (bytes, back) = (&data[at..at + len], table.back(stream, lsn));
                 let slot = slot.as_u8();
                 table.put_meta(stream, spot, slot, Bytes::copy_from_slice(bytes));
-                Record::Meta { carried: false, stream, back, slot, bytes }
+                Record::Meta { carried, stream, back, slot, bytes }
             }
             Op::Keep { stream, low } => {
-                table.keep_from(stream, low, spot.seq);
+                // The mark itself, not what was asked for: an older hint may be gone by then.
+                let low = table.keep_from(stream, low, spot.seq);
                 Record::KeepStream { stream, low }
             }
             Op::Drop { stream } => {
@@ -391,6 +403,17 @@ impl Staging {
         self.inflight = spare.buf.len();
     }
 
+    /// Writes something again that is still needed of an old segment, if it still is: checked
+    /// under the lock that also takes truncations, so that nothing truncated comes back (H46).
+    pub(crate) fn carry(
+        &mut self,
+        left: &Leftover,
+        bytes: &[u8],
+    ) -> Result<Option<Given>, WriteError> {
+        let Some(op) = self.table.still(left, bytes.len()) else { return Ok(None) };
+        self.stage(&[op], bytes, op.worst(), Ack::Staged).map(Some)
+    }
+
     /// What is given for all that was staged so far.
     pub(crate) fn newest(&self) -> Given {
         let lsn = self.next_lsn - 1;
@@ -410,12 +433,29 @@ impl Staging {
 }
 
 fn encode_entries<'d>(table: &mut Table, op: EntriesOp, data: &'d [u8], spot: Spot) -> Record<'d> {
-    let EntriesOp { stream, replace, first, count, tag, at, len } = op;
+    let EntriesOp { stream, replace, carried, first, count, tag, at, len } = op;
     let back = table.back(stream, spot.lsn);
-    let block = BlockRef { first, tag, spot, count, kept: count, len: off(len) };
-    table.put_block(stream, block, replace);
+    let kept = carried.unwrap_or(count);
+    let block = BlockRef { first, tag, spot, count, kept, len: off(len) };
+    if carried.is_some() {
+        table.fill_block(stream, block);
+    } else {
+        table.put_block(stream, block, replace);
+    }
     let bytes = &data[at..at + len];
-    Record::Entries(Entries { replace, carried: false, stream, back, first, count, tag, bytes })
+    Record::Entries(Entries { replace, carried, stream, back, first, count, tag, bytes })
+}
+
+/// What a full disk lets a batch use.
+fn class_of(ops: &[Op]) -> Class {
+    let is_meta = |op: &Op| matches!(op, Op::Meta { .. });
+    if !ops.iter().all(|op| op.frees() || is_meta(op)) {
+        Class::Any
+    } else if ops.iter().any(is_meta) {
+        Class::Meta
+    } else {
+        Class::Frees
+    }
 }
 
 const fn stream_of(op: &Op) -> Option<StreamId> {

@@ -28,6 +28,8 @@ pub struct Stats {
     pub frames: u64,
     /// Syncs of segments.
     pub syncs: u64,
+    /// Syncs that took longer than `slow_sync_after`.
+    pub slow_syncs: u64,
     /// Groups by size: index `i` counts groups of 2^i to 2^(i+1)−1 batches, the last all above.
     pub group_batches: [u64; 12],
     /// Bytes staged now.
@@ -46,8 +48,16 @@ pub struct Stats {
     pub rolls: u64,
     /// Segments prepared.
     pub prepared: u64,
+    /// Files of old segments that became new ones, or the reserve.
+    pub recycled: u64,
     /// Segments deleted.
     pub unlinked: u64,
+    /// Blocks, cells and low marks of streams written again to free an old segment.
+    pub carried: u64,
+    /// Bytes of the blocks and cells among them.
+    pub carried_bytes: u64,
+    /// How often the reserve was used.
+    pub reserve_uses: u64,
     /// Preparations that failed for lack of space.
     pub prepare_failures: u64,
     /// Writes of MANIFEST.
@@ -74,12 +84,17 @@ pub(crate) struct Counters {
     pub(crate) groups: AtomicU64,
     pub(crate) frames: AtomicU64,
     pub(crate) syncs: AtomicU64,
+    pub(crate) slow_syncs: AtomicU64,
     pub(crate) group_batches: [AtomicU64; 12],
     pub(crate) busy: AtomicU64,
     pub(crate) no_space: AtomicU64,
     pub(crate) rolls: AtomicU64,
     pub(crate) prepared: AtomicU64,
+    pub(crate) recycled: AtomicU64,
     pub(crate) unlinked: AtomicU64,
+    pub(crate) carried: AtomicU64,
+    pub(crate) carried_bytes: AtomicU64,
+    pub(crate) reserve_uses: AtomicU64,
     pub(crate) prepare_failures: AtomicU64,
     pub(crate) frames_read: AtomicU64,
     pub(crate) verify_failures: AtomicU64,
@@ -115,12 +130,17 @@ impl Counters {
             groups: read(&self.groups),
             frames: read(&self.frames),
             syncs: read(&self.syncs),
+            slow_syncs: read(&self.slow_syncs),
             group_batches,
             busy: read(&self.busy),
             no_space: read(&self.no_space),
             rolls: read(&self.rolls),
             prepared: read(&self.prepared),
+            recycled: read(&self.recycled),
             unlinked: read(&self.unlinked),
+            carried: read(&self.carried),
+            carried_bytes: read(&self.carried_bytes),
+            reserve_uses: read(&self.reserve_uses),
             prepare_failures: read(&self.prepare_failures),
             frames_read: read(&self.frames_read),
             verify_failures: read(&self.verify_failures),

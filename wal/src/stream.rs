@@ -266,7 +266,7 @@ fn gap(holes: &[LsnSpan], blocks: &VecDeque<BlockRef>, index: u64) -> ReadError 
 }
 
 /// The bytes of the block numbered `lsn`, in the frame that holds it.
-fn entry_bytes(frame: &ReadFrame, lsn: u64) -> Option<Bytes> {
+pub(crate) fn entry_bytes(frame: &ReadFrame, lsn: u64) -> Option<Bytes> {
     let mut number = frame.header.first_lsn;
     for record in frame.records().flatten() {
         if record.has_lsn() {

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use crate::batch::{EntriesOp, Op};
 use crate::error::WriteError;
 use crate::lsn::{Lsn, LsnSpan, StreamId};
+use crate::plant::planted;
 use crate::report::Health;
+use crate::width::wide;
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl BlockRef {
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) slot: u8,
-    seq: u64,
+    pub(crate) seq: u64,
     pub(crate) bytes: Bytes,
 }
 
@@ -58,12 +60,14 @@ pub(crate) struct Stream {
     pub(crate) next: u64,
     /// Whether `low` and `next` mean anything yet.
     bounded: bool,
+    /// `low` was set by a `keep_from`, not guessed from the first block.
+    low_is_set: bool,
     pub(crate) blocks: VecDeque<BlockRef>,
     pub(crate) cells: Vec<Cell>,
     /// Number of the newest record; 0: only hints so far.
     last_lsn: u64,
     /// Segment of the newest `keep_from`.
-    hint_seq: Option<u64>,
+    pub(crate) hint_seq: Option<u64>,
     gap: Option<Range<u64>>,
     uncertain: Option<u64>,
 }
@@ -72,8 +76,8 @@ pub(crate) struct Stream {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     pub(crate) streams: BTreeMap<StreamId, Stream>,
-    /// Live things of streams in each segment: blocks, cells, newest hints (H47).
-    needs: BTreeMap<u64, u64>,
+    /// Live things of streams in each segment (H47).
+    needs: BTreeMap<u64, Need>,
     /// The newest record of the plain log in each segment.
     main_last: BTreeMap<u64, u64>,
     pub(crate) main_low: u64,
@@ -86,6 +90,14 @@ pub(crate) struct Table {
     pub(crate) first_lsn: u64,
     /// Something stopped being needed since the last look.
     pub(crate) freed: bool,
+}
+
+/// What keeps a segment: blocks, cells, newest hints of streams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Need {
+    things: u64,
+    /// Of blocks and cells.
+    pub(crate) bytes: u64,
 }
 
 /// What the checks of a batch see: the bounds as they will be after earlier operations of it.
@@ -102,6 +114,7 @@ impl Table {
         let mut overlay = Overlay::new();
         for op in ops {
             let (stream, after) = match *op {
+                Op::Entries(EntriesOp { carried: Some(_), .. }) => continue,
                 Op::Entries(entries) => (entries.stream, self.check_entries(&overlay, &entries)?),
                 Op::Keep { stream, low } => {
                     let (old, next, bounded) = self.seen(&overlay, stream);
@@ -168,18 +181,53 @@ impl Table {
         }
         s.next = block.first + u64::from(block.count);
         s.blocks.push_back(block);
-        *self.needs.entry(block.spot.seq).or_default() += 1;
+        need(&mut self.needs, block.spot.seq, block.len.into());
+    }
+
+    /// A carried block: it stands exactly where its original stood, and takes nothing away. At
+    /// replay the original may be gone, and later blocks may be known already.
+    pub(crate) fn fill_block(&mut self, stream: StreamId, block: BlockRef) {
+        let Self { streams, needs, freed, .. } = self;
+        let s = streams.entry(stream).or_default();
+        s.last_lsn = block.spot.lsn;
+        if !s.bounded {
+            (s.low, s.next, s.bounded) = (block.first, block.first, true);
+        }
+        if !s.low_is_set {
+            s.low = s.low.min(block.first);
+        }
+        if block.end() <= s.low {
+            return;
+        }
+        let at = s.blocks.partition_point(|b| b.first < block.first);
+        // Only damage leaves anything else in its range than its original.
+        while let Some(over) = s.blocks.get(at).filter(|b| b.first < block.end()) {
+            release(needs, over.spot.seq, over.len.into(), freed);
+            s.blocks.remove(at);
+        }
+        if let Some(before) = at.checked_sub(1).and_then(|i| s.blocks.get_mut(i))
+            && before.end() > block.first
+        {
+            let kept = block.first - before.first;
+            before.kept = u32::try_from(kept).unwrap_or(before.kept);
+        }
+        s.next = s.next.max(block.end());
+        s.blocks.insert(at, block);
+        need(needs, block.spot.seq, block.len.into());
     }
 
     /// Discards entries at `from` and above; a block cut inside keeps its bytes (H49).
-    fn cut(s: &mut Stream, from: u64, needs: &mut BTreeMap<u64, u64>, freed: &mut bool) {
+    fn cut(s: &mut Stream, from: u64, needs: &mut BTreeMap<u64, Need>, freed: &mut bool) {
         while let Some(last) = s.blocks.back_mut() {
             if last.first < from {
                 let kept = (from - last.first).min(u64::from(last.kept));
                 last.kept = u32::try_from(kept).unwrap_or(last.kept);
-                return;
+                if last.end() > s.low {
+                    return;
+                }
+                // All that was left of it had been given up before.
             }
-            release(needs, last.spot.seq, freed);
+            release(needs, last.spot.seq, last.len.into(), freed);
             s.blocks.pop_back();
         }
     }
@@ -190,35 +238,49 @@ impl Table {
         s.last_lsn = spot.lsn;
         if let Some(i) = s.cells.iter().position(|c| c.slot == slot) {
             let old = s.cells.swap_remove(i);
-            release(&mut self.needs, old.seq, &mut self.freed);
+            release(&mut self.needs, old.seq, wide(old.bytes.len()), &mut self.freed);
         }
-        s.cells.push(Cell { slot, seq: spot.seq, bytes });
-        *self.needs.entry(spot.seq).or_default() += 1;
+        // No segment is numbered 0.
+        let seq = if planted("metadata_not_carried") { 0 } else { spot.seq };
+        need(&mut self.needs, seq, wide(bytes.len()));
+        s.cells.push(Cell { slot, seq, bytes });
     }
 
-    /// The low mark of a stream rises; it never falls.
-    pub(crate) fn keep_from(&mut self, stream: StreamId, low: u64, seq: u64) {
+    /// The replayed hint of a low mark: what the mark was, whatever was guessed from blocks.
+    pub(crate) fn replay_keep(&mut self, stream: StreamId, low: u64, seq: u64) {
+        let s = self.streams.entry(stream).or_default();
+        if !s.low_is_set {
+            s.low = low;
+        }
+        self.keep_from(stream, low, seq);
+    }
+
+    /// The low mark of a stream rises, it never falls; the mark.
+    pub(crate) fn keep_from(&mut self, stream: StreamId, low: u64, seq: u64) -> u64 {
         let s = self.streams.entry(stream).or_default();
         s.low = if s.bounded { s.low.max(low) } else { low };
-        s.bounded = true;
+        (s.bounded, s.low_is_set) = (true, true);
         while s.blocks.front().is_some_and(|b| b.end() <= s.low) {
             if let Some(dead) = s.blocks.pop_front() {
-                release(&mut self.needs, dead.spot.seq, &mut self.freed);
+                release(&mut self.needs, dead.spot.seq, dead.len.into(), &mut self.freed);
             }
         }
         s.next = s.next.max(s.low);
         if let Some(old) = s.hint_seq.replace(seq) {
-            release(&mut self.needs, old, &mut self.freed);
+            release(&mut self.needs, old, 0, &mut self.freed);
         }
-        *self.needs.entry(seq).or_default() += 1;
+        need(&mut self.needs, seq, 0);
+        s.low
     }
 
     /// Forgets a stream.
     pub(crate) fn drop_stream(&mut self, stream: StreamId) {
         let Some(s) = self.streams.remove(&stream) else { return };
-        let seqs = s.blocks.iter().map(|b| b.spot.seq).chain(s.cells.iter().map(|c| c.seq));
-        for seq in seqs.chain(s.hint_seq) {
-            release(&mut self.needs, seq, &mut self.freed);
+        let blocks = s.blocks.iter().map(|b| (b.spot.seq, b.len.into()));
+        let cells = s.cells.iter().map(|c| (c.seq, wide(c.bytes.len())));
+        let hint = s.hint_seq.map(|seq| (seq, 0));
+        for (seq, bytes) in blocks.chain(cells).chain(hint) {
+            release(&mut self.needs, seq, bytes, &mut self.freed);
         }
     }
 
@@ -248,8 +310,17 @@ impl Table {
 
     /// Whether anything live stands in the segment (G11).
     pub(crate) fn needs(&self, seq: u64) -> bool {
-        self.needs.contains_key(&seq)
-            || self.main_last.get(&seq).is_some_and(|&last| last >= self.main_low)
+        self.needs.contains_key(&seq) || self.main_needs(seq)
+    }
+
+    /// Whether a record of the plain log that is kept stands in the segment.
+    pub(crate) fn main_needs(&self, seq: u64) -> bool {
+        self.main_last.get(&seq).is_some_and(|&last| last >= self.main_low)
+    }
+
+    /// What streams need of the segment.
+    pub(crate) fn need(&self, seq: u64) -> Option<Need> {
+        self.needs.get(&seq).copied()
     }
 
     /// Which streams have live things in the segment (H48), and how many bytes.
@@ -335,10 +406,17 @@ impl Stream {
     }
 }
 
-fn release(needs: &mut BTreeMap<u64, u64>, seq: u64, freed: &mut bool) {
-    if let Some(count) = needs.get_mut(&seq) {
-        *count -= 1;
-        if *count == 0 {
+fn need(needs: &mut BTreeMap<u64, Need>, seq: u64, bytes: u64) {
+    let need = needs.entry(seq).or_default();
+    need.things += 1;
+    need.bytes += bytes;
+}
+
+fn release(needs: &mut BTreeMap<u64, Need>, seq: u64, bytes: u64, freed: &mut bool) {
+    if let Some(need) = needs.get_mut(&seq) {
+        need.things -= 1;
+        need.bytes -= bytes;
+        if need.things == 0 {
             needs.remove(&seq);
             *freed = true;
         }

@@ -80,12 +80,8 @@ impl Core {
         due.into_iter().find_map(|(flag, unit)| std::mem::take(flag).then_some(unit))
     }
 
-    /// With a driver by hand: does maintenance until there is none; whether any was done.
-    pub(crate) fn turn_all(&self) -> bool {
-        let mut done = false;
-        while self.config.driver.is_manual() && self.turn() == Turn::Again {
-            done = true;
-        }
-        done
+    /// Does all the work there is now.
+    pub(crate) fn turn_all(&self) {
+        while self.turn() == Turn::Again {}
     }
 }

@@ -35,7 +35,8 @@ pub(crate) enum Record<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entries<'a> {
     pub(crate) replace: bool,
-    pub(crate) carried: bool,
+    /// Written again by the log itself: how many entries, from the first, are live.
+    pub(crate) carried: Option<u32>,
     pub(crate) stream: StreamId,
     pub(crate) back: u64,
     pub(crate) first: u64,
@@ -121,11 +122,14 @@ impl Entries<'_> {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(ENTRIES);
         let replace = if self.replace { FLAG_REPLACE } else { 0 };
-        out.push(replace | if self.carried { FLAG_CARRIED } else { 0 });
+        out.push(replace | if self.carried.is_some() { FLAG_CARRIED } else { 0 });
         put_stream(out, self.stream);
         varint::put(out, self.back);
         varint::put(out, self.first);
         varint::put(out, self.count.into());
+        if let Some(kept) = self.carried {
+            varint::put(out, kept.into());
+        }
         varint::put(out, self.tag);
         put_bytes(out, self.bytes);
     }
@@ -166,15 +170,20 @@ impl<'a> Records<'a> {
             DATA => Record::Data { bytes: blob(input)? },
             ENTRIES => {
                 let flags = flags(input, FLAG_REPLACE | FLAG_CARRIED)?;
+                if flags == FLAG_REPLACE | FLAG_CARRIED {
+                    return Err(RecordFault::Malformed);
+                }
                 let (stream, back, first) = (stream(input)?, number(input)?, bounded(input)?);
                 let count = u32::try_from(number(input)?).map_err(|_| RecordFault::Malformed)?;
                 // Nobody can have staged what staging refuses.
                 if count == 0 || count > COUNT_MAX || first + u64::from(count) >= INDEX_MAX {
                     return Err(RecordFault::Malformed);
                 }
+                let carried =
+                    if flags & FLAG_CARRIED == 0 { None } else { Some(kept(input, count)?) };
                 Record::Entries(Entries {
                     replace: flags & FLAG_REPLACE != 0,
-                    carried: flags & FLAG_CARRIED != 0,
+                    carried,
                     stream,
                     back,
                     first,
@@ -260,6 +269,12 @@ fn number(input: &mut &[u8]) -> Result<u64, RecordFault> {
 /// A record number or an index.
 fn bounded(input: &mut &[u8]) -> Result<u64, RecordFault> {
     number(input).and_then(|n| if n < INDEX_MAX { Ok(n) } else { Err(RecordFault::Malformed) })
+}
+
+/// How many of `count` entries are live; none would not have been carried.
+fn kept(input: &mut &[u8], count: u32) -> Result<u32, RecordFault> {
+    let kept = u32::try_from(number(input)?).map_err(|_| RecordFault::Malformed)?;
+    if (1..=count).contains(&kept) { Ok(kept) } else { Err(RecordFault::Malformed) }
 }
 
 fn slot(n: u8) -> Result<u8, RecordFault> {

@@ -19,7 +19,14 @@ pub(crate) struct SegmentHeader {
     pub(crate) seq: u64,
     pub(crate) salt: u64,
     pub(crate) segment_bytes: u32,
+    /// End frames begin at a multiple of this; 0: anywhere.
+    pub(crate) align: u32,
+    /// The file is as long as what was written, not `segment_bytes`.
+    pub(crate) grows: bool,
 }
+
+/// Flag: the file grows.
+const GROWS: u8 = 1;
 
 impl SegmentHeader {
     /// One copy.
@@ -28,11 +35,13 @@ impl SegmentHeader {
         out[..8].copy_from_slice(&MAGIC);
         out[8..10].copy_from_slice(&VERSION.to_le_bytes());
         out[10] = ALGO_CRC32;
+        out[11] = if self.grows { GROWS } else { 0 };
         out[12..16].copy_from_slice(&HEADER_BYTES.to_le_bytes());
         out[16..32].copy_from_slice(&self.uuid.to_le_bytes());
         out[32..40].copy_from_slice(&self.seq.to_le_bytes());
         out[40..48].copy_from_slice(&self.salt.to_le_bytes());
         out[48..52].copy_from_slice(&self.segment_bytes.to_le_bytes());
+        out[52..56].copy_from_slice(&self.align.to_le_bytes());
         let crc = crc::of(&out[..92]);
         out[92..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -53,17 +62,20 @@ impl SegmentHeader {
         if bytes[10] != ALGO_CRC32 {
             return Err(Unsupported { what: "checksum algorithm", found: bytes[10].into() });
         }
-        if bytes[11] != 0 {
+        if bytes[11] & !GROWS != 0 {
             return Err(Unsupported { what: "segment flags", found: bytes[11].into() });
         }
-        if u32_at(bytes, 52) != 0 {
-            return Err(Unsupported { what: "segment alignment", found: u32_at(bytes, 52).into() });
+        let align = u32_at(bytes, 52);
+        if !matches!(align, 0 | 512 | 4096) {
+            return Err(Unsupported { what: "segment alignment", found: align.into() });
         }
         let header = Self {
             uuid: u128_at(bytes, 16),
             seq: u64_at(bytes, 32),
             salt: u64_at(bytes, 40),
             segment_bytes: u32_at(bytes, 48),
+            align,
+            grows: bytes[11] & GROWS != 0,
         };
         let sound = u32_at(bytes, 12) == HEADER_BYTES
             && header.salt != 0

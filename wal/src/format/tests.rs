@@ -68,12 +68,13 @@ proptest! {
         let [a, b, c, d, e] = numbers.map(|n| n >> 2);
         let (count, slot) = (1 + count % (1 << 24), slot % 16);
         let bytes = &bytes[..];
-        let carried = !replace;
+        let meta_carried = !replace;
+        let carried = meta_carried.then_some(1 + offsets[0] % count);
         let (back, first, tag) = (a, b, c);
         comes_back(&Record::Data { bytes });
         let entries = Entries { replace, carried, stream, back, first, count, tag, bytes };
         comes_back(&Record::Entries(entries));
-        comes_back(&Record::Meta { carried, stream, back, slot, bytes });
+        comes_back(&Record::Meta { carried: meta_carried, stream, back, slot, bytes });
         comes_back(&Record::Drop { stream, back });
         comes_back(&Record::TruncateSuffix { from: a });
         let [from_off, to_off] = offsets;
@@ -93,18 +94,18 @@ proptest! {
         let [back, first, tag, low] = numbers;
         let data = vec![1; len];
         let bytes = &data[..];
-        let (at, replace, carried) = (0, true, false);
+        let (at, replace, carried) = (0, false, Some(count));
         let slot = Slot::new(3).unwrap();
         let entries = Entries { replace, carried, stream, back, first, count, tag, bytes };
         let pairs = [
             (Op::Record { at, len }, Record::Data { bytes }),
             (
-                Op::Entries(EntriesOp { stream, replace, first, count, tag, at, len }),
+                Op::Entries(EntriesOp { stream, replace, carried, first, count, tag, at, len }),
                 Record::Entries(entries),
             ),
             (
-                Op::Meta { stream, slot, at, len },
-                Record::Meta { carried, stream, back, slot: 3, bytes },
+                Op::Meta { stream, slot, carried: true, at, len },
+                Record::Meta { carried: true, stream, back, slot: 3, bytes },
             ),
             (Op::Keep { stream, low }, Record::KeepStream { stream, low }),
             (Op::Drop { stream }, Record::Drop { stream, back }),
@@ -192,7 +193,10 @@ proptest! {
         bit in 0..768_usize,
     ) {
         let [a, b, c, d, e, f] = numbers.map(|n| n >> 1);
-        let header = SegmentHeader { uuid, seq: a, salt: b.max(1), segment_bytes: small[0] };
+        let align = [0, 512, 4096][(c % 3) as usize];
+        let segment_bytes = small[0];
+        let grows = d % 2 == 0;
+        let header = SegmentHeader { uuid, seq: a, salt: b.max(1), segment_bytes, align, grows };
         let mut bytes = header.encode();
         prop_assert_eq!(SegmentHeader::decode(&bytes), Ok(Some(header)));
         bytes[bit / 8] ^= 1 << (bit % 8);

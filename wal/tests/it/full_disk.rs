@@ -128,7 +128,8 @@ fn log_bytes_max_is_a_full_disk_of_ones_own() {
         let (wal, _) = open_with(&disk, config()).unwrap();
         let (n, error) = fill(&wal, "log_bytes_max");
         assert!(matches!(error, Some(AppendError::Refused(WriteError::NoSpace { .. }))));
-        assert!(disk.used() <= 4 * (16 << 10) + 8192 + 64);
+        // Four segments, the reserve in use as a fifth, and the next reserve.
+        assert!(disk.used() <= 6 * (16 << 10) + 8192 + 64);
         wal.truncate_prefix(Lsn::new(n)).unwrap();
         resume(&wal);
         drop(records(&[]));

@@ -124,7 +124,7 @@ fn it_holds_one_segment_at_a_time_and_lets_go() {
     let mut scrub = wal.scrub(Pace::unlimited());
     wal.truncate_prefix(wal.marks().durable).unwrap();
     wal.append_blocking(b"x").unwrap();
-    while wal.stats().unlinked < 2 {
+    while wal.stats().unlinked + wal.stats().recycled < 2 {
         wal.append_blocking(b"y").unwrap();
     }
     assert_eq!(found(&mut scrub), []);
