@@ -17,6 +17,7 @@ use crate::format::manifest::Manifest;
 use crate::lsn::Lsn;
 use crate::marks::set_place;
 use crate::prepare::{is_full, segment_name};
+use crate::read_only::WalReader;
 use crate::recover::look;
 use crate::report::{RecoveryReport, Tail};
 use crate::scan::{Cursor, Image, Stopped, WINDOW};
@@ -129,33 +130,54 @@ impl Wal {
         let core = self.core();
         enter(core, dir)?;
         self.sync()?.wait()?;
-        let (place, chain, main_low) = {
-            let staging = core.staging.lock();
-            let segments = core.segments.lock();
-            let place = core.progress.lock().place;
-            (place, segments.chain(place.seq), staging.table.main_low)
-        };
-        let vfs = core.vfs.as_ref();
-        let unfinished = dir.join(UNFINISHED);
-        let marked = vfs.open(&unfinished, OpenMode::CreateNew).and_then(|file| file.sync_all());
-        marked.and_then(|()| vfs.sync_dir(dir)).map_err(at_path(&unfinished))?;
-        let values = if chain.is_empty() {
-            empty(core, dir)?
-        } else {
-            segments(core, dir, &chain, place)?;
-            let oldest = chain.first().map_or(1, |(segment, _)| segment.seq);
-            let (uuid, newest) = (core.uuid, place.seq);
-            let mut values =
-                Manifest { uuid, oldest, newest, main_low, clean: true, ..Manifest::default() };
-            set_place(&mut values, place);
-            values
-        };
-        create::manifest(vfs, dir, &values).map_err(of_open)?;
-        verify(core, dir)?;
-        let removed = vfs.remove(&unfinished).and_then(|()| vfs.sync_dir(dir));
-        removed.map_err(at_path(&unfinished))?;
-        Ok(Lsn::new(place.lsn))
+        copy_log(core, dir)
     }
+}
+
+impl WalReader {
+    /// Like [`Wal::checkpoint_to`], of what the last look has found and without writing to the
+    /// log. Nothing holds its segments here: beside a live writer the copy fails if one of them
+    /// is given up meanwhile.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; `Refused` if the look found damage that is not accepted.
+    pub fn checkpoint_to(&self, dir: &Path) -> Result<Lsn, CheckpointError> {
+        enter(self.core(), dir)?;
+        if !self.report().damage.is_empty() {
+            return Err(WriteError::Damaged.into());
+        }
+        copy_log(self.core(), dir)
+    }
+}
+
+/// Copies what is durable.
+fn copy_log(core: &Core, dir: &Path) -> Result<Lsn, CheckpointError> {
+    let (place, chain, main_low) = {
+        let staging = core.staging.lock();
+        let segments = core.segments.lock();
+        let place = core.progress.lock().place;
+        (place, segments.chain(place.seq), staging.table.main_low)
+    };
+    let vfs = core.vfs.as_ref();
+    let unfinished = dir.join(UNFINISHED);
+    let marked = vfs.open(&unfinished, OpenMode::CreateNew).and_then(|file| file.sync_all());
+    marked.and_then(|()| vfs.sync_dir(dir)).map_err(at_path(&unfinished))?;
+    let values = if chain.is_empty() {
+        empty(core, dir)?
+    } else {
+        segments(core, dir, &chain, place)?;
+        let oldest = chain.first().map_or(1, |(segment, _)| segment.seq);
+        let (uuid, newest) = (core.uuid, place.seq);
+        let mut values =
+            Manifest { uuid, oldest, newest, main_low, clean: true, ..Manifest::default() };
+        set_place(&mut values, place);
+        values
+    };
+    create::manifest(vfs, dir, &values).map_err(of_open)?;
+    verify(core, dir)?;
+    let removed = vfs.remove(&unfinished).and_then(|()| vfs.sync_dir(dir));
+    removed.map_err(at_path(&unfinished))?;
+    Ok(Lsn::new(place.lsn))
 }
 
 /// Only what is new or empty becomes a copy.

@@ -169,6 +169,10 @@ impl WalReader {
     pub fn streams(&self, space: u16) -> Vec<StreamId> {
         self.wal.streams(space)
     }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        self.wal.core()
+    }
 }
 
 #[expect(clippy::expect_used, reason = "the presets are valid")]

@@ -14,6 +14,7 @@ mod bad_input;
 mod basics;
 mod cancel;
 mod checkpoint;
+mod cli;
 mod crash;
 mod damage;
 mod examples;
