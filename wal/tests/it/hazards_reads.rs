@@ -1,10 +1,13 @@
-//! Hazards on the reading side: maps, copies.
+//! Hazards on the reading side: recycling and maps.
 
+use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
-use quorate_wal::{Driver, Lsn, ReadBound, Turn, Wal};
+use quorate_wal::vfs::MemVfs;
+use quorate_wal::{Driver, Lsn, ReadBound, ReadError, Turn, Wal, WalReader};
 
-use crate::rig::{group, small};
+use crate::rig::{dir, group, open_with, small};
 
 fn work(wal: &Wal) {
     while wal.turn() == Turn::Again {}
@@ -91,4 +94,69 @@ fn h52_maps_are_verified_and_only_of_what_is_sealed() {
     let hit = wal.get(Lsn::new(11)).unwrap_err();
     assert!(hit.is_corruption(), "{hit}");
     assert_eq!(wal.get(Lsn::new(3)).unwrap()[0], 1);
+}
+
+/// A log in memory without threads, with several segments of records.
+fn in_memory(disk: &MemVfs) -> Wal {
+    let (wal, _) = open_with(disk, small().driver(Driver::manual(|| {}))).unwrap();
+    for n in 0..100_u8 {
+        work(&wal);
+        wal.append_blocking(&[n; 600]).unwrap();
+    }
+    work(&wal);
+    wal
+}
+
+/// Gives up all but the last record, and lets the log recycle what it can.
+fn give_up_and_go_on(wal: &Wal) {
+    wal.truncate_prefix(wal.marks().durable).unwrap();
+    for n in 100..160_u8 {
+        wal.append_blocking(&[n; 600]).unwrap();
+        work(wal);
+    }
+}
+
+#[test]
+fn h51_a_segment_is_not_recycled_under_a_reader() {
+    let disk = MemVfs::new();
+    let wal = in_memory(&disk);
+    let mut reader = wal.read(Lsn::new(1), ReadBound::Durable);
+    assert_eq!(reader.next().unwrap().unwrap().bytes[0], 0);
+    give_up_and_go_on(&wal);
+    assert_eq!((wal.stats().recycled, given_up(&wal)), (0, 0), "the oldest one is held");
+    // The records of its window are hidden now, and none of them is taken for damage.
+    let rest: Vec<_> = reader.by_ref().collect();
+    for read in &rest {
+        let sound = matches!(read, Ok(_) | Err(ReadError::Truncated { .. }));
+        assert!(sound, "{read:?}");
+    }
+    drop(reader);
+    wal.append_blocking(b"on").unwrap();
+    work(&wal);
+    assert!(wal.stats().recycled > 0, "{:?}", wal.stats());
+    assert_eq!(wal.stats().verify_failures, 0);
+}
+
+#[test]
+fn h51_beside_a_writer_a_recycled_segment_is_gone_not_damaged() {
+    let disk = MemVfs::new();
+    let wal = in_memory(&disk);
+    let vfs = Arc::new(disk.clone());
+    let (mut reader, report) = WalReader::open_read_only(vfs, dir()).unwrap();
+    assert!(report.damage.is_empty());
+    // One file is open here when it is recycled, the others are not.
+    let mut records = reader.read(Lsn::new(1), ReadBound::Written);
+    assert_eq!(records.next().unwrap().unwrap().bytes[0], 0);
+    give_up_and_go_on(&wal);
+    assert!(wal.stats().recycled > 0, "{:?}", wal.stats());
+    for lsn in 1..=90 {
+        match reader.get(Lsn::new(lsn)) {
+            Ok(bytes) => assert_eq!(bytes, vec![(lsn - 1) as u8; 600]),
+            Err(ReadError::Io { source, .. }) => assert_eq!(source.kind(), ErrorKind::NotFound),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(reader.get(Lsn::new(1)).is_err());
+    assert!(reader.refresh().unwrap().damage.is_empty());
+    assert!(matches!(reader.get(Lsn::new(1)), Err(ReadError::Truncated { .. })));
 }
