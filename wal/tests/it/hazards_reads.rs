@@ -141,7 +141,7 @@ fn h51_a_segment_is_not_recycled_under_a_reader() {
 fn h51_beside_a_writer_a_recycled_segment_is_gone_not_damaged() {
     let disk = MemVfs::new();
     let wal = in_memory(&disk);
-    let vfs = Arc::new(disk.clone());
+    let vfs = Arc::new(disk);
     let (mut reader, report) = WalReader::open_read_only(vfs, dir()).unwrap();
     assert!(report.damage.is_empty());
     // One file is open here when it is recycled, the others are not.
