@@ -238,7 +238,7 @@ fn is_same_place(a: &Damage, b: &Damage) -> bool {
 fn proven_lsn(core: &Core, seq: u64, proven: u32) -> u64 {
     let written = core.progress.lock().written_lsn;
     let hit = core.segments.lock().before(seq, proven);
-    let Some(Hit { segment, mut offset, lsn, end }) = hit else { return 0 };
+    let Some(Hit { segment, mut offset, lsn, end, .. }) = hit else { return 0 };
     let mut next = lsn;
     let Ok(mut window) = Window::open(core, segment, end, LOOKUP_BYTES) else { return next - 1 };
     while offset < proven {

@@ -301,7 +301,7 @@ impl Reader {
             self.next = self.next.max(segments.first_lsn());
             segments.find(self.next)
         };
-        let Some(Hit { segment, offset, end, lsn }) = found else {
+        let Some(Hit { segment, offset, end, lsn, .. }) = found else {
             self.place = None;
             return Ok(());
         };
@@ -401,7 +401,8 @@ impl Core {
         }
         let found = self.segments.lock().find(lsn);
         let Some(hit) = found else { return Err(ReadError::NotARecord(Lsn::new(lsn))) };
-        let mut window = Window::open(self, hit.segment, hit.end, SMALL_WINDOW)?;
+        let size = at(hit.next.saturating_sub(hit.offset)).min(SMALL_WINDOW);
+        let mut window = Window::open(self, hit.segment, hit.end, size)?;
         let (mut offset, mut first) = (hit.offset, hit.lsn);
         loop {
             if offset >= window.end {

@@ -65,6 +65,8 @@ impl AsRef<[u8]> for Pinned {
 pub(crate) struct Hit {
     pub(crate) segment: Arc<Segment>,
     pub(crate) offset: u32,
+    /// The next place in the index: what is looked for stands before it.
+    pub(crate) next: u32,
     pub(crate) end: u32,
     pub(crate) lsn: u64,
 }
@@ -141,7 +143,8 @@ impl SegmentSet {
         let i = entry.index.partition_point(|&(first, _)| first <= lsn);
         let &(lsn, offset) = entry.index.get(i.checked_sub(1)?)?;
         let segment = Arc::clone(&entry.segment);
-        Some(Hit { segment, offset, end: entry.end, lsn })
+        let next = entry.index.get(i).map_or(entry.end, |&(_, next)| next);
+        Some(Hit { segment, offset, next, end: entry.end, lsn })
     }
 
     /// The last place in the index of `seq` below `offset`; if there is none, no number stands
@@ -151,7 +154,8 @@ impl SegmentSet {
         let i = entry.index.partition_point(|&(_, at)| at < offset);
         let indexed = i.checked_sub(1).and_then(|i| entry.index.get(i));
         let (lsn, offset) = indexed.copied().unwrap_or((entry.first_lsn, offset));
-        Some(Hit { segment: Arc::clone(&entry.segment), offset, end: entry.end, lsn })
+        let (segment, end) = (Arc::clone(&entry.segment), entry.end);
+        Some(Hit { segment, offset, next: end, end, lsn })
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<Arc<Segment>> {
