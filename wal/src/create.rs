@@ -44,22 +44,32 @@ pub(crate) fn directories(vfs: &dyn Vfs, dir: &Path) -> Result<(), OpenError> {
 /// The first segment and MANIFEST of a new log.
 pub(crate) fn log(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<(), OpenError> {
     let uuid = vfs.entropy().map_err(io_at(dir))?;
+    first_segment(vfs, dir, uuid, config)?;
+    let values = Manifest { uuid, oldest: 1, newest: 1, main_low: 1, ..Manifest::default() };
+    manifest(vfs, dir, &values)?;
+    Ok(())
+}
+
+/// The first segment of a log that was never written.
+pub(crate) fn first_segment(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    uuid: u128,
+    config: &Config,
+) -> Result<(), OpenError> {
     let salt = salt(vfs).map_err(io_at(dir))?;
     let grows = config.prealloc == Prealloc::Grow;
     let (segment_bytes, align) = (config.segment_bytes, config.align.bytes());
     let header = SegmentHeader { uuid, seq: 1, salt, segment_bytes, align, grows };
     match prepare(vfs, dir, header, config.prealloc) {
-        Ok(_) => {}
+        Ok(_) => Ok(()),
         Err(PrepareError::NoSpace) => {
-            return Err(OpenError::NoSpace { needed: config.segment_bytes.into() });
+            Err(OpenError::NoSpace { needed: config.segment_bytes.into() })
         }
         Err(PrepareError::Failed(failure)) => {
-            return Err(OpenError::Io { path: failure.path, source: failure.source });
+            Err(OpenError::Io { path: failure.path, source: failure.source })
         }
     }
-    let values = Manifest { uuid, oldest: 1, newest: 1, main_low: 1, ..Manifest::default() };
-    manifest(vfs, dir, &values)?;
-    Ok(())
 }
 
 /// Writes a whole MANIFEST under a temporary name, then puts it in place.

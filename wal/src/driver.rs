@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::Driver;
 use crate::core::{Chores, Core};
 use crate::error::Failure;
-use crate::sync::Lock;
+use crate::sync::{Lock, Signal};
 use crate::waiters::DurablePlace;
 
 /// The body of a thread.
@@ -71,6 +71,19 @@ impl Threads {
                 drop(handle.join());
             }
         }
+    }
+}
+
+/// Holds the calling thread for so long.
+pub(crate) fn pause(time: Duration) {
+    let (nobody, never) = (Lock::new(()), Signal::new());
+    let until = now() + time;
+    loop {
+        let left = until.saturating_duration_since(now());
+        if left.is_zero() {
+            return;
+        }
+        drop(never.wait_for(nobody.lock(), left));
     }
 }
 
@@ -252,4 +265,16 @@ fn mark_when_idle(
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, now, pause};
+
+    #[test]
+    fn a_pause_is_no_shorter_than_asked_for() {
+        let (start, time) = (now(), Duration::from_millis(3));
+        pause(time);
+        assert!(start.elapsed() >= time);
+    }
 }

@@ -52,8 +52,8 @@
 //!   `h51`.
 //! - [`Health::Intact`] proves that a stream lost nothing: `damage`.
 //!
-//! What is not claimed: the numbers of an unverifiable tail are given out again, and a log that
-//! was copied while it was open may look damaged.
+//! What is not claimed: the numbers of an unverifiable tail are given out again, and a log whose
+//! files were copied while it was open looks damaged: [`Wal::checkpoint_to`] copies it (`h54`).
 //!
 //! # Limits
 //! Numbers below 2^63; 65,536 segments of 16 KiB to 1 GiB; 65,535 operations in a batch;
@@ -78,7 +78,10 @@
 //! # Features
 //! Default: none. `testing`: `vfs::MemVfs`, a file system in memory with power cuts and
 //! faults, and `vfs::conformance`, the list every [`vfs::Vfs`] must pass. `stream`: [`Tailer`]
-//! is a `futures_core::Stream`.
+//! is a `futures_core::Stream`. `mmap`: reads of sealed segments on the real file system go
+//! through memory maps, still verified on every read; a `Bytes` that was read holds its segment
+//! (it is neither deleted nor recycled meanwhile), and a medium that fails to deliver a page kills
+//! the process with SIGBUS instead of an error. The one unsafe block is in `mapped.rs`.
 //!
 //! # Sources
 //! Joshi, *Patterns of Distributed Systems* (2023); Mohan et al., ARIES (TODS 1992); Pillai et
@@ -86,11 +89,13 @@
 //! Recover from fsync Failures?* (ATC'20); Alagappan et al., *Protocol-Aware Recovery*
 //! (FAST'18).
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "mmap"), forbid(unsafe_code))]
+#![cfg_attr(feature = "mmap", deny(unsafe_code))]
 mod ahead;
 mod assemble;
 mod batch;
 mod carry;
+mod checkpoint;
 mod close;
 mod commit;
 mod config;
@@ -102,6 +107,8 @@ mod event;
 mod format;
 mod leftover;
 mod lsn;
+#[cfg(feature = "mmap")]
+mod mapped;
 mod marks;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -116,6 +123,7 @@ mod replay;
 mod report;
 mod reserve;
 mod scan;
+mod scrub;
 mod segments;
 mod staged;
 mod staging;
@@ -137,6 +145,7 @@ mod width;
 struct Readme;
 
 pub use batch::Batch;
+pub use checkpoint::CheckpointError;
 pub use config::{
     Align, Config, ConfigBuilder, ConfigError, Driver, Prealloc, Recovery, TailPolicy,
 };
@@ -146,6 +155,7 @@ pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use read_only::WalReader;
 pub use reader::{Reader, Record};
 pub use report::{Damage, DamageKind, Evidence, Health, RecoveryReport, Replayed, Tail};
+pub use scrub::{Pace, Scrub, ScrubCounts, ScrubStep};
 pub use staged::{Permit, Reserve, Staged};
 pub use stats::Stats;
 pub use stream::{Block, BlockInfo, StreamLog};

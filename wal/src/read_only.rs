@@ -22,6 +22,7 @@ use crate::lsn::{Lsn, Marks, ReadBound, StreamId};
 use crate::reader::{Reader, Window};
 use crate::recover::{Recovered, look};
 use crate::report::{Damage, RecoveryReport};
+use crate::scrub::{Pace, Scrub};
 use crate::segments::Hit;
 use crate::stats::Stats;
 use crate::stream::StreamLog;
@@ -150,6 +151,13 @@ impl WalReader {
         self.wal.read(from, bound)
     }
 
+    /// Reads every sealed segment again; see [`Scrub`]. Beside a live writer segments can be
+    /// given up meanwhile, which then looks like damage: look again.
+    #[must_use]
+    pub fn scrub(&self, pace: Pace) -> Scrub {
+        self.wal.scrub(pace)
+    }
+
     /// The handle of a stream, whether it has any state or not.
     #[must_use]
     pub fn stream(&self, id: StreamId) -> StreamLog {
@@ -160,6 +168,10 @@ impl WalReader {
     #[must_use]
     pub fn streams(&self, space: u16) -> Vec<StreamId> {
         self.wal.streams(space)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        self.wal.core()
     }
 }
 
@@ -226,7 +238,7 @@ fn is_same_place(a: &Damage, b: &Damage) -> bool {
 fn proven_lsn(core: &Core, seq: u64, proven: u32) -> u64 {
     let written = core.progress.lock().written_lsn;
     let hit = core.segments.lock().before(seq, proven);
-    let Some(Hit { segment, mut offset, lsn, end }) = hit else { return 0 };
+    let Some(Hit { segment, mut offset, lsn, end, .. }) = hit else { return 0 };
     let mut next = lsn;
     let Ok(mut window) = Window::open(core, segment, end, LOOKUP_BYTES) else { return next - 1 };
     while offset < proven {

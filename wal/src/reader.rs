@@ -56,6 +56,8 @@ pub(crate) struct Window {
     file: Arc<dyn VfsFile>,
     base: u32,
     bytes: Bytes,
+    /// `bytes` are the whole file.
+    mapped: bool,
     end: u32,
     size: usize,
 }
@@ -82,9 +84,15 @@ impl Window {
         end: u32,
         size: usize,
     ) -> Result<Self, ReadError> {
-        let opened = core.segments.lock().reader(core.vfs.as_ref(), &segment);
+        let (opened, map) = {
+            let mut segments = core.segments.lock();
+            // Only the owner of a log knows that nobody writes to a file.
+            let map = if core.read_only { None } else { segments.map(core.vfs.as_ref(), &segment) };
+            (segments.reader(core.vfs.as_ref(), &segment), map)
+        };
         let file = opened.map_err(|e| io_error(&segment.path, 0, e))?;
-        Ok(Self { segment, file, base: 0, bytes: Bytes::new(), end, size })
+        let mapped = map.is_some();
+        Ok(Self { segment, file, base: 0, bytes: map.unwrap_or_default(), mapped, end, size })
     }
 
     fn have(&self, offset: u32, len: usize) -> bool {
@@ -96,7 +104,7 @@ impl Window {
             return Ok(true);
         }
         let most = at(self.end.saturating_sub(offset));
-        if len > most {
+        if self.mapped || len > most {
             return Ok(false);
         }
         let size = len.max(self.size).min(most);
@@ -295,7 +303,7 @@ impl Reader {
             self.next = self.next.max(segments.first_lsn());
             segments.find(self.next)
         };
-        let Some(Hit { segment, offset, end, lsn }) = found else {
+        let Some(Hit { segment, offset, end, lsn, .. }) = found else {
             self.place = None;
             return Ok(());
         };
@@ -395,7 +403,8 @@ impl Core {
         }
         let found = self.segments.lock().find(lsn);
         let Some(hit) = found else { return Err(ReadError::NotARecord(Lsn::new(lsn))) };
-        let mut window = Window::open(self, hit.segment, hit.end, SMALL_WINDOW)?;
+        let size = at(hit.next.saturating_sub(hit.offset)).min(SMALL_WINDOW);
+        let mut window = Window::open(self, hit.segment, hit.end, size)?;
         let (mut offset, mut first) = (hit.offset, hit.lsn);
         loop {
             if offset >= window.end {

@@ -5,8 +5,9 @@ use std::io;
 
 use crate::format::Unsupported;
 use crate::format::crc::{self, Place};
-use crate::format::frame::{self, FRAME_HEADER, FrameHeader, FrameKind};
+use crate::format::frame::{self, FRAME_HEADER, FrameHeader, FrameKind, Link};
 use crate::format::record::{RecordFault, Records, is_plain};
+use crate::format::segment::HEADER_BYTES;
 use crate::plant::planted;
 use crate::width::{at, index, off};
 
@@ -16,7 +17,7 @@ const LSN_REACH: u64 = 1 << 32;
 pub(crate) const WINDOW: usize = 1 << 20;
 
 /// Reads bytes of one segment: all that was asked for, or up to the end of the file.
-pub(crate) type Reading<'a> = Box<dyn FnMut(u32, &mut [u8]) -> io::Result<usize> + 'a>;
+pub(crate) type Reading<'a> = Box<dyn FnMut(u32, &mut [u8]) -> io::Result<usize> + Send + 'a>;
 
 /// Gives access to the bytes of a segment, from any thread.
 pub(crate) type Load<'a> = &'a (dyn Fn(u64) -> io::Result<Reading<'a>> + Sync);
@@ -142,7 +143,22 @@ impl<'a> Image<'a> {
         buf: Vec<u8>,
     ) -> Result<Self, Stopped> {
         let read = load(seq).map_err(|e| Stopped::Io(seq, e))?;
-        Ok(Self { seq, salt, end, read, buf, base: 0, have: 0, reach: 0 })
+        Ok(Self { buf, ..Self::over(read, seq, salt, end) })
+    }
+
+    /// The first `end` bytes of what `read` reads.
+    pub(crate) const fn over(read: Reading<'a>, seq: u64, salt: u64, end: u32) -> Self {
+        Self { seq, salt, end, read, buf: Vec::new(), base: 0, have: 0, reach: 0 }
+    }
+
+    /// The Link at the beginning, if one stands there.
+    pub(crate) fn link(&mut self) -> Result<Option<(Link, Found)>, Stopped> {
+        let Some(found) = self.header(HEADER_BYTES)? else { return Ok(None) };
+        if found.header.kind != FrameKind::Link {
+            return Ok(None);
+        }
+        let link = self.open(&found)?.and_then(|frame| Link::decode(frame.payload));
+        Ok(link.map(|link| (link, found)))
     }
 
     /// Gives the memory back, and how many bytes were looked at.

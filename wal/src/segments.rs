@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::plant::planted;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
@@ -44,6 +46,19 @@ struct Entry {
     end: u32,
     index: Vec<(u64, u32)>,
     writer: Option<Arc<dyn VfsFile>>,
+    map: Option<Bytes>,
+}
+
+/// A map that holds its segment: neither deleted nor recycled while bytes of it are in use (H52).
+struct Pinned {
+    map: Bytes,
+    _segment: Arc<Segment>,
+}
+
+impl AsRef<[u8]> for Pinned {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
 }
 
 /// Where to begin reading.
@@ -51,8 +66,22 @@ struct Entry {
 pub(crate) struct Hit {
     pub(crate) segment: Arc<Segment>,
     pub(crate) offset: u32,
+    /// The next place in the index: what is looked for stands before it.
+    pub(crate) next: u32,
     pub(crate) end: u32,
     pub(crate) lsn: u64,
+}
+
+/// A segment behind the one that is written, and what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seal {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) first_lsn: u64,
+    pub(crate) end: u32,
+    /// The first number of the segment after it.
+    pub(crate) next_lsn: u64,
+    pub(crate) next_seq: u64,
+    pub(crate) index: Vec<(u64, u32)>,
 }
 
 /// All segments by number.
@@ -69,7 +98,8 @@ impl SegmentSet {
         self.next_seq = self.next_seq.max(segment.seq + 1);
         let seq = segment.seq;
         let segment = Arc::new(segment);
-        let entry = Entry { segment, role, first_lsn, end, index: Vec::new(), writer: None };
+        let entry =
+            Entry { segment, role, first_lsn, end, index: Vec::new(), writer: None, map: None };
         self.entries.insert(seq, entry);
     }
 
@@ -114,7 +144,8 @@ impl SegmentSet {
         let i = entry.index.partition_point(|&(first, _)| first <= lsn);
         let &(lsn, offset) = entry.index.get(i.checked_sub(1)?)?;
         let segment = Arc::clone(&entry.segment);
-        Some(Hit { segment, offset, end: entry.end, lsn })
+        let next = entry.index.get(i).map_or(entry.end, |&(_, next)| next);
+        Some(Hit { segment, offset, next, end: entry.end, lsn })
     }
 
     /// The last place in the index of `seq` below `offset`; if there is none, no number stands
@@ -124,7 +155,8 @@ impl SegmentSet {
         let i = entry.index.partition_point(|&(_, at)| at < offset);
         let indexed = i.checked_sub(1).and_then(|i| entry.index.get(i));
         let (lsn, offset) = indexed.copied().unwrap_or((entry.first_lsn, offset));
-        Some(Hit { segment: Arc::clone(&entry.segment), offset, end: entry.end, lsn })
+        let (segment, end) = (Arc::clone(&entry.segment), entry.end);
+        Some(Hit { segment, offset, next: end, end, lsn })
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<Arc<Segment>> {
@@ -153,6 +185,59 @@ impl SegmentSet {
         }
         self.open.push_back((segment.seq, Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Numbers of the sealed segments, oldest first.
+    pub(crate) fn sealed(&self) -> VecDeque<u64> {
+        let mut members: VecDeque<u64> = self.members().collect();
+        members.pop_back();
+        members
+    }
+
+    /// A sealed segment, held, as it was found or written; `None` if it is gone.
+    pub(crate) fn seal(&self, seq: u64) -> Option<Seal> {
+        let entry = self.entries.get(&seq).filter(|e| e.role == Role::Member)?;
+        let mut later = self.entries.range(seq + 1..).filter(|(_, e)| e.role == Role::Member);
+        let (&next_seq, next) = later.next()?;
+        Some(Seal {
+            segment: Arc::clone(&entry.segment),
+            first_lsn: entry.first_lsn,
+            end: entry.end,
+            next_lsn: next.first_lsn,
+            next_seq,
+            index: entry.index.clone(),
+        })
+    }
+
+    /// The segments of the log up to `last`, held.
+    pub(crate) fn chain(&self, last: u64) -> Vec<(Arc<Segment>, u32)> {
+        let members = self.entries.range(..=last).filter(|(_, e)| e.role == Role::Member);
+        members.map(|(_, e)| (Arc::clone(&e.segment), e.end)).collect()
+    }
+
+    /// A sealed segment as a memory map, if the file system has maps.
+    pub(crate) fn map(&mut self, vfs: &dyn Vfs, segment: &Arc<Segment>) -> Option<Bytes> {
+        let is_member = |e: &Entry| e.role == Role::Member;
+        let newest = self.entries.iter().rev().find(|(_, e)| is_member(e)).map(|(&seq, _)| seq)?;
+        if segment.seq >= newest {
+            return None;
+        }
+        let known = self.entries.get(&segment.seq).filter(|e| is_member(e))?.map.clone();
+        let map = match known {
+            Some(map) => map,
+            None => {
+                // Without a map it is read; an error shows there.
+                let map = self.reader(vfs, segment).and_then(|file| file.map()).ok()??;
+                let mapped = self.entries.values().filter(|e| e.map.is_some()).count();
+                let first = self.entries.values_mut().find(|e| e.map.is_some());
+                if let Some(entry) = first.filter(|_| mapped >= OPEN_MAX) {
+                    entry.map = None;
+                }
+                self.entries.get_mut(&segment.seq)?.map = Some(map.clone());
+                map
+            }
+        };
+        Some(Bytes::from_owner(Pinned { map, _segment: Arc::clone(segment) }))
     }
 
     /// The oldest segment, its role, and whether a reader holds it.

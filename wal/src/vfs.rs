@@ -203,7 +203,8 @@ pub trait VfsFile: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The content as a memory map, if the file system has one.
+    /// The content as a memory map, if the file system has one. Asked for only while the log
+    /// neither writes the file nor gives it up.
     ///
     /// # Errors
     /// What the system says.

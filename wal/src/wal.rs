@@ -20,6 +20,7 @@ use crate::lsn::{Ack, Lsn, Marks, ReadBound, StreamId};
 use crate::reader::Reader;
 use crate::recover::recover;
 use crate::report::{RecoveryReport, Replayed};
+use crate::scrub::{Pace, Scrub};
 use crate::staged::{DurableAt, Reserve, Staged};
 use crate::stats::Stats;
 use crate::stream::StreamLog;
@@ -385,6 +386,12 @@ impl Wal {
     #[must_use]
     pub fn events(&self) -> Events {
         Events::new(self.core())
+    }
+
+    /// Reads every sealed segment again and names what has rotted; see [`Scrub`].
+    #[must_use]
+    pub fn scrub(&self, pace: Pace) -> Scrub {
+        Scrub::new(self.core(), pace)
     }
 
     /// The handle of a stream, whether it has any state or not.

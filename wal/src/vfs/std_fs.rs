@@ -172,4 +172,16 @@ impl VfsFile for StdFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
+
+    #[cfg(target_os = "linux")]
+    fn drop_cache(&self) -> io::Result<()> {
+        // What is dirty stays cached, whatever is asked.
+        rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
+
+    #[cfg(feature = "mmap")]
+    fn map(&self) -> io::Result<Option<bytes::Bytes>> {
+        crate::mapped::map(&self.0).map(Some)
+    }
 }

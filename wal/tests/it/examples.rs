@@ -9,6 +9,9 @@ mod group;
 #[path = "../../examples/raft_log.rs"]
 #[expect(dead_code, reason = "main is not called here")]
 mod raft_log;
+#[path = "../../examples/recover.rs"]
+#[expect(dead_code, reason = "main is not called here")]
+mod recover;
 #[path = "../../examples/tail.rs"]
 #[expect(dead_code, reason = "main is not called here")]
 mod tail;
@@ -36,6 +39,21 @@ fn raft_log() {
             "group 1: entries 3..6, vote for node 2 in term 2",
             "entries 3..4 of term 1",
             "entries 4..6 of term 2",
+        ]
+    );
+}
+
+#[test]
+fn recover() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = recover::run(dir.path()).unwrap();
+    assert_eq!(
+        lines,
+        [
+            "refused: lost 3..=3, evidence Frame { offset: 4352, durable_off: 4352 }",
+            "one bit explains it: true",
+            "salvaged: 3 is lost: true, 4 is \"payment 4\"",
+            "strict again: 1 accepted, \"payment 3, from the replica\"",
         ]
     );
 }
