@@ -3,7 +3,7 @@
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{Ack, Batch, Lsn, ReadBound, ReadError, Slot, Tail};
 
-use crate::rig::{block_on, group, open, records};
+use crate::rig::{block_on, group, open, open_with, records, small};
 
 #[test]
 fn appended_records_are_read_back_after_a_clean_reopen() {
@@ -173,4 +173,18 @@ fn shutdown_answers_who_waits_for_numbers_that_never_come() {
     wal.shutdown().wait().unwrap();
     let failure = waiting.join().unwrap().unwrap_err();
     assert_eq!(failure.op, quorate_wal::FailedOp::Closed);
+}
+
+#[test]
+fn a_killed_log_that_was_idle_ends_clean() {
+    let disk = MemVfs::new();
+    let config = || small().driver(quorate_wal::Driver::manual(|| {}));
+    let (wal, _) = open_with(&disk, config()).unwrap();
+    for n in 0..3_u8 {
+        wal.append_blocking(&[n; 100]).unwrap();
+        while wal.turn() == quorate_wal::Turn::Again {}
+    }
+    // Neither the segment in use nor the prepared one leaves any doubt.
+    let (_, report) = open_with(&disk.crash(1), config()).unwrap();
+    assert_eq!((report.tail, report.durable), (Tail::Clean, Lsn::new(3)));
 }

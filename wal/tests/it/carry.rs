@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{
-    Ack, Batch, ConfigBuilder, Driver, Event, Health, Lsn, Slot, Turn, Wal, WriteError,
+    Ack, Batch, ConfigBuilder, Driver, Event, Health, Lsn, ReadBound, Slot, Turn, Wal, WriteError,
 };
 
 use crate::rig::{group, open_with, segments, small};
@@ -143,6 +143,22 @@ fn a_recycled_file_is_a_new_segment() {
         assert!(report.damage.is_empty());
         assert_eq!(&wal.get(newest).unwrap()[..], b"newest");
     }
+}
+
+#[test]
+fn h51_a_reader_keeps_its_segment_from_being_recycled() {
+    let disk = MemVfs::new();
+    let (wal, _) = open_with(&disk, by_hand()).unwrap();
+    roll(&wal, 3);
+    let mut reader = wal.read(Lsn::new(1), ReadBound::Durable);
+    reader.next().unwrap().unwrap();
+    give_up_all(&wal);
+    let before = wal.stats();
+    assert_eq!(before.unlinked + before.recycled, 0, "pinned: {before:?}");
+    drop(reader);
+    work(&wal);
+    let after = wal.stats();
+    assert!(after.unlinked + after.recycled >= 2, "{after:?}");
 }
 
 #[test]

@@ -101,6 +101,50 @@ fn h04_discarded_frames_never_come_back() {
 }
 
 #[test]
+fn h04_a_torn_tail_is_not_written_over() {
+    let disk = MemVfs::new();
+    let config = || small().driver(quorate_wal::Driver::manual(|| {}));
+    let (wal, _) = open_with(&disk, config()).unwrap();
+    wal.append_blocking(b"kept").unwrap();
+    for byte in [1, 2] {
+        wal.stage(&records(&[&[byte; 600]]), Ack::Written).unwrap().wait().unwrap();
+    }
+    let torn = disk.kill();
+    smash(&torn, &[1; 600], 0, &[0; 300]);
+    // The same record again: written over the torn group, the first sector alone would make it
+    // whole, and what stands behind it would continue it.
+    let (wal, report) = open_with(&torn, config()).unwrap();
+    assert_eq!(report.durable, Lsn::new(1));
+    wal.stage(&records(&[&[1; 600]]), Ack::Written).unwrap().wait().unwrap();
+    for state in torn.crash_states(64) {
+        let (wal, _) = open_with(&state, config()).unwrap();
+        for record in wal.read(Lsn::new(1), quorate_wal::ReadBound::Durable) {
+            assert_ne!(record.unwrap().bytes[0], 2, "an old frame is back");
+        }
+    }
+}
+
+#[test]
+fn h04_a_clean_end_of_an_earlier_life_hides_nothing() {
+    let disk = MemVfs::new();
+    let config = || small().driver(quorate_wal::Driver::manual(|| {}));
+    let (wal, _) = open_with(&disk, config()).unwrap();
+    wal.append_blocking(b"kept").unwrap();
+    wal.shutdown().wait().unwrap();
+    let (wal, _) = open_with(&disk, config()).unwrap();
+    for byte in 1..4 {
+        drop(wal.stage(&records(&[&[byte; 900]]), Ack::Staged).unwrap());
+    }
+    wal.stage(&records(&[b"last"]), Ack::Written).unwrap().wait().unwrap();
+    // The old End survived, and later parts of the new group: that is torn, not clean.
+    let tails = disk.crash_states(200).into_iter();
+    let torn = tails
+        .filter(|state| matches!(open_with(state, config()).unwrap().1.tail, Tail::Torn { .. }))
+        .count();
+    assert!(torn > 0, "no torn tail among the states of a torn group");
+}
+
+#[test]
 fn h05_a_frame_of_another_life_is_not_accepted() {
     // The same first record in two logs: all but the salt is equal.
     let make = |second: bool, entropy: bool| {

@@ -74,7 +74,9 @@ impl Script<'_> {
                 }
                 8 => Did::Meta { stream, slot: self.rng.below(3) as u8, bytes },
                 9..=10 => {
-                    let to = (low + self.rng.below(next - low + 3)).max(1);
+                    // Now and then below the mark, which changes nothing.
+                    let back = if self.rng.below(4) == 0 { low / 2 } else { low };
+                    let to = (back + self.rng.below(next - back + 3)).max(1);
                     seen.insert(stream, (low.max(to), next.max(to)));
                     Did::Keep { stream, low: to }
                 }
