@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::commit::Io;
@@ -9,11 +10,13 @@ use crate::config::{Config, Prealloc};
 use crate::core::{Chores, Core};
 use crate::create::io_at;
 use crate::error::OpenError;
+use crate::event::EventQueue;
 use crate::format::manifest::Manifest;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader};
 use crate::lsn::Marks as Positions;
 use crate::marks::Marks;
 use crate::plan::{Plan, Spare};
+use crate::plant::planted;
 use crate::prepare::segment_name;
 use crate::recover::Recovered;
 use crate::report::{RecoveryReport, Tail};
@@ -81,6 +84,8 @@ pub(crate) fn assemble(
             ..Chores::default()
         }),
         chores_due: Signal::new(),
+        events: Lock::new(EventQueue::default()),
+        lagging_told: AtomicU64::new(0),
         counters: Counters::default(),
         lock: Lock::new(found.lock),
         read_only,
@@ -101,7 +106,9 @@ fn sound(marks: &Positions) -> bool {
 /// never touched again: what was discarded could come back behind new frames (H4).
 fn resumes(config: &Config, found: &Recovered) -> bool {
     let clean = found.verdict.tail == Tail::Clean && found.verdict.damage.is_empty();
-    let last = found.verdict.last.filter(|last| last.ended && clean);
+    let clean = clean || planted("torn_tail_resumed") && found.verdict.damage.is_empty();
+    let last =
+        found.verdict.last.filter(|last| clean && (last.ended || planted("torn_tail_resumed")));
     let head = last.and_then(|last| found.heads.iter().find(|(seq, ..)| *seq == last.seq));
     head.is_some_and(|(_, header, len)| header.is_some_and(|h| fits(config, &h, *len).is_some()))
 }
@@ -131,11 +138,24 @@ fn current(config: &Config, found: &Recovered, resumes: bool) -> Spare {
 
 fn open_last(vfs: &dyn Vfs, dir: &Path, found: &Recovered, resumes: bool) -> Result<Io, OpenError> {
     let clean = found.manifest.is_some_and(|m| m.clean);
-    let (group, sync_time) = (Group::default(), Duration::ZERO);
+    let (group, sync_time, events) = (Group::default(), Duration::ZERO, Vec::new());
     let path = dir.to_path_buf();
     let Some(last) = found.verdict.last else {
         let (seq, salt, w, d, chain, file, grows) = (0, 0, 0, 0, 0, None, false);
-        return Ok(Io { seq, salt, path, file, grows, w, d, chain, sync_time, clean, group });
+        return Ok(Io {
+            seq,
+            salt,
+            path,
+            file,
+            grows,
+            w,
+            d,
+            chain,
+            sync_time,
+            clean,
+            group,
+            events,
+        });
     };
     let head = found.heads.iter().find(|(seq, ..)| *seq == last.seq);
     let grows = head.is_some_and(|(_, header, _)| header.is_some_and(|h| h.grows));
@@ -143,7 +163,7 @@ fn open_last(vfs: &dyn Vfs, dir: &Path, found: &Recovered, resumes: bool) -> Res
     let file =
         if resumes { Some(vfs.open(&path, OpenMode::Write).map_err(io_at(&path))?) } else { None };
     let (seq, salt, chain, w) = (last.seq, last.salt, last.chain, last.at);
-    Ok(Io { seq, salt, path, file, grows, w, d: w, chain, sync_time, clean, group })
+    Ok(Io { seq, salt, path, file, grows, w, d: w, chain, sync_time, clean, group, events })
 }
 
 fn segments(

@@ -41,8 +41,7 @@ impl Core {
     /// The oldest segment and what streams need of it: only if the plain log needs nothing of
     /// it, and a later segment is durable.
     fn leftovers(&self) -> Option<(Arc<Segment>, Vec<Leftover>)> {
-        let percent = u64::from(self.config.carry_live_percent_max);
-        if percent == 0 {
+        if self.config.carry_live_percent_max == 0 {
             return None;
         }
         let staging = self.staging.lock();
@@ -57,11 +56,16 @@ impl Core {
             return None;
         }
         let need = staging.table.need(seq)?;
-        if need.bytes * 100 > percent * u64::from(segment.bytes) {
+        if need.bytes > self.carry_bytes_max(segment.bytes) {
             return None;
         }
         let left = staging.table.leftovers(seq, self.config.carry_bytes_per_turn);
         Some((segment, left))
+    }
+
+    /// How many bytes of a segment may be carried.
+    pub(crate) fn carry_bytes_max(&self, segment_bytes: u32) -> u64 {
+        u64::from(segment_bytes) * u64::from(self.config.carry_live_percent_max) / 100
     }
 
     /// The bytes to be written again; `None` if they cannot be read, which leaves the segment.

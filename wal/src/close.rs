@@ -15,6 +15,9 @@ use crate::staging::{Gate, Given};
 use crate::vfs::OpenMode;
 use crate::waiters::Goal;
 
+/// The most damaged places a log can have accepted.
+const HOLES_MAX: usize = 4096;
+
 /// Syncs, ends the threads, leaves the clean mark, gives the lock back; errors are told (H55).
 pub(crate) fn close(core: &Arc<Core>, threads: Option<Threads>) -> Result<(), InDoubt> {
     let (ticket, newest) = {
@@ -95,6 +98,10 @@ pub(crate) fn accept(core: &Core, report: &RecoveryReport) -> Result<Given, Writ
 }
 
 fn stage_holes(core: &Core, report: &RecoveryReport) -> Result<Given, WriteError> {
+    if report.damage.len() + report.accepted.len() > HOLES_MAX {
+        let why = "more than 4,096 damaged places";
+        return Err(WriteError::Invalid { op: "accept_damage", why });
+    }
     restore_manifest(core)?;
     if let Err(failure) = core.prepare_ahead() {
         let failure = Arc::new(failure);

@@ -3,18 +3,21 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::core::Core;
 use crate::driver::Stopwatch;
 use crate::error::{FailedOp, Failure};
+use crate::event::Event;
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind, Link};
 use crate::format::segment::HEADER_BYTES;
+use crate::lsn::Lsn;
 use crate::plant::planted;
 use crate::segments::Segment;
 use crate::staging::{Gate, Group, Part, Slot};
-use crate::stats::add;
+use crate::stats::{Counters, add};
 use crate::vfs::{VfsFile, write_full};
 use crate::waiters::DurablePlace;
 use crate::width::{off, pad8};
@@ -40,16 +43,21 @@ pub(crate) struct Io {
     /// MANIFEST says that the log was closed cleanly.
     pub(crate) clean: bool,
     pub(crate) group: Group,
+    /// To be told when the group is done and no lock is held.
+    pub(crate) events: Vec<Event>,
 }
 
 /// What a group has reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Done {
     ticket: u64,
     last_lsn: u64,
     synced: bool,
     sync_time: Duration,
     place: DurablePlace,
+    /// Where the End frame stands.
+    written: u32,
+    events: Vec<Event>,
 }
 
 impl Core {
@@ -72,21 +80,28 @@ impl Core {
                 synced,
                 sync_time: io.sync_time,
                 place: DurablePlace { seq: io.seq, salt: io.salt, off: io.d, lsn: 0 },
+                written: io.w,
+                events: std::mem::take(&mut io.events),
             };
             group.clear();
             io.group = group;
             done
         };
         self.publish(&done);
+        if !done.events.is_empty() {
+            self.tell(done.events);
+        }
         Ok(())
     }
 
     fn write_group(&self, io: &mut Io, group: &mut Group) -> Result<bool, Failure> {
-        if io.clean && !group.parts.is_empty() {
+        if io.clean && !group.parts.is_empty() && !planted("clean_flag_kept") {
             // From here on the log is not clean, and that must be known first.
             self.marks.lock().write(|m| m.clean = false)?;
             io.clean = false;
         }
+        add(&self.counters.records, group.records);
+        add(&self.counters.payload_bytes, group.payload);
         let Group { buf, slots, parts, main_low, batches, .. } = group;
         for (i, part) in parts.iter().enumerate() {
             let last = parts.get(i + 1).map_or(slots.len(), |next| next.frames);
@@ -119,10 +134,14 @@ impl Core {
             // H26: a new length is only surely durable with a full sync.
             let mut outcome = if io.grows { file.sync_all() } else { file.sync_data() };
             io.sync_time = watch.elapsed();
+            self.timed(&self.counters.sync_us, io.sync_time);
+            #[cfg(feature = "metrics")]
+            crate::metrics::sync(io.sync_time);
             if io.sync_time >= self.config.slow_sync_after {
                 add(&self.counters.slow_syncs, 1);
                 let elapsed_us = io.sync_time.as_micros();
                 tracing::warn!(elapsed_us, segment = io.seq, "slow sync");
+                io.events.push(Event::SlowSync { elapsed: io.sync_time });
             }
             if outcome.is_err() && planted("retry_failed_sync") {
                 outcome = file.sync_data();
@@ -164,6 +183,7 @@ impl Core {
         };
         let Segment { seq, salt, ref path, grows, .. } = *segment;
         tracing::debug!(segment = seq, lsn = first_lsn, "write-ahead log rolled");
+        io.events.push(Event::Rolled { segment: seq, lsn: Lsn::new(first_lsn) });
         (io.seq, io.salt, io.file, io.grows) = (seq, salt, Some(file), grows);
         io.path.clone_from(path);
         (io.w, io.d, io.chain) = (HEADER_BYTES, HEADER_BYTES, 0);
@@ -210,14 +230,25 @@ impl Core {
         buf[end..end + FRAME_HEADER].copy_from_slice(&bytes);
         let Some(file) = &io.file else { return Ok(()) };
         // H28: one buffer, not a list of parts.
-        let whole = &buf[part.start..end + FRAME_HEADER];
+        let until = if planted("no_end_frame") { end } else { end + FRAME_HEADER };
+        let whole = &buf[part.start..until];
+        let watch = Stopwatch::start(&self.config.driver);
         write_full(file.as_ref(), whole, part.offset.into())
             .map_err(|e| failure(FailedOp::Write, io, e))?;
+        self.timed(&self.counters.write_us, watch.elapsed());
+        #[cfg(feature = "metrics")]
+        crate::metrics::write(watch.elapsed());
         (io.w, io.chain) = (at_end.offset, chain);
         self.index(io, part, slots);
         add(&self.counters.bytes_written, whole.len() as u64);
         add(&self.counters.frames, slots.len() as u64 + 1);
         Ok(())
+    }
+
+    fn timed(&self, classes: &[AtomicU64; 24], elapsed: Duration) {
+        if !self.config.driver.is_manual() {
+            Counters::time(classes, elapsed);
+        }
     }
 
     /// Lets readers find the frames; the bounds published later still hide them.
@@ -238,6 +269,11 @@ impl Core {
         progress.written_ticket = progress.written_ticket.max(done.ticket);
         progress.written_lsn = progress.written_lsn.max(done.last_lsn);
         let mut mark = None;
+        if planted("mark_claims_write") && done.written != 0 {
+            let lsn = done.last_lsn;
+            progress.place = DurablePlace { off: done.written, lsn, ..done.place };
+            mark = Some(true);
+        }
         if done.synced {
             let rolled = progress.place.seq != done.place.seq;
             progress.durable_ticket = progress.durable_ticket.max(done.ticket);

@@ -120,7 +120,8 @@ pub enum Driver {
     /// called, until it answers [`Turn::Park`](crate::Turn::Park). Everything then happens in an
     /// order that the caller decides; simulations need that.
     Manual {
-        /// Called when work appears, with no lock held; it may be called for nothing.
+        /// Called when work appears; it may be called for nothing. It must only note that there
+        /// is work, for example by waking a task: it must not call the log.
         wake: Arc<dyn Fn() + Send + Sync>,
     },
 }

@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use crate::batch::Op;
@@ -13,6 +14,7 @@ use crate::commit::Io;
 use crate::config::{Config, Driver};
 use crate::driver;
 use crate::error::{FailedOp, Failure, WriteError};
+use crate::event::{Event, EventQueue};
 use crate::lsn::{Ack, Marks as Positions};
 use crate::marks::Marks;
 use crate::plant::planted;
@@ -55,6 +57,9 @@ pub(crate) struct Core {
     pub(crate) chores: Lock<Chores>,
     /// The maintenance thread waits here.
     pub(crate) chores_due: Signal,
+    pub(crate) events: Lock<EventQueue>,
+    /// The newest segment whose holders were told of.
+    pub(crate) lagging_told: AtomicU64,
     pub(crate) counters: Counters,
     pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
     /// Opened beside a writer, perhaps: nothing is ever written.
@@ -198,6 +203,7 @@ impl Core {
         if let Some(failure) = failure {
             self.poison(&failure);
         }
+        let staged = self.staging.lock().next_lsn - 1;
         let mut progress = self.progress.lock();
         progress.leading = false;
         let ready = progress.take_ready();
@@ -207,7 +213,7 @@ impl Core {
         // To a thread that is parked with a staged batch first, else to the commit thread; it
         // also takes what was asked for meanwhile by somebody who does not wait for it.
         let heir = progress.take_heir();
-        progress.asked |= heir.is_none() && progress.has_waiters();
+        progress.asked |= heir.is_none() && progress.has_waiters(staged);
         let hand_over = progress.asked;
         drop(progress);
         if let Some(heir) = heir {
@@ -217,6 +223,7 @@ impl Core {
             self.call_committer();
         }
         self.done.notify_all();
+        add(&self.counters.wakes, ready.len() as u64);
         for waiter in ready.into_iter().chain(tails) {
             waiter.done();
         }
@@ -267,6 +274,8 @@ impl Core {
         for waiter in all {
             waiter.look();
         }
+        self.tell([Event::Poisoned(Arc::clone(failure))]);
+        self.end_events();
     }
 
     /// Leads if nobody else does; for threads that want something done, not for waiting.
@@ -315,6 +324,7 @@ impl Core {
         {
             let staging = self.staging.lock();
             stats.staged_bytes = staging.staged() as u64;
+            stats.staged_bytes_max = staging.peak.max(staging.staged()) as u64;
             stats.streams = staging.table.streams.len() as u64;
             stats.blocks = staging.table.streams.values().map(|s| s.blocks.len() as u64).sum();
         }

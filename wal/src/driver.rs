@@ -138,6 +138,7 @@ impl Core {
         self.chores.lock().stop = true;
         self.chores_due.notify_all();
         self.call_maintenance();
+        self.end_events();
     }
 }
 

@@ -103,12 +103,15 @@ mod core;
 mod create;
 mod driver;
 mod error;
+mod event;
 mod format;
 mod leftover;
 mod lsn;
 #[cfg(feature = "mmap")]
 mod mapped;
 mod marks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod plan;
 mod plant;
 mod prepare;
@@ -147,6 +150,7 @@ pub use config::{
     Align, Config, ConfigBuilder, ConfigError, Driver, Prealloc, Recovery, TailPolicy,
 };
 pub use error::{AppendError, FailedOp, Failure, InDoubt, OpenError, ReadError, WriteError};
+pub use event::{Event, Events};
 pub use lsn::{Ack, Lsn, LsnSpan, Marks, ReadBound, Slot, StreamId};
 pub use read_only::WalReader;
 pub use reader::{Reader, Record};

@@ -97,6 +97,13 @@ impl Plan {
         whole.or(reserve).copied()
     }
 
+    /// The prepared reserve, if the log is not in it and it takes such a frame.
+    pub(crate) fn reserve_for(&self, bytes: usize) -> Option<Spare> {
+        let reserve = self.spare.front().filter(|s| s.is_reserve && !self.is_reserve)?;
+        let end = FIRST + LINK_FRAME + bytes + self.slack();
+        fits(reserve, end, Class::Frees).then_some(*reserve)
+    }
+
     /// What the padding before an End frame can take.
     pub(crate) const fn slack(&self) -> usize {
         if self.align == 0 { 0 } else { at(self.align) + FRAME_HEADER }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::Prealloc;
 use crate::core::{Core, wake};
 use crate::error::{FailedOp, Failure};
+use crate::event::Event;
 use crate::format::crc::Place;
 use crate::format::frame::FrameHeader;
 use crate::format::segment::{COPY_AT, HEADER_BYTES, SegmentHeader};
@@ -240,10 +241,11 @@ impl Core {
         add(&self.counters.prepared, 1);
         let mut staging = self.staging.lock();
         staging.plan.add(Spare { seq, bytes, is_reserve });
-        if !is_reserve {
-            staging.no_space = false;
-        }
+        let was_full = !is_reserve && std::mem::take(&mut staging.no_space);
         drop(staging);
+        if was_full {
+            self.tell([Event::SpaceBack]);
+        }
         self.room_changed();
         Ok(())
     }
@@ -262,6 +264,7 @@ impl Core {
         let news = !std::mem::replace(&mut staging.no_space, true);
         drop(staging);
         if news {
+            self.tell([Event::NoSpace]);
             tracing::warn!(dir = %self.dir.display(), "no space for another segment");
             self.room_changed();
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::core::Core;
 use crate::error::ReadError;
+use crate::event::Event;
 use crate::format::crc::{self, Place};
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind};
 use crate::format::record::{Record as Stored, Records};
@@ -183,6 +184,7 @@ fn damaged(core: &Core, segment: &Segment, offset: u32, kind: DamageKind, lsn: u
     let evidence = Evidence::Structure;
     let damage = Damage { segment: segment.seq, offset, kind, lost, evidence, single_bit: None };
     tracing::warn!(%damage, "a record failed its checksum on read");
+    core.tell([Event::Damage(Box::new(damage.clone()))]);
     ReadError::Corruption(Box::new(damage))
 }
 

@@ -2,17 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::Prealloc;
 use crate::core::Core;
 use crate::error::{FailedOp, Failure};
+use crate::event::Event;
 use crate::marks::set_place;
+use crate::plant::planted;
 use crate::prepare::{PrepareError, begin_file, give_number, tmp_path, unmade};
 use crate::segments::{Role, Segment};
 use crate::staging::Gate;
 use crate::stats::add;
 use crate::vfs::OpenMode;
 use crate::waiters::Goal;
+use crate::wal::Lagging;
 
 impl Core {
     /// Deletes the oldest segments as far as they are free.
@@ -21,7 +25,15 @@ impl Core {
             // Then look again: there may be more to carry, or nothing to wait for.
             self.chore(|c| c.reclaim = true);
         }
+        let few = self.carry_bytes_max(self.config.segment_bytes);
+        let left = self.staging.lock().leave_for_reserve(few);
+        if left {
+            add(&self.counters.rolls, 1);
+            self.lead_if_free();
+            self.chore(|c| c.reclaim = true);
+        }
         if !self.oldest_is_free() {
+            self.tell_lagging();
             return Ok(());
         }
         // What freed the segment must be durable before the segment goes (H45, H50).
@@ -42,12 +54,15 @@ impl Core {
         }
         let Some(oldest) = dead.last().map(|s| s.seq + 1) else { return Ok(()) };
         let low = self.staging.lock().table.main_low;
-        self.marks.lock().write_both(|m| {
-            m.oldest = oldest;
-            m.main_low = m.main_low.max(low);
-        })?;
+        let early = planted("unlink_before_manifest");
+        if !early {
+            self.forget_below(oldest, low)?;
+        }
         for segment in &dead {
             self.give_back(segment)?;
+        }
+        if early {
+            self.forget_below(oldest, low)?;
         }
         self.sync_names()?;
         // There may be room for another segment now.
@@ -55,10 +70,43 @@ impl Core {
         Ok(())
     }
 
+    /// Nothing below `oldest` belongs to the log any more.
+    fn forget_below(&self, oldest: u64, low: u64) -> Result<(), Failure> {
+        self.marks.lock().write_both(|m| {
+            m.oldest = oldest;
+            m.main_low = m.main_low.max(low);
+        })
+    }
+
+    /// Says once for each segment which stream keeps it most, if only streams do (H48).
+    fn tell_lagging(&self) {
+        let worst = {
+            let staging = self.staging.lock();
+            let segments = self.segments.lock();
+            let Some((seq, Role::Member, _)) = segments.oldest() else { return };
+            let durable = self.progress.lock().place.seq;
+            if seq >= durable || staging.table.main_needs(seq) {
+                return;
+            }
+            if self.lagging_told.fetch_max(seq, Ordering::Relaxed) >= seq {
+                return;
+            }
+            let holders = staging.table.holders(seq).into_iter();
+            let worst = holders.max_by_key(|(_, bytes)| *bytes);
+            worst.map(|(stream, bytes)| Lagging { segment: seq, stream, bytes })
+        };
+        self.tell(worst.map(Event::Lagging));
+    }
+
     /// A file nobody needs becomes the reserve or the next segment, or goes.
     fn give_back(&self, segment: &Segment) -> Result<(), Failure> {
         let mut preparing = self.preparing.lock();
-        if self.refill_reserve(&mut preparing, segment)? || self.recycle(segment)? {
+        // In a log of the smallest segments either would fit: room for appends comes first.
+        let urgent = self.staging.lock().plan.spares() == 0;
+        if (urgent && self.recycle(segment)?)
+            || self.refill_reserve(&mut preparing, segment)?
+            || self.recycle(segment)?
+        {
             add(&self.counters.recycled, 1);
             return Ok(());
         }
@@ -131,7 +179,9 @@ impl Core {
             Role::Member => !staging.table.needs(seq),
             Role::Discarded => true,
         };
-        unused && !pinned && seq < durable
+        let linked = seq < durable || planted("reclaim_without_durable_link");
+        let free = !pinned || planted("recycle_with_reader");
+        unused && free && linked
     }
 
     /// Writes the durable position, so that damage behind it cannot pass for a torn tail.

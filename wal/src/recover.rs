@@ -11,7 +11,7 @@ use crate::error::OpenError;
 use crate::format::Unsupported;
 use crate::format::crc::Place;
 use crate::format::frame::{FRAME_HEADER, FrameHeader, FrameKind, LINK_FRAME, Link, payload};
-use crate::format::manifest::{MANIFEST_BYTES, Manifest};
+use crate::format::manifest::{MANIFEST_BYTES, Manifest, SLOT_STRIDE};
 use crate::format::record::Hole;
 use crate::format::segment::{COPY_AT, HEADER_BYTES, HEADER_LEN, SegmentHeader};
 use crate::lsn::{Lsn, LsnSpan};
@@ -23,7 +23,7 @@ use crate::reserve::{RESERVE, RESERVE_TMP, reserve_bytes};
 use crate::scan::{Reading, WINDOW};
 use crate::verdict::{Facts, Input, Linked, Stopped, Verdict, judge};
 use crate::vfs::{DirItem, OpenMode, Vfs, VfsLock, read_full, write_full};
-use crate::width::{at, off};
+use crate::width::{at, off, wide};
 
 /// Bytes of a segment that classify it.
 const HEAD: usize = HEADER_BYTES as usize + LINK_FRAME;
@@ -101,7 +101,7 @@ pub(crate) fn recover(
     let vfs = vfs.as_ref();
     enter(vfs, dir)?;
     let lock = take_lock(vfs, dir)?;
-    if !planted("no_dir_sync") {
+    if !planted("no_dir_sync_at_open") {
         // A killed process may have left names that are not durable (H25).
         vfs.sync_dir(dir).map_err(io_at(dir))?;
     }
@@ -118,6 +118,9 @@ pub(crate) fn recover(
     found.report.created = created;
     found.lock = Some(lock);
     check_policy(config, &found.report)?;
+    if !created {
+        anchor_manifest(vfs, dir, found.manifest)?;
+    }
     clear_leftovers(vfs, dir, &listing, found.manifest.map_or(0, |m| m.oldest))?;
     found.report.anchored_bytes = anchor(vfs, dir, &found.verdict)?;
     Ok(found)
@@ -384,7 +387,8 @@ fn read_link(bytes: &[u8], seq: u64, salt: u64) -> Option<Linked> {
     if header.kind != FrameKind::Link {
         return None;
     }
-    let link = Link::decode(payload(frame, 0, &header)?)?;
+    // The chain goes down: a Link that points elsewhere would lead in circles.
+    let link = Link::decode(payload(frame, 0, &header)?).filter(|link| link.prev_seq < seq)?;
     let FrameHeader { first_lsn, durable_off, .. } = header;
     Some(Linked { link, first_lsn, crc, durable_off })
 }
@@ -451,10 +455,28 @@ fn check_policy(config: &Config, report: &RecoveryReport) -> Result<(), OpenErro
     Ok(())
 }
 
+/// R10 for MANIFEST: the slot that counts may be only in the page cache, and after a failed sync
+/// stay there. Before anything is done because of it, as deleting files below `oldest`, it is
+/// written again and synced (H10).
+fn anchor_manifest(vfs: &dyn Vfs, dir: &Path, now: Option<Manifest>) -> Result<(), OpenError> {
+    let Some(now) = now else { return Ok(()) };
+    let path = dir.join("MANIFEST");
+    let rewrite = || {
+        let file = vfs.open(&path, OpenMode::Write)?;
+        let at = now.slot_seq % 2 * wide(SLOT_STRIDE);
+        write_full(file.as_ref(), &now.encode(), at)?;
+        file.sync_data()
+    };
+    rewrite().map_err(io_at(&path))
+}
+
 /// R10: what was read may be only in the page cache, after a failed sync even for ever. The
 /// unproven part is written again, unchanged, and synced (H9, H10).
 fn anchor(vfs: &dyn Vfs, dir: &Path, verdict: &Verdict) -> Result<u64, OpenError> {
     let Some(last) = verdict.last.filter(|l| l.proven < l.at) else { return Ok(0) };
+    if planted("no_anchor") {
+        return Ok(0);
+    }
     let path = dir.join(segment_name(last.seq));
     let end = if last.ended { last.at + off(FRAME_HEADER) } else { last.at };
     let rewrite = || {

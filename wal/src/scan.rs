@@ -4,11 +4,12 @@
 use std::io;
 
 use crate::format::Unsupported;
-use crate::format::crc::Place;
+use crate::format::crc::{self, Place};
 use crate::format::frame::{self, FRAME_HEADER, FrameHeader, FrameKind, Link};
 use crate::format::record::{RecordFault, Records, is_plain};
 use crate::format::segment::HEADER_BYTES;
-use crate::width::{at, off};
+use crate::plant::planted;
+use crate::width::{at, index, off};
 
 /// How far a plausible header's number may be from the expected one.
 const LSN_REACH: u64 = 1 << 32;
@@ -178,6 +179,9 @@ impl<'a> Image<'a> {
     /// The bytes at `offset`; `None` if they are not all there. H36: the length is checked
     /// against the file before anything is allocated.
     fn bytes(&mut self, offset: u32, len: usize) -> Result<Option<&[u8]>, Stopped> {
+        if planted("length_trusted") && len > at(self.end.saturating_sub(offset)) {
+            self.buf.resize(len, 0);
+        }
         if len > at(self.end.saturating_sub(offset)) {
             return Ok(None);
         }
@@ -199,7 +203,10 @@ impl<'a> Image<'a> {
             self.buf.shrink_to_fit();
         }
         let read = (self.read)(offset, &mut self.buf[..size]);
-        self.have = read.map_err(|e| Stopped::Io(self.seq, e))?;
+        self.have = match read {
+            Err(_) if planted("eio_as_end") => 0,
+            read => read.map_err(|e| Stopped::Io(self.seq, e))?,
+        };
         self.base = offset;
         Ok(())
     }
@@ -249,6 +256,7 @@ impl<'a> Image<'a> {
     ) -> Result<Stop, Stopped> {
         let Cursor { at: mut here, mut lsn, mut chain } = cursor;
         let mut proven = 0;
+        let unchained = planted("torn_tail_resumed");
         let why = loop {
             if here == limit {
                 break Why::Limit;
@@ -256,7 +264,7 @@ impl<'a> Image<'a> {
             let Some(found) = self.header(here)? else { break Why::Header };
             let header = &found.header;
             let continues =
-                header.first_lsn == lsn && chain.is_none_or(|chain| chain == header.chain);
+                header.first_lsn == lsn && (chain.is_none_or(|c| c == header.chain) || unchained);
             if !continues || header.kind == FrameKind::Link {
                 break Why::Header;
             }
@@ -317,7 +325,7 @@ impl<'a> Image<'a> {
             let fits = found.header.first_lsn >= lsn
                 && found.header.kind != FrameKind::Link
                 && frame::after(found.offset, &found.header) <= limit;
-            if fits && self.open(&found)?.is_some() {
+            if fits && (planted("span_closed_early") || self.open(&found)?.is_some()) {
                 return Ok(Some(found));
             }
             from = found.offset + 8;
@@ -370,13 +378,11 @@ fn single_bit(rest: &[u8], place: Place, lsn: u64) -> Option<u64> {
             .map(|bit| bit as u64);
     };
     let len = header.frame_len();
-    let mut frame = rest.get(..len)?.to_vec();
-    (FRAME_HEADER * 8..len * 8)
-        .find(|bit| {
-            frame[bit / 8] ^= 1 << (bit % 8);
-            let fixed = frame::payload(&frame, 0, &header).is_some();
-            frame[bit / 8] ^= 1 << (bit % 8);
-            fixed
-        })
-        .map(|bit| bit as u64)
+    let payload = rest.get(FRAME_HEADER..len)?;
+    let bit = crc::flipped_bit(payload, header.payload_crc)?;
+    // The frame must also be one that could have been written.
+    let mut fixed = rest[..len].to_vec();
+    let bit = (FRAME_HEADER * 8) as u64 + bit;
+    fixed[index(bit / 8)] ^= 1 << (bit % 8);
+    frame::payload(&fixed, 0, &header).map(|_| bit)
 }

@@ -14,6 +14,7 @@ use crate::format::segment::HEADER_BYTES;
 use crate::leftover::Leftover;
 use crate::lsn::{Ack, LsnSpan, StreamId};
 use crate::plan::{Class, Plan, Room, Spare};
+use crate::plant::planted;
 use crate::table::{BlockRef, Spot, Table};
 use crate::width::{off, pad8, wide};
 
@@ -62,6 +63,9 @@ pub(crate) struct Group {
     pub(crate) sync: bool,
     pub(crate) main_low: u64,
     pub(crate) batches: u64,
+    /// Operations, and the bytes users gave for them.
+    pub(crate) records: u64,
+    pub(crate) payload: u64,
 }
 
 impl Group {
@@ -101,6 +105,8 @@ pub(crate) struct Staging {
     pub(crate) ticket: u64,
     /// Bytes taken by the leader and not yet written.
     pub(crate) inflight: usize,
+    /// Most bytes taken by a leader at once.
+    pub(crate) peak: usize,
     /// Bytes set aside for permits.
     promised: usize,
     /// Preparation failed for lack of space.
@@ -123,6 +129,7 @@ impl Staging {
             next_lsn,
             ticket: 0,
             inflight: 0,
+            peak: 0,
             promised: 0,
             no_space: false,
             wanted_lsn: 0,
@@ -208,6 +215,8 @@ impl Staging {
         self.close_plan();
         self.ticket += 1;
         self.group.batches += 1;
+        self.group.records += wide(ops.len());
+        self.group.payload += wide(data.len());
         self.group.sync |= ack == Ack::Durable;
         #[cfg(debug_assertions)]
         if ops.len() > 1 && self.table.streams.len() < 16 {
@@ -349,7 +358,8 @@ impl Staging {
             }
             Op::Keep { stream, low } => {
                 // The mark itself, not what was asked for: an older hint may be gone by then.
-                let low = table.keep_from(stream, low, spot.seq);
+                let mark = table.keep_from(stream, low, spot.seq);
+                let low = if planted("low_as_asked") { low } else { mark };
                 Record::KeepStream { stream, low }
             }
             Op::Drop { stream } => {
@@ -399,7 +409,8 @@ impl Staging {
             self.wanted_lsn = 0;
         }
         self.group.sync = false;
-        self.group.batches = 0;
+        (self.group.batches, self.group.records, self.group.payload) = (0, 0, 0);
+        self.peak = self.peak.max(spare.buf.len());
         self.inflight = spare.buf.len();
     }
 
@@ -412,6 +423,30 @@ impl Staging {
     ) -> Result<Option<Given>, WriteError> {
         let Some(op) = self.table.still(left, bytes.len()) else { return Ok(None) };
         self.stage(&[op], bytes, op.worst(), Ack::Staged).map(Some)
+    }
+
+    /// On a full disk, if next to nothing in the segment being written is needed any more (at
+    /// most `carry` bytes): goes on in the reserve, so that this segment can be given back.
+    /// Whether it does.
+    pub(crate) fn leave_for_reserve(&mut self, carry: u64) -> bool {
+        let full = self.no_space && matches!(self.gate, Gate::Open) && self.plan.spares() == 0;
+        let seq = self.plan.seq;
+        let few = self.table.need(seq).is_none_or(|need| need.bytes <= carry);
+        if !full || !few || self.table.main_needs(seq) {
+            return false;
+        }
+        let op = Op::KeepMain { low: self.table.main_low };
+        let frame = FRAME_HEADER + pad8(op.worst());
+        let Some(reserve) = self.plan.reserve_for(frame) else { return false };
+        self.close();
+        self.roll(reserve);
+        self.push_slot(FrameKind::Data, 0);
+        self.open = true;
+        self.encode(&op, &[]);
+        self.close_plan();
+        self.ticket += 1;
+        self.group.sync = true;
+        true
     }
 
     /// What is given for all that was staged so far.

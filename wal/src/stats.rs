@@ -1,6 +1,7 @@
 //! Counters, and a plain snapshot of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A snapshot of counters and gauges.
 ///
@@ -20,6 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Stats {
     /// Batches staged, a single append being one.
     pub batches: u64,
+    /// Operations in them: records, blocks, cells, marks.
+    pub records: u64,
+    /// Bytes that users put into them.
+    pub payload_bytes: u64,
     /// Bytes of all frames written, headers and padding included.
     pub bytes_written: u64,
     /// Groups written.
@@ -32,6 +37,17 @@ pub struct Stats {
     pub slow_syncs: u64,
     /// Groups by size: index `i` counts groups of 2^i to 2^(i+1)−1 batches, the last all above.
     pub group_batches: [u64; 12],
+    /// Syncs by duration: index `i` counts those of 2^i to 2^(i+1)−1 µs, the first all below 2,
+    /// the last all above. Nothing with a driver by hand, which has no clock.
+    pub sync_us: [u64; 24],
+    /// Writes of segments by duration, likewise.
+    pub write_us: [u64; 24],
+    /// Waiters woken because what they waited for was reached.
+    pub wakes: u64,
+    /// Events that did not fit the queue.
+    pub events_dropped: u64,
+    /// Most bytes that were staged at once.
+    pub staged_bytes_max: u64,
     /// Bytes staged now.
     pub staged_bytes: u64,
     /// Writes refused with `Busy`.
@@ -80,12 +96,18 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) batches: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) payload_bytes: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
     pub(crate) groups: AtomicU64,
     pub(crate) frames: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) slow_syncs: AtomicU64,
     pub(crate) group_batches: [AtomicU64; 12],
+    pub(crate) sync_us: [AtomicU64; 24],
+    pub(crate) write_us: [AtomicU64; 24],
+    pub(crate) wakes: AtomicU64,
+    pub(crate) events_dropped: AtomicU64,
     pub(crate) busy: AtomicU64,
     pub(crate) no_space: AtomicU64,
     pub(crate) rolls: AtomicU64,
@@ -118,13 +140,32 @@ impl Counters {
         add(&self.group_batches[class as usize], 1);
     }
 
+    /// Counts a duration in its class.
+    pub(crate) fn time(classes: &[AtomicU64; 24], elapsed: Duration) {
+        let micros = elapsed.as_micros().max(1);
+        add(&classes[micros.ilog2().min(23) as usize], 1);
+    }
+
     /// The counters; gauges are filled in by the caller.
     pub(crate) fn snapshot(&self) -> Stats {
         let mut group_batches = [0; 12];
         for (to, from) in group_batches.iter_mut().zip(&self.group_batches) {
             *to = read(from);
         }
+        let (mut sync_us, mut write_us) = ([0; 24], [0; 24]);
+        for (to, from) in sync_us.iter_mut().zip(&self.sync_us) {
+            *to = read(from);
+        }
+        for (to, from) in write_us.iter_mut().zip(&self.write_us) {
+            *to = read(from);
+        }
         Stats {
+            sync_us,
+            write_us,
+            wakes: read(&self.wakes),
+            events_dropped: read(&self.events_dropped),
+            records: read(&self.records),
+            payload_bytes: read(&self.payload_bytes),
             batches: read(&self.batches),
             bytes_written: read(&self.bytes_written),
             groups: read(&self.groups),

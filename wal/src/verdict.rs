@@ -21,6 +21,8 @@ const SINGLE_BIT_SEARCHES: usize = 16;
 
 /// The largest segment a configuration allows.
 const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+/// So many numbers of segments are looked at where nothing links them.
+const SEGMENTS_BETWEEN: usize = 65_536;
 /// Numbers are below this.
 const LSN_LIMIT: u64 = 1 << 63;
 
@@ -126,7 +128,7 @@ pub(crate) fn judge(
     helpers: usize,
 ) -> Result<Verdict, Stopped> {
     let mut judge = Judge::new(input, load, sink);
-    let (mut chain, top) = judge.chain();
+    let (mut chain, top) = judge.chain()?;
     judge.look_above(&mut chain, top)?;
     let runs = if helpers > 0 { walk::first_runs(&chain) } else { Vec::new() };
     let verifier = Verifier::new(load, runs, helpers);
@@ -162,6 +164,8 @@ struct Above {
 struct Behind {
     proof: Option<Evidence>,
     last: Option<Found>,
+    /// The highest durable position that any of it names.
+    claim: u32,
 }
 
 struct Judge<'a, 'l> {
@@ -219,10 +223,11 @@ impl<'a, 'l> Judge<'a, 'l> {
     }
 
     /// R5: from the highest linked segment back to the oldest; also the number it starts from.
-    fn chain(&self) -> (Vec<Part>, u64) {
+    fn chain(&mut self) -> Result<(Vec<Part>, u64), Stopped> {
+        let input = self.input;
         let linked_below = |bound: u64| {
             let linked = |f: &&Facts| f.seq < bound && f.link.is_some();
-            self.input.segments.iter().rev().find(linked)
+            input.segments.iter().rev().find(linked)
         };
         let mut chain = Vec::new();
         let mut next = linked_below(u64::MAX);
@@ -246,9 +251,14 @@ impl<'a, 'l> Judge<'a, 'l> {
             };
             chain.push(part);
             next = linked_below(prev);
+            // Nobody names what was before it: whatever is proven in between belongs there.
+            let floor = next.map_or_else(|| self.oldest(), |f| f.seq + 1);
+            for seq in (floor..prev).rev().take(SEGMENTS_BETWEEN) {
+                chain.extend(self.look(seq)?.0);
+            }
         }
         chain.reverse();
-        (chain, top)
+        Ok((chain, top))
     }
 
     /// Looks behind the chain: what is proven there belongs to it (H13, H15).
@@ -259,7 +269,7 @@ impl<'a, 'l> Judge<'a, 'l> {
         let mut parts = Vec::new();
         let mut keep = 0;
         // Numbers are dense by construction; the limit keeps a wild manifest bounded.
-        for seq in (from..=highest).take(65_536) {
+        for seq in (from..=highest).take(SEGMENTS_BETWEEN) {
             let (part, above) = self.look(seq)?;
             parts.push((part, above));
             if part.is_some() && !planted("evidence_ignored") {
@@ -325,6 +335,7 @@ impl<'a, 'l> Judge<'a, 'l> {
                 behind.proof = Some(evidence_of(&found));
             }
             from = found.offset + 8;
+            behind.claim = behind.claim.max(found.header.durable_off);
             behind.last = Some(found);
         }
         Ok(behind)

@@ -17,9 +17,11 @@ mod memory;
 mod std_fs;
 
 #[cfg(any(test, feature = "testing"))]
+pub use crash::DirOrder;
+#[cfg(any(test, feature = "testing"))]
 pub use faults::{FsyncFailure, OpKind};
 #[cfg(any(test, feature = "testing"))]
-pub use memory::MemVfs;
+pub use memory::{MemVfs, Operation};
 pub use std_fs::StdVfs;
 
 /// How a file is opened.
@@ -185,12 +187,12 @@ pub trait VfsFile: Debug + Send + Sync + 'static {
     /// What the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Makes room up to `len` bytes.
+    /// Makes room up to `len` bytes; never shrinks the file, never changes what is in it.
     ///
     /// # Errors
     /// What the system says.
     fn reserve(&self, len: u64) -> io::Result<()> {
-        self.set_len(len)
+        if self.len()? < len { self.set_len(len) } else { Ok(()) }
     }
 
     /// Asks the system to forget cached pages, so that the next read goes to the medium.

@@ -179,9 +179,11 @@ impl Progress {
         self.room.remove(&id);
     }
 
-    /// Whether futures wait for a group.
-    pub(crate) fn has_waiters(&self) -> bool {
-        !(self.durable.is_empty() && self.written.is_empty() && self.lsns.is_empty())
+    /// Whether anybody waits for a group that can come now, with numbers up to `staged` staged:
+    /// who waits for a number that nobody staged yet is no reason to commit over and over.
+    pub(crate) fn has_waiters(&self, staged: u64) -> bool {
+        let number = self.lsns.first_key_value().is_some_and(|(&(lsn, _), _)| lsn <= staged);
+        !(self.durable.is_empty() && self.written.is_empty()) || number
     }
 
     /// How many wakers are registered.

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::driver::{self, Stopwatch, Threads};
 use crate::error::{AppendError, Failure, InDoubt, OpenError, ReadError, WriteError};
+use crate::event::Events;
 use crate::lsn::{Ack, Lsn, Marks, ReadBound, StreamId};
 use crate::reader::Reader;
 use crate::recover::recover;
@@ -385,6 +386,12 @@ impl Wal {
     #[must_use]
     pub fn scrub(&self, pace: Pace) -> Scrub {
         Scrub::new(self.core(), pace)
+    }
+
+    /// The events of this log: slow syncs, rolls, failures, space, damage, lagging streams.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.core())
     }
 
     /// The handle of a stream, whether it has any state or not.

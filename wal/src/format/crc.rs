@@ -1,6 +1,7 @@
 //! CRC-32/ISO-HDLC, and its binding of a frame header to one place in one life of one file.
 
 use crate::plant::planted;
+use crate::width::wide;
 
 /// Where a frame stands; a header is valid nowhere else (H5, H42).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,23 @@ pub(crate) struct Place {
 /// The checksum of a payload or of a header page.
 pub(crate) fn of(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
+}
+
+/// The one bit whose flip gives `bytes` the checksum `expected`.
+///
+/// The checksum is linear: a flipped bit changes it by a value that depends on its distance from
+/// the end only, and each step away from the end is one step of the checksum over a zero bit.
+pub(crate) fn flipped_bit(bytes: &[u8], expected: u32) -> Option<u64> {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let wanted = of(bytes) ^ expected;
+    let mut change = POLYNOMIAL;
+    for bit in (0..wide(bytes.len()) * 8).rev() {
+        if change == wanted {
+            return Some(bit);
+        }
+        change = change >> 1 ^ if change & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    None
 }
 
 /// The checksum of a frame header: over salt, segment number and offset, then bytes 4..40.

@@ -2,7 +2,7 @@
 
 use super::Unsupported;
 use super::crc::{self, Place};
-use crate::width::{at, off, pad8, u16_at, u32_at, u64_at};
+use crate::width::{at, pad8, u16_at, u32_at, u64_at};
 
 /// Bytes of a frame header; an End frame is nothing else.
 pub(crate) const FRAME_HEADER: usize = 40;
@@ -108,7 +108,10 @@ impl FrameHeader {
             FrameKind::Link => {
                 self.records == 0 && self.lsns == 0 && at(self.stored_len) == LINK_LEN
             }
-            FrameKind::End => self.records == 0 && self.lsns == 0 && self.stored_len == 0,
+            FrameKind::End => {
+                let nothing = self.stored_len == 0 && self.payload_crc == 0;
+                self.records == 0 && self.lsns == 0 && nothing
+            }
             FrameKind::Pad => self.records == 0 && self.lsns == 0,
         };
         counts && self.first_lsn < 1 << 63
@@ -174,5 +177,6 @@ pub(crate) fn payload<'a>(image: &'a [u8], offset: u32, header: &FrameHeader) ->
 
 /// The offset just behind the frame at `offset`.
 pub(crate) fn after(offset: u32, header: &FrameHeader) -> u32 {
-    offset.saturating_add(off(header.frame_len()))
+    // A length with a good checksum may still be wild (H36).
+    offset.saturating_add(u32::try_from(header.frame_len()).unwrap_or(u32::MAX))
 }

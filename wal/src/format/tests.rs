@@ -231,6 +231,20 @@ proptest! {
 }
 
 #[test]
+fn a_flipped_bit_is_found_by_its_checksum_alone() {
+    let bytes: Vec<u8> = (0..333_u32).map(|n| (n * 7 % 251) as u8).collect();
+    let sound = super::crc::of(&bytes);
+    assert_eq!(super::crc::flipped_bit(&bytes, sound), None);
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(super::crc::flipped_bit(&flipped, sound), Some(bit as u64));
+        flipped[(bit / 8 + 9) % 333] ^= 4;
+        assert_eq!(super::crc::flipped_bit(&flipped, sound), None, "two bits");
+    }
+}
+
+#[test]
 fn zeros_are_nothing() {
     let place = Place { salt: 1, seq: 1, offset: 4096 };
     assert_eq!(FrameHeader::decode(&[0; FRAME_HEADER], place), Ok(None));

@@ -115,10 +115,12 @@ impl Judge<'_, '_> {
         next: Next,
         limit: u32,
     ) -> Result<Option<Cursor>, Stopped> {
+        let short = facts.len < u64::from(facts.segment_bytes);
         let mut behind = Behind::default();
         let evidence = match next {
             Next::Bound(seq, linked) => {
                 if stop.at == linked.link.prev_end {
+                    self.repaired += u32::from(short);
                     self.join(image.seq, stop, seq, linked);
                     return Ok(None);
                 }
@@ -138,7 +140,6 @@ impl Judge<'_, '_> {
             if matches!(next, Next::Nothing) {
                 self.tail = self.judge_tail(&behind, stop);
             }
-            let short = facts.len < u64::from(facts.segment_bytes);
             self.repaired += u32::from(short && stop.why == Why::End);
             return Ok(None);
         };
@@ -147,6 +148,10 @@ impl Judge<'_, '_> {
             damage.single_bit = image.single_bit(stop.at, stop.lsn)?;
         }
         self.begin_hole(damage);
+        let limit = match next {
+            Next::Loose(_) => limit.min(self.proven_to(image, stop)?),
+            _ => limit,
+        };
         let cursor = self.reenter(image, stop.at + 8, limit)?;
         if let (None, Next::Bound(_, linked)) = (cursor, next) {
             self.close_hole(linked.link.prev_last_lsn + 1);
@@ -202,6 +207,15 @@ impl Judge<'_, '_> {
         let told = self.input.expect_durable;
         let told = (told >= stop.lsn).then_some(Evidence::Caller { lsn: Lsn::new(told) });
         Ok((behind.proof.or(told), behind))
+    }
+
+    /// How far a segment is known to belong to the log of which nothing else says where it ends.
+    /// Behind a place that an earlier recovery found torn stand frames that it discarded; they
+    /// claim nothing beyond that place (H4).
+    fn proven_to(&mut self, image: &mut Image<'_>, stop: &Stop) -> Result<u32, Stopped> {
+        let behind = self.behind(image, stop.at, stop.at, stop.lsn)?;
+        let marked = self.input.manifest.filter(|m| m.durable_seq == image.seq);
+        Ok(marked.map_or(behind.claim, |m| behind.claim.max(m.durable_off)))
     }
 
     /// Whether a clean shutdown ended exactly here: then nothing behind needs a look.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{OpenMode, Vfs};
+use super::{OpenMode, Vfs, VfsFile};
 
 /// Makes a fresh file system and an existing, empty directory on it.
 pub type Make<'a> = &'a dyn Fn() -> (Arc<dyn Vfs>, PathBuf);
@@ -25,7 +25,22 @@ pub type Make<'a> = &'a dyn Fn() -> (Arc<dyn Vfs>, PathBuf);
 /// });
 /// ```
 pub fn run(make: Make<'_>) {
-    for check in [open_modes, content, names, lists, locks, entropy] {
+    let checks = [
+        open_modes,
+        content,
+        growth,
+        reserve,
+        beside,
+        names,
+        replaced,
+        handles,
+        lists,
+        lists_in_any_order,
+        locks,
+        lock_files,
+        entropy,
+    ];
+    for check in checks {
         let (vfs, dir) = make();
         check(vfs.as_ref(), &dir);
     }
@@ -77,6 +92,111 @@ fn content(vfs: &dyn Vfs, dir: &Path) {
     ok(file.drop_cache(), "drop_cache");
 }
 
+#[track_caller]
+fn read(vfs: &dyn Vfs, path: &Path) -> Vec<u8> {
+    let file = ok(vfs.open(path, OpenMode::Read), "open for reading");
+    let mut bytes = vec![0; 64];
+    let n = ok(file.read_at(&mut bytes, 0), "read");
+    bytes.truncate(n);
+    bytes
+}
+
+#[track_caller]
+fn write(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> Arc<dyn VfsFile> {
+    let file = ok(vfs.open(path, OpenMode::CreateNew), "create");
+    assert_eq!(ok(file.write_at(bytes, 0), "write"), bytes.len(), "a short text is one write");
+    file
+}
+
+fn growth(vfs: &dyn Vfs, dir: &Path) {
+    let file = write(vfs, &dir.join("f"), b"abc");
+    ok(file.write_at(b"", 9), "an empty write");
+    assert_eq!(ok(file.len(), "len"), 3, "an empty write does not extend");
+    ok(file.write_at(b"BC", 1), "overwrite");
+    ok(file.sync_data(), "sync_data");
+    assert_eq!(read(vfs, &dir.join("f")), b"aBC", "an overwrite keeps the rest");
+    ok(file.write_at(b"x", 5), "write behind the end");
+    ok(file.sync_all(), "sync_all");
+    assert_eq!(read(vfs, &dir.join("f")), b"aBC\0\0x", "a gap reads as zeros");
+    let mut none = [];
+    assert_eq!(ok(file.read_at(&mut none, 0), "read nothing"), 0, "nothing asked, nothing read");
+}
+
+fn reserve(vfs: &dyn Vfs, dir: &Path) {
+    let file = write(vfs, &dir.join("f"), b"abc");
+    ok(file.reserve(10), "reserve");
+    assert!(ok(file.len(), "len") == 10 || ok(file.len(), "len") == 3, "room, or length too");
+    ok(file.reserve(1), "reserve less than there is");
+    let mut buf = [9; 3];
+    assert_eq!(ok(file.read_at(&mut buf, 0), "read"), 3, "reserve cuts nothing off");
+    assert_eq!(&buf, b"abc", "reserve changes nothing");
+    ok(file.write_at(b"z", 9), "write into the room");
+    assert_eq!(read(vfs, &dir.join("f")), b"abc\0\0\0\0\0\0z", "room is zero");
+    let reader = ok(vfs.open(&dir.join("f"), OpenMode::Read), "read");
+    assert!(reader.set_len(1).is_err(), "a file opened for reading keeps its length");
+}
+
+fn beside(vfs: &dyn Vfs, dir: &Path) {
+    let path = dir.join("f");
+    let file = write(vfs, &path, &[0; 32]);
+    let reader = ok(vfs.open(&path, OpenMode::Read), "read");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1..=200_u8 {
+                ok(file.write_at(&[n; 32], 0), "write while reading");
+            }
+        });
+        let mut newest = 0;
+        while newest < 200 {
+            let mut buf = [0; 1];
+            assert_eq!(ok(reader.read_at(&mut buf, 7), "read while writing"), 1, "length stays");
+            assert!(buf[0] >= newest, "a byte goes back from {newest} to {}", buf[0]);
+            newest = buf[0];
+        }
+    });
+    assert_eq!(read(vfs, &path), [200; 32], "the last write is what stays");
+    let other = ok(vfs.open(&path, OpenMode::Write), "second writer");
+    ok(other.write_at(b"!", 31), "write by the second handle");
+    let mut buf = [0; 1];
+    assert_eq!(ok(file.read_at(&mut buf, 31), "read by the first"), 1, "handles see one file");
+    assert_eq!(&buf, b"!", "what one handle writes the other reads");
+}
+
+fn replaced(vfs: &dyn Vfs, dir: &Path) {
+    let (a, b) = (dir.join("a"), dir.join("b"));
+    let new = write(vfs, &a, b"new");
+    let old = write(vfs, &b, b"old");
+    ok(new.sync_all(), "sync the new one");
+    ok(vfs.rename(&a, &b), "rename over an existing name");
+    ok(vfs.sync_dir(dir), "sync_dir after rename");
+    assert_eq!(read(vfs, &b), b"new", "the name shows the new file");
+    let mut buf = [0; 3];
+    assert_eq!(ok(old.read_at(&mut buf, 0), "read the replaced file"), 3, "it outlives its name");
+    assert_eq!(&buf, b"old", "the replaced file is another file");
+    assert_eq!(ok(vfs.list(dir), "list").len(), 1, "one name is left");
+    refused(vfs.rename(&a, &b), ErrorKind::NotFound, "rename of nothing");
+    assert_eq!(read(vfs, &b), b"new", "a refused rename changes nothing");
+    ok(vfs.rename(&b, &b), "rename to itself");
+    assert_eq!(read(vfs, &b), b"new", "a rename to itself changes nothing");
+    refused(vfs.sync_dir(&dir.join("nothing")), ErrorKind::NotFound, "sync_dir of nothing");
+}
+
+fn handles(vfs: &dyn Vfs, dir: &Path) {
+    let (a, b) = (dir.join("a"), dir.join("b"));
+    let file = write(vfs, &a, b"1");
+    ok(vfs.rename(&a, &b), "rename");
+    ok(file.write_at(b"2", 1), "write by a handle from before the rename");
+    ok(file.sync_data(), "sync by it");
+    assert_eq!(read(vfs, &b), b"12", "the handle follows the file");
+    ok(vfs.remove(&b), "remove");
+    ok(file.write_at(b"3", 2), "write to a file without a name");
+    ok(file.sync_data(), "sync of a file without a name");
+    assert_eq!(ok(file.len(), "len"), 3, "it goes on without a name");
+    write(vfs, &b, b"fresh");
+    assert_eq!(read(vfs, &b), b"fresh", "a new file under the old name");
+    assert_eq!(ok(file.len(), "len"), 3, "the two are not one");
+}
+
 fn names(vfs: &dyn Vfs, dir: &Path) {
     let (a, b) = (dir.join("a"), dir.join("b"));
     let file = ok(vfs.open(&a, OpenMode::CreateNew), "create a");
@@ -115,6 +235,35 @@ fn locks(vfs: &dyn Vfs, dir: &Path) {
     drop(held);
     let again = ok(vfs.lock(&path), "lock after release");
     drop(again);
+}
+
+fn lists_in_any_order(vfs: &dyn Vfs, dir: &Path) {
+    let mut names: Vec<String> =
+        (0..40_u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9e37_79b9))).collect();
+    for name in &names {
+        write(vfs, &dir.join(name), name.as_bytes());
+    }
+    for name in names.split_off(30) {
+        ok(vfs.remove(&dir.join(name)), "remove");
+    }
+    let listed = ok(vfs.list(dir), "list");
+    let mut listed: Vec<String> =
+        listed.iter().map(|item| item.name.to_string_lossy().into_owned()).collect();
+    listed.sort();
+    names.sort();
+    assert_eq!(listed, names, "each name once, whatever order they were made in");
+}
+
+fn lock_files(vfs: &dyn Vfs, dir: &Path) {
+    let (a, b) = (dir.join("A"), dir.join("B"));
+    write(vfs, &a, b"text of a former holder");
+    let held = ok(vfs.lock(&a), "lock an existing file");
+    let other = ok(vfs.lock(&b), "another file is another lock");
+    drop(other);
+    refused(vfs.lock(&a), ErrorKind::WouldBlock, "the first is still held");
+    drop(held);
+    drop(ok(vfs.lock(&a), "lock after drop"));
+    assert_eq!(ok(vfs.list(dir), "list").len(), 2, "lock files stay");
 }
 
 fn entropy(vfs: &dyn Vfs, _dir: &Path) {

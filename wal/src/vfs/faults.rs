@@ -40,14 +40,18 @@ pub enum OpKind {
     SyncData,
     /// `sync_all`.
     SyncAll,
-    /// `set_len`.
+    /// `set_len`, also by `reserve`.
     SetLen,
+    /// `drop_cache`.
+    DropCache,
+    /// `entropy`.
+    Entropy,
 }
 
 impl OpKind {
     /// Whether the operation changes something, or makes a change durable.
     pub(super) const fn is_change(self) -> bool {
-        !matches!(self, Self::List | Self::Len | Self::Read)
+        !matches!(self, Self::List | Self::Len | Self::Read | Self::DropCache | Self::Entropy)
     }
 }
 
@@ -69,13 +73,42 @@ pub enum FsyncFailure {
     KeepDirty,
 }
 
+/// How a planned failure shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Planned {
+    Kind(io::ErrorKind),
+    Errno(i32),
+}
+
+impl From<io::ErrorKind> for Planned {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self::Kind(kind)
+    }
+}
+
+impl From<i32> for Planned {
+    fn from(errno: i32) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<Planned> for io::Error {
+    fn from(planned: Planned) -> Self {
+        match planned {
+            Planned::Kind(kind) => kind.into(),
+            Planned::Errno(errno) => Self::from_raw_os_error(errno),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Faults {
     counts: BTreeMap<OpKind, u64>,
-    planned: Vec<(OpKind, u64, io::ErrorKind)>,
+    planned: Vec<(OpKind, u64, Planned)>,
     pub(super) changes: u64,
     pub(super) off_at: Option<u64>,
     pub(super) short_writes: bool,
+    pub(super) short_reads: bool,
     pub(super) interrupts: bool,
     pub(super) fsync: FsyncFailure,
     pub(super) quota: Option<u64>,
@@ -90,6 +123,7 @@ impl Faults {
             changes: 0,
             off_at: None,
             short_writes: false,
+            short_reads: false,
             interrupts: false,
             fsync: FsyncFailure::MarkClean,
             quota: None,
@@ -97,7 +131,7 @@ impl Faults {
         }
     }
 
-    pub(super) fn plan(&mut self, kind: OpKind, nth: u64, error: io::ErrorKind) {
+    pub(super) fn plan(&mut self, kind: OpKind, nth: u64, error: Planned) {
         let at = self.count(kind) + nth.max(1);
         self.planned.push((kind, at, error));
     }
@@ -106,8 +140,13 @@ impl Faults {
         self.planned.clear();
         self.off_at = None;
         self.short_writes = false;
+        self.short_reads = false;
         self.interrupts = false;
         self.quota = None;
+    }
+
+    pub(super) fn is_off(&self) -> bool {
+        self.off_at.is_some_and(|at| self.changes >= at)
     }
 
     pub(super) fn count(&self, kind: OpKind) -> u64 {
@@ -119,7 +158,7 @@ impl Faults {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
         let count = *count;
-        if self.off_at.is_some_and(|at| self.changes >= at) {
+        if self.is_off() {
             return Err(io::Error::other("the power is off"));
         }
         if kind.is_change() {
@@ -129,7 +168,8 @@ impl Faults {
             let (_, _, error) = self.planned.swap_remove(i);
             return Err(error.into());
         }
-        if self.interrupts && kind == OpKind::Write && count.is_multiple_of(2) {
+        let interruptible = matches!(kind, OpKind::Write | OpKind::Read);
+        if self.interrupts && interruptible && count.is_multiple_of(2) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         Ok(())

@@ -157,6 +157,22 @@ fn a_dropped_reservation_gives_its_room_back() {
 }
 
 #[test]
+fn who_waits_for_a_number_nobody_staged_keeps_nobody_busy() {
+    // By hand: the turns end.
+    let (wal, _) = crate::rig::open_with(&MemVfs::new(), crate::rig::manual()).unwrap();
+    let mut waiting = pin!(wal.durable(Lsn::new(9)));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    wal.append_blocking(b"x").unwrap();
+    drop(wal.stage(&records(&[b"y"]), Ack::Durable).unwrap());
+    let turns = (0..100).take_while(|_| wal.turn() == quorate_wal::Turn::Again).count();
+    assert!(turns < 20, "{turns} turns and no end");
+    for _ in 0..7 {
+        wal.append_blocking(b"z").unwrap();
+    }
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[test]
 fn a_permit_is_never_busy() {
     guarded("permits", || {
         let (wal, _) = open(&MemVfs::new());

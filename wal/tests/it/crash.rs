@@ -70,15 +70,6 @@ impl Seen {
 }
 
 /// Opens a crashed disk and checks everything; the history that is true from here on.
-pub(crate) fn check(
-    disk: &MemVfs,
-    history: &History,
-    seen: &mut Seen,
-    power_cut: bool,
-) -> (Wal, History) {
-    check_with(disk, small(), history, seen, power_cut)
-}
-
 fn check_with(
     disk: &MemVfs,
     config: ConfigBuilder,

@@ -1,5 +1,11 @@
 //! Damage to every place of a log: never a panic, never a silent loss, never an invented record.
 
+pub(crate) mod matrix;
+pub(crate) mod oracle;
+pub(crate) mod places;
+pub(crate) mod rot;
+pub(crate) mod specimen;
+
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{
     Ack, Batch, DamageKind, Evidence, Health, Lsn, LsnSpan, OpenError, ReadBound, ReadError,

@@ -1,11 +1,14 @@
 //! A full disk is a refusal (G10): the log opens, reads and truncates; appends resume.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{Ack, AppendError, Lsn, OpenError, Wal, WriteError};
 
-use crate::rig::{group, open_with, records, small};
+use crate::rig::{group, manual, open_with, records, say, settle, small};
 use crate::sync_errors::guarded;
 
 fn config() -> quorate_wal::ConfigBuilder {
@@ -23,48 +26,87 @@ fn fill(wal: &Wal, what: &str) -> (u64, Option<AppendError>) {
     (200, None)
 }
 
-fn sweep(quota: u64, at_sync: bool) -> &'static str {
+/// Some file systems write the holder into LOCK; a margin.
+const LOCK_TEXT: u64 = 16;
+/// Records of the sweep's script: two segments of them.
+const RECORDS: u64 = 6;
+const LEN: usize = 3500;
+
+/// The script, up to the first refusal.
+fn script(wal: &Wal, what: &str) -> (u64, Option<AppendError>) {
+    for n in 0..RECORDS {
+        settle(wal);
+        match wal.append_blocking(&[n as u8; LEN]) {
+            Ok(lsn) => assert_eq!(lsn.as_u64(), n + 1, "{what}"),
+            Err(e) => return (n, Some(e)),
+        }
+    }
+    settle(wal);
+    (RECORDS, None)
+}
+
+/// How a quota ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    NoRoomToCreate,
+    ResumedByReclaiming,
+    ResumedWithMoreQuota,
+    Enough,
+}
+
+fn sweep(quota: u64, at_sync: bool) -> Fate {
     let what = format!("quota {quota} at_sync {at_sync}");
     let disk = MemVfs::new();
     disk.quota(Some(quota), at_sync);
-    let (wal, _) = match open_with(&disk, config()) {
+    let (wal, _) = match open_with(&disk, manual()) {
         Ok(opened) => opened,
         Err(OpenError::NoSpace { .. }) => {
             disk.quota(None, false);
-            let (wal, report) = open_with(&disk, config()).unwrap();
+            let (wal, report) = open_with(&disk, manual()).unwrap();
             assert!(report.created, "{what}: the creation is completed");
             wal.append_blocking(b"x").unwrap();
-            return "no room to create";
+            return Fate::NoRoomToCreate;
         }
         Err(other) => panic!("{what}: {other:?}"),
     };
-    let (n, error) = fill(&wal, &what);
+    let (n, error) = script(&wal, &what);
     let refused = matches!(error, Some(AppendError::Refused(WriteError::NoSpace { .. })));
     assert!(error.is_none() || refused, "{what}: a full disk is a definite refusal: {error:?}");
     for lsn in 1..=n {
-        assert_eq!(wal.get(Lsn::new(lsn)).unwrap().len(), 300, "{what}: reads work");
+        assert_eq!(wal.get(Lsn::new(lsn)).unwrap().len(), LEN, "{what}: reads work");
     }
     drop(wal);
-    let (wal, report) = open_with(&disk, config()).unwrap();
+    let (wal, report) = open_with(&disk, manual()).unwrap();
     assert_eq!(report.durable, Lsn::new(n), "{what}: nothing acknowledged is lost");
     if error.is_none() {
-        return "enough";
+        return Fate::Enough;
     }
     // Both truncations work on the full disk; reclaiming makes room, and appends resume.
-    wal.truncate_suffix(Lsn::new(n)).unwrap().wait().unwrap();
-    wal.truncate_prefix(Lsn::new(n)).unwrap();
-    if at_sync {
-        disk.quota(None, false);
+    if n > 0 {
+        wal.truncate_suffix(Lsn::new(n)).unwrap().wait().unwrap();
+        wal.truncate_prefix(Lsn::new(n + 1)).unwrap();
+        assert_eq!(wal.marks().low, Lsn::new(n + 1), "{what}");
     }
-    let resumed = if wal.stats().segments > 1 || at_sync {
-        resume(&wal)
-    } else {
-        // A single segment can only be given back after a roll, and there is no room for that.
-        disk.quota(None, false);
-        resume(&wal)
-    };
-    assert!(resumed.as_u64() > n, "{what}");
-    "resumed"
+    for turn in 0..40 {
+        settle(&wal);
+        match wal.append_blocking(&[1; LEN]) {
+            Ok(lsn) => {
+                assert!(lsn.as_u64() > n, "{what}");
+                let more = turn >= 20;
+                return if more { Fate::ResumedWithMoreQuota } else { Fate::ResumedByReclaiming };
+            }
+            Err(AppendError::Refused(WriteError::NoSpace { .. })) => {}
+            Err(other) => panic!("{what}: {other:?}"),
+        }
+        if turn == 19 {
+            // Less than two segments fit: then only more room helps.
+            disk.quota(None, false);
+            wal.truncate_prefix(Lsn::new(wal.marks().durable.as_u64() + 1)).unwrap();
+            // What wakes preparation without a clock is a reclaim, or somebody who asks.
+            drop(wal.reserve(LEN as u32).wait());
+        }
+    }
+    panic!("{what}: appends do not resume");
 }
 
 /// Appends until it works again; every try in between is a definite refusal.
@@ -78,18 +120,48 @@ fn resume(wal: &Wal) -> Lsn {
     }
 }
 
+/// Every quota from nothing to one byte more than the script needs, refused at the write and, as
+/// with delayed allocation, at the sync.
 #[test]
 fn quota_sweep() {
-    guarded("sweep", || {
-        let mut seen = std::collections::BTreeMap::new();
-        for at_sync in [false, true] {
-            for quota in (0..140_000).step_by(977) {
-                *seen.entry(sweep(quota, at_sync)).or_insert(0) += 1;
-            }
+    let disk = MemVfs::new();
+    let (wal, _) = open_with(&disk, manual()).unwrap();
+    assert!(script(&wal, "without a quota").1.is_none());
+    assert!(wal.stats().rolls >= 1);
+    let total = disk.used() + LOCK_TEXT;
+    drop(wal);
+    let (next, sums) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut mine: BTreeMap<(bool, Fate), u64> = BTreeMap::new();
+                loop {
+                    let quota = next.fetch_add(1, Ordering::Relaxed);
+                    if quota > total + 1 {
+                        break;
+                    }
+                    for at_sync in [false, true] {
+                        *mine.entry((at_sync, sweep(quota, at_sync))).or_default() += 1;
+                    }
+                }
+                let mut sums = sums.lock().unwrap();
+                for (key, n) in mine {
+                    *sums.entry(key).or_insert(0) += n;
+                }
+            });
         }
-        println!("{seen:?}");
-        assert!(seen.len() == 3, "{seen:?}");
     });
+    let sums: BTreeMap<(bool, Fate), u64> = sums.into_inner().unwrap();
+    let tried: u64 = sums.values().sum();
+    say(&format!("quotas tried: {tried}, 0 to {} bytes, at the write and at the sync", total + 1));
+    say(&format!("(at sync, how it ended): {sums:?}"));
+    assert_eq!(tried, 2 * (total + 2));
+    for at_sync in [false, true] {
+        assert!(sums.contains_key(&(at_sync, Fate::NoRoomToCreate)), "{sums:?}");
+        assert!(sums.contains_key(&(at_sync, Fate::Enough)), "{sums:?}");
+    }
+    let resumed = |(_, fate): &(bool, Fate)| *fate == Fate::ResumedByReclaiming;
+    assert!(sums.keys().any(resumed), "{sums:?}");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
 
 use quorate_wal::vfs::{MemVfs, Vfs};
-use quorate_wal::{Batch, Config, ConfigBuilder, OpenError, RecoveryReport, StreamId, Wal};
+use quorate_wal::{
+    Batch, Config, ConfigBuilder, Driver, OpenError, RecoveryReport, StreamId, Turn, Wal,
+};
 
 /// The directory of a test log on a `MemVfs`.
 pub(crate) fn dir() -> &'static Path {
@@ -24,6 +26,23 @@ pub(crate) fn small() -> ConfigBuilder {
         .staged_bytes_max(16 << 10)
         .frame_bytes(1 << 10)
         .mark_idle(std::time::Duration::ZERO)
+}
+
+/// The same without threads and clock: the same calls give the same bytes.
+pub(crate) fn manual() -> ConfigBuilder {
+    small().driver(Driver::manual(|| {}))
+}
+
+/// Does all work that is due.
+pub(crate) fn settle(wal: &Wal) {
+    while wal.turn() == Turn::Again {}
+}
+
+/// Prints past the capture of the test harness: figures of a campaign are for the log of the run.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
 }
 
 pub(crate) fn open_with(

@@ -10,11 +10,13 @@ use std::task::{Context, Wake};
 use std::time::Duration;
 
 use quorate_wal::vfs::{FsyncFailure, MemVfs, OpKind};
-use quorate_wal::{Ack, Batch, Lsn, Wal, WriteError};
+use quorate_wal::{Ack, Lsn, Wal, WriteError};
 
 use crate::cancel::Panicking;
-use crate::crash::{History, Script, Seen, check};
-use crate::rig::{Rng, block_on, dir, open_with, records, small};
+use crate::rig::{block_on, dir, open_with, records, small};
+
+mod phases;
+mod sites;
 
 /// Runs `work` on another thread; a hang is a failure, not a wait for ever.
 pub(crate) fn guarded<T: Send + 'static>(
@@ -37,7 +39,7 @@ pub(crate) fn guarded<T: Send + 'static>(
 }
 
 /// After the log has stopped: every call answers, none with Ok, and `durable` stays.
-fn stays_stopped(wal: &Wal) {
+pub(crate) fn stays_stopped(wal: &Wal) {
     let durable = wal.marks().durable;
     for _ in 0..3 {
         assert!(wal.append_blocking(b"late").is_err(), "sticky");
@@ -47,64 +49,6 @@ fn stays_stopped(wal: &Wal) {
     }
     assert_eq!(wal.marks().durable, durable, "durable does not move");
     wal.wait_durable(durable).unwrap();
-}
-
-fn one_site(kind: OpKind, nth: u64, model: FsyncFailure, error: ErrorKind) -> Option<u64> {
-    let disk = MemVfs::new();
-    disk.fsync_failure(model);
-    let mut history = History::new();
-    let (wal, _) = open_with(&disk, small()).unwrap();
-    disk.fail_nth(kind, nth, error);
-    let before = disk.count(kind);
-    let rng = Rng(nth);
-    let mut script = Script { wal: &wal, rng, history: &mut history, batch: Batch::new() };
-    script.run(40);
-    let stopped = matches!(wal.sync(), Err(WriteError::Poisoned(_)));
-    if stopped {
-        stays_stopped(&wal);
-    }
-    let reached = disk.count(kind) >= before + nth;
-    // Some sites are in the background: their failure may stop the log a moment later.
-    let states = [disk.kill(), disk.crash(nth), disk.crash(nth + 1)];
-    let mut seen = Seen::default();
-    for state in states {
-        let (reopened, now) = check(&state, &history, &mut seen, true);
-        drop(reopened);
-        // H9, H10: what the reopen reported must survive the next power cut.
-        let (reopened, _) = check(&state.crash(nth), &now, &mut seen, true);
-        drop(reopened);
-    }
-    drop(wal);
-    disk.clear_faults();
-    let (reopened, _) = check(&disk, &history, &mut seen, true);
-    reopened.append_blocking(b"goes on").unwrap();
-    reached.then_some(u64::from(stopped))
-}
-
-#[test]
-fn every_write_and_sync_may_fail() {
-    let mut sites = 0;
-    let mut stops = 0;
-    for model in [FsyncFailure::MarkClean, FsyncFailure::DropPages, FsyncFailure::KeepDirty] {
-        for kind in [
-            OpKind::Write,
-            OpKind::SyncData,
-            OpKind::SyncAll,
-            OpKind::SyncDir,
-            OpKind::Rename,
-            OpKind::Open,
-        ] {
-            for nth in 1..=30 {
-                let what = format!("{model:?} {kind:?} {nth}");
-                let outcome = guarded(&what, move || one_site(kind, nth, model, ErrorKind::Other));
-                let Some(stopped) = outcome else { break };
-                sites += 1;
-                stops += stopped;
-            }
-        }
-    }
-    println!("{sites} sites, {stops} stopped the log");
-    assert!(sites >= 150 && stops >= 100, "{sites} sites, {stops} stops");
 }
 
 #[test]
