@@ -8,6 +8,24 @@
     reason = "tests stop at the first surprise, print what they saw, and know their numbers"
 )]
 
+mod alloc;
+// The very files of the crate, over loom's locks and threads.
+#[cfg(loom)]
+#[path = "../../src/sync.rs"]
+mod sync;
+#[cfg(loom)]
+#[path = "../../src/waiters.rs"]
+mod waiters;
+#[cfg(loom)]
+mod error {
+    pub(crate) use quorate_wal::Failure;
+}
+#[cfg(loom)]
+mod loom;
+#[cfg(loom)]
+mod lsn {
+    pub(crate) use quorate_wal::ReadBound;
+}
 mod rig;
 
 mod bad_input;
@@ -22,6 +40,7 @@ mod hazards;
 mod hazards_more;
 mod kill;
 mod model;
+mod mutations;
 mod planted;
 mod props;
 mod read_only;
@@ -31,3 +50,4 @@ mod sync_errors;
 mod tail;
 mod vfs;
 mod windows;
+mod zero_alloc;
