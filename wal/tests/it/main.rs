@@ -24,7 +24,13 @@ mod error {
 mod loom;
 #[cfg(loom)]
 mod lsn {
-    pub(crate) use quorate_wal::ReadBound;
+    /// As in the crate, and exhaustive here.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum ReadBound {
+        Durable,
+        High,
+        Written,
+    }
 }
 mod rig;
 
@@ -37,6 +43,7 @@ mod examples;
 mod full_disk;
 mod golden;
 mod hazards;
+mod hazards_modes;
 mod hazards_more;
 mod kill;
 mod model;
