@@ -255,7 +255,7 @@ impl<'a, 'l> Judge<'a, 'l> {
             chain.push(part);
             next = linked_below(prev);
             // Nobody names what was before it: whatever is proven in between belongs there.
-            let floor = next.map_or(self.oldest(), |f| f.seq + 1);
+            let floor = next.map_or_else(|| self.oldest(), |f| f.seq + 1);
             let between = self.look_at(floor..prev)?;
             chain.extend(between.into_iter().rev().filter_map(|(part, _)| part));
         }

@@ -11,9 +11,11 @@
 mod alloc;
 // The very files of the crate, over loom's locks and threads.
 #[cfg(loom)]
+#[expect(dead_code, reason = "the models use a part of it")]
 #[path = "../../src/sync.rs"]
 mod sync;
 #[cfg(loom)]
+#[expect(dead_code, reason = "the models use a part of it")]
 #[path = "../../src/waiters.rs"]
 mod waiters;
 #[cfg(loom)]
@@ -23,6 +25,7 @@ mod error {
 #[cfg(loom)]
 mod loom;
 #[cfg(loom)]
+#[expect(dead_code, reason = "named by the file above, not by the models")]
 mod lsn {
     /// As in the crate, and exhaustive here.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
