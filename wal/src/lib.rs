@@ -115,6 +115,8 @@ mod metrics;
 mod plan;
 mod plant;
 mod prepare;
+#[cfg(any(test, feature = "testing"))]
+pub mod probe;
 mod read_only;
 mod reader;
 mod reclaim;

@@ -179,10 +179,11 @@ impl<'a> Image<'a> {
     /// The bytes at `offset`; `None` if they are not all there. H36: the length is checked
     /// against the file before anything is allocated.
     fn bytes(&mut self, offset: u32, len: usize) -> Result<Option<&[u8]>, Stopped> {
-        if planted("length_trusted") && len > at(self.end.saturating_sub(offset)) {
+        let short = offset > self.end || len > at(self.end - offset);
+        if planted("length_trusted") && short {
             self.buf.resize(len, 0);
         }
-        if len > at(self.end.saturating_sub(offset)) {
+        if short {
             return Ok(None);
         }
         let inside = offset >= self.base && at(offset - self.base) + len <= self.have;

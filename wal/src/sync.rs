@@ -1,20 +1,38 @@
-//! Locks: std's, with poisoning ignored.
+//! Locks: std's, or loom's models of them, with poisoning ignored.
 //!
 //! A panic on the commit path is turned into a `Failure` that stops the log (H32); the state
 //! under the locks is only ever changed in steps that leave it whole, so a poisoned lock carries
 //! no further news.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+#[cfg(loom)]
+use loom::{
+    sync::atomic::{AtomicU8, Ordering},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread::{self, Thread},
+    thread_local,
+};
+#[cfg(not(loom))]
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread::{self, Thread},
+};
 
 /// A mutex whose `lock` cannot fail.
 #[derive(Debug, Default)]
 pub(crate) struct Lock<T>(Mutex<T>);
 
 impl<T> Lock<T> {
+    #[cfg(not(loom))]
     pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new(value: T) -> Self {
         Self(Mutex::new(value))
     }
 
@@ -28,7 +46,13 @@ impl<T> Lock<T> {
 pub(crate) struct Signal(Condvar);
 
 impl Signal {
+    #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
+        Self(Condvar::new())
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
         Self(Condvar::new())
     }
 
@@ -70,7 +94,7 @@ const LOOK: u8 = 2;
 
 thread_local! {
     static MINE: Arc<Parked> = Arc::new(Parked {
-        thread: std::thread::current(),
+        thread: thread::current(),
         news: AtomicU8::new(NONE),
     });
 }
@@ -87,7 +111,7 @@ impl Parked {
     pub(crate) fn park(&self) -> bool {
         loop {
             match self.news.load(Ordering::Acquire) {
-                NONE => std::thread::park(),
+                NONE => thread::park(),
                 news => return news == DONE,
             }
         }

@@ -2,6 +2,8 @@
 //! damaged. No I/O of its own: bytes come through a function, its errors abort and are never a
 //! verdict (H6); nothing here reads a clock or draws lots (H8).
 
+use std::ops::Range;
+
 use crate::ahead::{Ahead, Verifier};
 use crate::format::Unsupported;
 use crate::format::frame::{FrameKind, LINK_FRAME, Link};
@@ -21,8 +23,6 @@ const SINGLE_BIT_SEARCHES: usize = 16;
 
 /// The largest segment a configuration allows.
 const SEGMENT_BYTES_MAX: u32 = 1 << 30;
-/// So many numbers of segments are looked at where nothing links them.
-const SEGMENTS_BETWEEN: usize = 65_536;
 /// Numbers are below this.
 const LSN_LIMIT: u64 = 1 << 63;
 
@@ -168,6 +168,9 @@ struct Behind {
     claim: u32,
 }
 
+/// A part of the log, if that is proven, and what an unproven segment looks like.
+type Looked = (Option<Part>, Option<Above>);
+
 struct Judge<'a, 'l> {
     input: &'a Input,
     load: Load<'l>,
@@ -253,9 +256,8 @@ impl<'a, 'l> Judge<'a, 'l> {
             next = linked_below(prev);
             // Nobody names what was before it: whatever is proven in between belongs there.
             let floor = next.map_or_else(|| self.oldest(), |f| f.seq + 1);
-            for seq in (floor..prev).rev().take(SEGMENTS_BETWEEN) {
-                chain.extend(self.look(seq)?.0);
-            }
+            let between = self.look_at(floor..prev)?;
+            chain.extend(between.into_iter().rev().filter_map(|(part, _)| part));
         }
         chain.reverse();
         Ok((chain, top))
@@ -268,9 +270,7 @@ impl<'a, 'l> Judge<'a, 'l> {
         let from = top.max(self.oldest().saturating_sub(1)) + 1;
         let mut parts = Vec::new();
         let mut keep = 0;
-        // Numbers are dense by construction; the limit keeps a wild manifest bounded.
-        for seq in (from..=highest).take(SEGMENTS_BETWEEN) {
-            let (part, above) = self.look(seq)?;
+        for (part, above) in self.look_at(from..highest.saturating_add(1))? {
             parts.push((part, above));
             if part.is_some() && !planted("evidence_ignored") {
                 keep = parts.len();
@@ -285,8 +285,26 @@ impl<'a, 'l> Judge<'a, 'l> {
         Ok(())
     }
 
+    /// The numbers of a range, each by itself. A run of missing ones is one entry: a wild number in
+    /// MANIFEST costs no memory (H36).
+    fn look_at(&mut self, range: Range<u64>) -> Result<Vec<Looked>, Stopped> {
+        let mut found = Vec::new();
+        let mut seq = range.start;
+        while seq < range.end {
+            found.push(self.look(seq)?);
+            seq += 1;
+            if self.facts(seq - 1).is_none() {
+                let there = self.input.segments.iter().map(|f| f.seq).find(|&s| s >= seq);
+                let next = there.map_or(range.end, |s| s.min(range.end));
+                self.lost_segments = self.lost_segments.saturating_add(next - seq);
+                seq = next;
+            }
+        }
+        Ok(found)
+    }
+
     /// One segment behind the chain: a part of the log if that is proven, else what it looks like.
-    fn look(&mut self, seq: u64) -> Result<(Option<Part>, Option<Above>), Stopped> {
+    fn look(&mut self, seq: u64) -> Result<Looked, Stopped> {
         let Some(&facts) = self.facts(seq) else {
             let gone = Part::Lost(seq, DamageKind::MissingSegment, Evidence::Manifest);
             return Ok((Some(gone), None));
@@ -399,7 +417,9 @@ impl<'a, 'l> Judge<'a, 'l> {
             let marked = self.input.manifest.map_or(0, |m| m.durable_lsn);
             let known = marked.max(self.seen_lsn).max(self.input.expect_durable);
             let bytes = self.input.segments.iter().map(|f| f.segment_bytes).max();
-            let lost = u64::from(bytes.unwrap_or(SEGMENT_BYTES_MAX)) * (1 + self.lost_segments);
+            let segments = self.lost_segments.saturating_add(1);
+            let bytes = u64::from(bytes.unwrap_or(SEGMENT_BYTES_MAX));
+            let lost = bytes.saturating_mul(segments);
             next_lsn = next_lsn.max(known + 1).saturating_add(lost).min(LSN_LIMIT);
             self.sink.hole(damage.lost);
             self.damage.push(damage);

@@ -32,7 +32,7 @@ impl Judge<'_, '_> {
     ) -> Result<(), Stopped> {
         match part {
             Part::Lost(seq, kind, evidence) => {
-                self.lost_segments += 1;
+                self.lost_segments = self.lost_segments.saturating_add(1);
                 let damage = self.damage_at(seq, 0, kind, evidence);
                 self.begin_hole(damage);
                 Ok(())

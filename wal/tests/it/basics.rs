@@ -99,7 +99,7 @@ fn visit_shows_every_operation_in_order_during_the_open() {
     drop(wal);
     let mut seen = Vec::new();
     let mut visit = |op: Replayed<'_>| seen.push(format!("{op:?}"));
-    let config = crate::rig::small().build().unwrap();
+    let config = small().build().unwrap();
     let vfs = std::sync::Arc::new(disk);
     let opened = quorate_wal::Wal::open_on(vfs, crate::rig::dir(), config, Some(&mut visit));
     drop(opened.unwrap());
@@ -149,8 +149,8 @@ fn a_log_may_be_reopened_with_segments_of_another_size() {
     let disk = MemVfs::new();
     let mut n = 0;
     for kib in [16, 64, 32, 16] {
-        let config = crate::rig::small().segment_bytes(kib << 10);
-        let (wal, report) = crate::rig::open_with(&disk, config).unwrap();
+        let config = small().segment_bytes(kib << 10);
+        let (wal, report) = open_with(&disk, config).unwrap();
         assert_eq!(report.durable, Lsn::new(n));
         for _ in 0..60 {
             n += 1;

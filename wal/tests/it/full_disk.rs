@@ -1,7 +1,6 @@
 //! A full disk is a refusal (G10): the log opens, reads and truncates; appends resume.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -130,28 +129,24 @@ fn quota_sweep() {
     assert!(wal.stats().rolls >= 1);
     let total = disk.used() + LOCK_TEXT;
     drop(wal);
-    let (next, sums) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut mine: BTreeMap<(bool, Fate), u64> = BTreeMap::new();
-                loop {
-                    let quota = next.fetch_add(1, Ordering::Relaxed);
-                    if quota > total + 1 {
-                        break;
-                    }
-                    for at_sync in [false, true] {
-                        *mine.entry((at_sync, sweep(quota, at_sync))).or_default() += 1;
-                    }
-                }
-                let mut sums = sums.lock().unwrap();
-                for (key, n) in mine {
-                    *sums.entry(key).or_insert(0) += n;
-                }
-            });
+    let next = AtomicU64::new(0);
+    let worker = || {
+        let mut mine: BTreeMap<(bool, Fate), u64> = BTreeMap::new();
+        let quotas = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        for quota in quotas.take_while(|&quota| quota <= total + 1) {
+            for at_sync in [false, true] {
+                *mine.entry((at_sync, sweep(quota, at_sync))).or_default() += 1;
+            }
         }
+        mine
+    };
+    let (mut sums, more) = std::thread::scope(|scope| {
+        let other = scope.spawn(worker);
+        (worker(), other.join().unwrap())
     });
-    let sums: BTreeMap<(bool, Fate), u64> = sums.into_inner().unwrap();
+    for (key, n) in more {
+        *sums.entry(key).or_insert(0) += n;
+    }
     let tried: u64 = sums.values().sum();
     say(&format!("quotas tried: {tried}, 0 to {} bytes, at the write and at the sync", total + 1));
     say(&format!("(at sync, how it ended): {sums:?}"));

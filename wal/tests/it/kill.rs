@@ -41,7 +41,7 @@ fn killed_children_lose_nothing_they_acknowledged() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("log");
     let mut last = 0;
-    for round in 0..6_u64 {
+    for round in 0..20_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["kill::child_of_kill", "--exact", "--nocapture", "--test-threads=1"])
             .env(CHILD, &dir)
@@ -56,7 +56,7 @@ fn killed_children_lose_nothing_they_acknowledged() {
         let mut acked = last;
         for (n, lsn) in said.enumerate() {
             acked = lsn;
-            if n as u64 == 40 + round * 97 {
+            if n as u64 == 30 + round * 17 {
                 child.kill().unwrap();
             }
         }

@@ -8,6 +8,33 @@
     reason = "tests stop at the first surprise, print what they saw, and know their numbers"
 )]
 
+mod alloc;
+// The very files of the crate, over loom's locks and threads.
+#[cfg(loom)]
+#[expect(dead_code, reason = "the models use a part of it")]
+#[path = "../../src/sync.rs"]
+mod sync;
+#[cfg(loom)]
+#[expect(dead_code, reason = "the models use a part of it")]
+#[path = "../../src/waiters.rs"]
+mod waiters;
+#[cfg(loom)]
+mod error {
+    pub(crate) use quorate_wal::Failure;
+}
+#[cfg(loom)]
+mod loom;
+#[cfg(loom)]
+#[expect(dead_code, reason = "named by the file above, not by the models")]
+mod lsn {
+    /// As in the crate, and exhaustive here.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum ReadBound {
+        Durable,
+        High,
+        Written,
+    }
+}
 mod rig;
 
 mod bad_input;
@@ -22,10 +49,12 @@ mod examples;
 mod full_disk;
 mod golden;
 mod hazards;
+mod hazards_modes;
 mod hazards_more;
 mod hazards_reads;
 mod kill;
 mod model;
+mod mutations;
 mod planted;
 mod props;
 mod read_only;
@@ -36,3 +65,4 @@ mod sync_errors;
 mod tail;
 mod vfs;
 mod windows;
+mod zero_alloc;

@@ -147,7 +147,7 @@ impl<'a> Judge<'a> {
             Err(OpenError::Corruption(strict)) => {
                 let innocent = self.touched.iter().all(|class| *class <= Class::Unacked);
                 if innocent {
-                    self.fault(|f| &mut f.false_corruption, format!("{strict:?}"));
+                    self.fault(|f| &mut f.false_corruption, &format!("{strict:?}"));
                 }
                 let salvage = manual().recovery(Recovery::Salvage);
                 let (opened, seen) = open_seeing(disk, salvage);
@@ -167,7 +167,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn fault(&mut self, list: impl FnOnce(&mut Faults) -> &mut Vec<String>, text: String) {
+    fn fault(&mut self, list: impl FnOnce(&mut Faults) -> &mut Vec<String>, text: &str) {
         let text = format!("{}: {text}", self.what);
         list(&mut self.faults).push(text);
     }
@@ -186,7 +186,7 @@ impl<'a> Judge<'a> {
             let in_tail = tail.is_some_and(|t| t.contains(Lsn::new(lsn)));
             if seen.get(&lsn) == Some(wrote) {
                 if in_hole || in_tail {
-                    self.fault(|f| &mut f.wrong_spans, format!("{lsn} is there: {report:?}"));
+                    self.fault(|f| &mut f.wrong_spans, &format!("{lsn} is there: {report:?}"));
                 }
                 continue;
             }
@@ -204,7 +204,7 @@ impl<'a> Judge<'a> {
             if self.is_lost_write(lsn) {
                 self.faults.lost_writes += 1;
             } else {
-                self.fault(|f| &mut f.silent, format!("{lsn} {wrote:?}: {report:?}"));
+                self.fault(|f| &mut f.silent, &format!("{lsn} {wrote:?}: {report:?}"));
             }
         }
         self.exact(&holes, seen, report);
@@ -224,7 +224,7 @@ impl<'a> Judge<'a> {
         let begin = wrote.keys().next().copied().unwrap_or(0);
         for (lsn, found) in seen.range(begin..) {
             if wrote.get(lsn) != Some(found) {
-                self.fault(|f| &mut f.splices, format!("{lsn} is {found:?}"));
+                self.fault(|f| &mut f.splices, &format!("{lsn} is {found:?}"));
             }
         }
     }
@@ -241,7 +241,7 @@ impl<'a> Judge<'a> {
                     || seen.contains_key(&next)
                     || next > self.specimen.acked;
                 if !there {
-                    self.fault(|f| &mut f.wrong_spans, format!("{hole} at {next}: {report:?}"));
+                    self.fault(|f| &mut f.wrong_spans, &format!("{hole} at {next}: {report:?}"));
                 }
             }
         }
@@ -287,13 +287,13 @@ impl<'a> Judge<'a> {
             };
             if !same {
                 let text = format!("{lsn} {wrote:?} is shown {there} and read otherwise {out:?}");
-                self.fault(|f| &mut f.splices, text);
+                self.fault(|f| &mut f.splices, &text);
             }
         }
         for ((stream, slot), bytes) in cells {
             let found = wal.stream(group(stream)).meta(Slot::new(slot).unwrap());
             if found.as_deref() != Some(&bytes[..]) {
-                self.fault(|f| &mut f.splices, format!("cell {slot} of {stream}: {found:?}"));
+                self.fault(|f| &mut f.splices, &format!("cell {slot} of {stream}: {found:?}"));
             }
         }
     }
@@ -306,7 +306,7 @@ impl<'a> Judge<'a> {
                 Wrote::Block { stream, .. } | Wrote::Meta { stream, .. } => *stream,
             };
             if wal.stream(group(stream)).health() == Health::Intact {
-                self.fault(|f| &mut f.silent, format!("stream {stream} intact without {lsn}"));
+                self.fault(|f| &mut f.silent, &format!("stream {stream} intact without {lsn}"));
             }
         }
     }
@@ -318,16 +318,16 @@ impl<'a> Judge<'a> {
             Ok(opened) => opened,
             Err(e) => {
                 let text = format!("refused again: {e:?}\nafter {report:?}");
-                self.fault(|f| &mut f.false_corruption, text);
+                self.fault(|f| &mut f.false_corruption, &text);
                 return;
             }
         };
         let new = (new.as_u64(), Wrote::Record(b"after".to_vec()));
         if let Some(odd) = self.differs(before, &seen, &[&new]) {
-            self.fault(|f| &mut f.splices, format!("after {}: {odd} of {report:?}", new.0));
+            self.fault(|f| &mut f.splices, &format!("after {}: {odd} of {report:?}", new.0));
         }
         if again.accepted.len() > report.damage.len() {
-            self.fault(|f| &mut f.wrong_spans, format!("accepted {again:?}"));
+            self.fault(|f| &mut f.wrong_spans, &format!("accepted {again:?}"));
         }
         // And once more, with something behind it.
         let mut batch = Batch::new();
@@ -337,7 +337,7 @@ impl<'a> Judge<'a> {
         let more = (lsn.as_u64(), Wrote::Record(b"again".to_vec()));
         let odd = self.differs(before, &seen, &[&new, &more]);
         if opened.is_err() || odd.is_some() {
-            self.fault(|f| &mut f.splices, format!("the next life differs: {odd:?}"));
+            self.fault(|f| &mut f.splices, &format!("the next life differs: {odd:?}"));
         }
     }
 

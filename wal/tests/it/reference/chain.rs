@@ -109,9 +109,7 @@ fn alone<'a>(heads: &'a Heads<'a>, number: u64) -> Result<(Option<Part<'a>>, Pre
 }
 
 fn linked_chain<'a>(heads: &'a Heads<'a>) -> Result<Vec<Part<'a>>, Newer> {
-    let below = |bound: u64| {
-        heads.segments.iter().filter(|s| s.number < bound && s.link.is_some()).next_back()
-    };
+    let below = |bound: u64| heads.segments.iter().rfind(|s| s.number < bound && s.link.is_some());
     let mut chain = Vec::new();
     let mut at = below(u64::MAX);
     while let Some(segment) = at {

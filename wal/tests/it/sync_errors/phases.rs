@@ -270,27 +270,20 @@ fn every_write_and_sync_may_fail() {
         let (watched, seen) = Watched::new(&disk);
         assert_eq!(live(Arc::new(watched), phase, &mut books), Outcome::Finished);
         let seen: Sites = seen.lock().unwrap().clone();
-        for kind in KINDS {
-            let calls = seen.get(&kind).map_or(&[][..], |calls| &calls[..]);
-            for (n, site) in (1..).zip(calls) {
-                for model in MODELS {
-                    let outcome = one(phase, model, kind, n).unwrap_or_else(|| {
-                        panic!("{phase:?} {kind:?} {n}: the script is not the same twice")
-                    });
-                    failed += 1;
-                    match outcome {
-                        Outcome::Stopped(answered) => {
-                            stopped += 1;
-                            waiters += answered;
-                        }
-                        Outcome::NotOpened => refused += 1,
-                        Outcome::Finished => {
-                            assert!(may_pass(kind), "{phase:?} {kind:?} {n} {site}: no news");
-                        }
-                    }
+        for (kind, n, site) in KINDS.iter().flat_map(|kind| {
+            let calls = seen.get(kind).map_or(&[][..], |calls| &calls[..]);
+            (1..).zip(calls).map(move |(n, site)| (*kind, n, site))
+        }) {
+            for model in MODELS {
+                failed += 1;
+                match one(phase, model, kind, n) {
+                    Some(Outcome::Stopped(n)) => (stopped, waiters) = (stopped + 1, waiters + n),
+                    Some(Outcome::NotOpened) => refused += 1,
+                    Some(Outcome::Finished) => assert!(may_pass(kind), "{kind:?} {n} {site}"),
+                    None => panic!("{phase:?} {kind:?} {n}: the script is not the same twice"),
                 }
-                sites.insert(format!("{kind:?} {site}"));
             }
+            sites.insert(format!("{kind:?} {site}"));
         }
     }
     let writes = |s: &&String| s.starts_with("Write") || s.starts_with("Sync");

@@ -1,0 +1,72 @@
+//! In steady state an append allocates nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_wal::vfs::{StdVfs, Vfs};
+use quorate_wal::{Ack, Batch, Config, Driver, Wal};
+
+use crate::alloc::measure;
+use crate::rig::{group, say};
+
+/// On the real file system: the one in memory allocates for what it remembers.
+fn log(dir: &Path) -> Wal {
+    let config = Config::server().mark_idle(Duration::ZERO).driver(Driver::manual(|| {}));
+    let vfs: Arc<dyn Vfs> = Arc::new(StdVfs);
+    Wal::open_on(vfs, dir, config.sync_off_for_tests().build().unwrap(), None).unwrap().0
+}
+
+/// Runs `work` in rounds of 64; how many rounds allocated, and how many calls in all. The sparse
+/// index takes 16 bytes for each 4 KiB of log: rarely a round sees it grow.
+fn rounds(mut work: impl FnMut()) -> (usize, usize) {
+    for _ in 0..1000 {
+        work();
+    }
+    let mut calls = Vec::new();
+    for _ in 0..64 {
+        let ((), usage) = measure(|| (0..64).for_each(|_| work()));
+        calls.push(usage.calls);
+    }
+    (calls.iter().filter(|&&n| n > 0).count(), calls.iter().sum())
+}
+
+#[test]
+fn appends_allocate_nothing_in_steady_state() {
+    let root = tempfile::tempdir().unwrap();
+    let wal = log(root.path());
+    let record = [7_u8; 128];
+    let blocking = rounds(|| {
+        wal.append_blocking(&record).unwrap();
+    });
+    let mut batch = Batch::new();
+    let batched = rounds(|| {
+        batch.clear();
+        batch.record(&record).record(&record[..9]);
+        wal.stage(&batch, Ack::Durable).unwrap().wait().unwrap();
+    });
+    let staged = rounds(|| {
+        batch.clear();
+        let _ = wal.stage(batch.record(&record), Ack::Staged).unwrap().detach();
+        if wal.stats().staged_bytes > 1 << 20 {
+            wal.sync().unwrap().wait().unwrap();
+        }
+    });
+    let (g, mut next) = (group(1), 1);
+    let blocks = rounds(|| {
+        batch.clear();
+        batch.extend(g, next, 1, 1, &record);
+        next += 1;
+        wal.commit_blocking(&batch).unwrap();
+    });
+    say(&format!(
+        "rounds of 64 appends, of 64, that allocated at all (and calls): blocking {blocking:?}, \
+         batch {batched:?}, staged {staged:?}, blocks of a stream {blocks:?}"
+    ));
+    // The index doubles now and then, and so does the list of a stream's blocks.
+    for (what, (some, calls)) in
+        [("blocking", blocking), ("batch", batched), ("staged", staged), ("blocks", blocks)]
+    {
+        assert!(some <= 6 && calls <= 8, "{what}: {calls} allocations in {some} of 64 rounds");
+    }
+}
