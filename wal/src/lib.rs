@@ -29,28 +29,32 @@
 //! [`ReadBound::High`]. Storage of a Replicated Log: [`StreamLog`].
 //!
 //! # Guarantees
-//! What each `Ok` means: `append`, `commit` and `Staged` at [`Ack::Durable`]: synced; at
-//! [`Ack::Written`]: handed to the system, survives the process; at [`Ack::Staged`]: in memory.
+//! What each `Ok`, each error and each verdict means, and what is assumed of device and file
+//! system: [`guide::durability`]. Streams, and Raft on them: [`guide::streams`].
 //!
 //! Each property, its condition, and the suite in `tests/it` that shows it:
-//! - A durable record is there after any crash, with its number, if sync is not off: `crash`.
-//! - Nothing recovered has an unrecovered record before it, unless that is named: `crash`,
+//! - G1: a durable record is there after any crash, with its number, if sync is not off: `crash`,
+//!   `kill`.
+//! - G2: nothing recovered has an unrecovered record before it, unless that is named: `crash`,
 //!   `damage`.
-//! - A batch is recovered whole or not at all: `crash`.
-//! - After any single damage to one file an acknowledged record is readable, or named as lost,
-//!   or covered by [`Tail::Unverifiable`]: `damage`.
-//! - A crash alone, without rot, is never reported as corruption: `crash`.
-//! - What one recovery discarded never comes back; nothing is invented: `crash`, `damage`, `h04`.
-//! - After the first failed write or sync nothing more is acknowledged, and no call hangs:
-//!   `sync_errors`.
-//! - A [`WriteError`] left nothing behind; an error after staging is [`InDoubt`]: `bad_input`,
-//!   `sync_errors`.
-//! - Recovery changes no byte of a segment; opening twice gives one answer: `crash`.
-//! - On a full disk open, reads and truncation work and nothing is lost, where the file system
-//!   overwrites in place: `full_disk`.
-//! - A segment is deleted only when nothing live needs it and that is durable: `h45`, `h47`,
-//!   `h51`.
-//! - [`Health::Intact`] proves that a stream lost nothing: `damage`.
+//! - G3: a batch is recovered whole or not at all: `crash`.
+//! - G4: after any single damage to one file an acknowledged record is readable, or named as
+//!   lost, or covered by [`Tail::Unverifiable`]: `damage`, `reference`.
+//! - G5: a crash alone, without rot, is never reported as corruption: `crash`.
+//! - G6: what one recovery discarded never comes back; nothing is invented: `crash`, `damage`,
+//!   `h04`.
+//! - G7: after the first failed write or sync nothing more is acknowledged, and no call hangs:
+//!   `sync_errors`, `loom`.
+//! - G8: a [`WriteError`] left nothing behind; an error after staging is [`InDoubt`]:
+//!   `bad_input`, `sync_errors`.
+//! - G9: recovery changes no byte of a segment; opening twice gives one answer; a read-only open
+//!   writes nothing: `crash`, `read_only`.
+//! - G10: on a full disk open, reads and truncation work, nothing is lost, and appends resume
+//!   after giving something up, where the file system overwrites in place: `full_disk`, `carry`.
+//! - G11: a segment is deleted or recycled only when nothing live and no reader needs it and that
+//!   is durable: `h45`, `h47`, `h51`.
+//! - G12: memory is bounded, see the limits: `zero_alloc`, `mutations`.
+//! - G13: [`Health::Intact`] proves that a stream lost nothing: `damage`.
 //!
 //! What is not claimed: the numbers of an unverifiable tail are given out again, and a log whose
 //! files were copied while it was open looks damaged: [`Wal::checkpoint_to`] copies it (`h54`).
@@ -60,13 +64,16 @@
 //! records up to `batch_bytes_max` less 11 B, blocks less 64 B; 16 metadata cells of 4 KiB and
 //! 1,048,576 live blocks in a stream; 1,048,576 streams. Memory: what is staged
 //! (`staged_bytes_max`), an index entry of 16 B for each 4 KiB of log, about 56 B for each live
-//! block, all metadata, and during open 1 MiB for each
-//! of `verify_threads`.
+//! block, all metadata, and during open 1 MiB for each of `verify_threads`. 1,024 readers; 1,024
+//! events waiting to be read; 4,096 damaged places accepted. How many futures wait is counted,
+//! not limited.
 //!
 //! # How to drive it
-//! Nothing to drive: two threads belong to an open log, one commits for futures, one prepares
-//! and deletes segments. Blocking callers commit on their own thread. [`Wal::stage`] never
-//! blocks; when it answers `Busy`, wait with [`Wal::reserve`].
+//! Nothing to drive: two threads belong to an open log, one commits for futures, one prepares,
+//! carries, recycles and deletes segments. Blocking callers commit on their own thread.
+//! [`Wal::stage`] never blocks; when it answers `Busy`, wait with [`Wal::reserve`]. With
+//! [`Driver::Manual`] there is no thread and no clock: [`Wal::turn`] does one unit of work. What
+//! an operator should know comes from [`Wal::stats`] and [`Wal::events`].
 //!
 //! # Failure model
 //! fsync is honest; a sector of 512 B is not torn by a power cut; nobody else changes the files.
@@ -82,6 +89,7 @@
 //! through memory maps, still verified on every read; a `Bytes` that was read holds its segment
 //! (it is neither deleted nor recycled meanwhile), and a medium that fails to deliver a page kills
 //! the process with SIGBUS instead of an error. The one unsafe block is in `mapped.rs`.
+//! `metrics`: `Wal::record_metrics`, for the `metrics` facade.
 //!
 //! # Sources
 //! Joshi, *Patterns of Distributed Systems* (2023); Mohan et al., ARIES (TODS 1992); Pillai et
@@ -105,6 +113,7 @@ mod driver;
 mod error;
 mod event;
 mod format;
+pub mod guide;
 mod leftover;
 mod lsn;
 #[cfg(feature = "mmap")]

@@ -3,6 +3,9 @@
 #[path = "../../examples/basic.rs"]
 #[expect(dead_code, reason = "main is not called here")]
 mod basic;
+#[path = "../../examples/full_disk.rs"]
+#[expect(dead_code, reason = "main is not called here")]
+mod full_disk;
 #[path = "../../examples/group.rs"]
 #[expect(dead_code, reason = "main is not called here")]
 mod group;
@@ -20,6 +23,19 @@ mod tail;
 fn basic() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(basic::run(dir.path()).unwrap(), ["one", "two", "three"]);
+}
+
+#[test]
+fn full_disk() {
+    assert_eq!(
+        full_disk::run().unwrap(),
+        [
+            "full: true",
+            "all readable: true",
+            "resumed behind all others: true",
+            "the operator was told: true",
+        ]
+    );
 }
 
 #[test]
