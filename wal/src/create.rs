@@ -45,6 +45,8 @@ pub(crate) fn directories(vfs: &dyn Vfs, dir: &Path) -> Result<(), OpenError> {
 pub(crate) fn log(vfs: &dyn Vfs, dir: &Path, config: &Config) -> Result<(), OpenError> {
     let uuid = vfs.entropy().map_err(io_at(dir))?;
     first_segment(vfs, dir, uuid, config)?;
+    // MANIFEST must not be there without the segment it names, whatever order names survive in.
+    vfs.sync_dir(dir).map_err(io_at(dir))?;
     let values = Manifest { uuid, oldest: 1, newest: 1, main_low: 1, ..Manifest::default() };
     manifest(vfs, dir, &values)?;
     Ok(())

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quorate_wal::vfs::MemVfs;
+use quorate_wal::vfs::{DirOrder, MemVfs};
 use quorate_wal::{
     Align, Batch, ConfigBuilder, Driver, Lsn, OpenError, Prealloc, ReadError, Tail, Wal,
 };
@@ -163,6 +163,10 @@ fn explore(seed: u64, seen: &mut Seen) {
     let explorer = Explorer::new(seed);
     let mut rng = Rng(seed);
     let (mut disk, mut history) = (MemVfs::new(), History::new());
+    if seed % 2 == 1 {
+        // Operations of a directory that do not depend on each other survive in any combination.
+        disk.dir_order(DirOrder::Reordered);
+    }
     for life in 0..DEPTH {
         let power_cut = life % 2 == 0;
         let whole = disk.kill();
