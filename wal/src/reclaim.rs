@@ -27,9 +27,11 @@ impl Core {
         }
         let few = self.carry_bytes_max(self.config.segment_bytes);
         let left = self.staging.lock().leave_for_reserve(few);
-        if left {
+        if let Some(ticket) = left {
             add(&self.counters.rolls, 1);
-            self.lead_if_free();
+            if self.wait(Goal::Durable(ticket)).is_err() {
+                return Ok(());
+            }
             self.chore(|c| c.reclaim = true);
         }
         if !self.oldest_is_free() {

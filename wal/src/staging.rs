@@ -427,17 +427,17 @@ impl Staging {
 
     /// On a full disk, if next to nothing in the segment being written is needed any more (at
     /// most `carry` bytes): goes on in the reserve, so that this segment can be given back.
-    /// Whether it does.
-    pub(crate) fn leave_for_reserve(&mut self, carry: u64) -> bool {
+    /// The ticket to wait for, if it does.
+    pub(crate) fn leave_for_reserve(&mut self, carry: u64) -> Option<u64> {
         let full = self.no_space && matches!(self.gate, Gate::Open) && self.plan.spares() == 0;
         let seq = self.plan.seq;
         let few = self.table.need(seq).is_none_or(|need| need.bytes <= carry);
         if !full || !few || self.table.main_needs(seq) {
-            return false;
+            return None;
         }
         let op = Op::KeepMain { low: self.table.main_low };
         let frame = FRAME_HEADER + pad8(op.worst());
-        let Some(reserve) = self.plan.reserve_for(frame) else { return false };
+        let reserve = self.plan.reserve_for(frame)?;
         self.close();
         self.roll(reserve);
         self.push_slot(FrameKind::Data, 0);
@@ -446,7 +446,7 @@ impl Staging {
         self.close_plan();
         self.ticket += 1;
         self.group.sync = true;
-        true
+        Some(self.ticket)
     }
 
     /// What is given for all that was staged so far.
