@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<Vec<String>, Box<dyn Error>> {
     // Give half of it up. The log frees segments in the background, and takes appends again.
     wal.truncate_prefix(Lsn::new(stored / 2))?;
     let resumed = loop {
-        match wal.append_blocking(b"again") {
+        match wal.append_blocking(&[8; 1000]) {
             Ok(lsn) => break lsn,
             Err(AppendError::Refused(WriteError::NoSpace { .. })) => std::thread::yield_now(),
             Err(other) => return Err(other.into()),
