@@ -56,7 +56,9 @@ fn h17_a_failed_sync_is_never_retried_into_an_ok() {
     for model in [FsyncFailure::MarkClean, FsyncFailure::DropPages, FsyncFailure::KeepDirty] {
         let disk = MemVfs::new();
         disk.fsync_failure(model);
-        let (wal, _) = open_with(&disk, small()).unwrap();
+        // By hand: nothing in the background syncs meanwhile.
+        let by_hand = quorate_wal::Driver::manual(|| {});
+        let (wal, _) = open_with(&disk, small().driver(by_hand)).unwrap();
         wal.append_blocking(b"kept").unwrap();
         let staged = wal.stage(&records(&[b"?"]), Ack::Durable).unwrap();
         disk.fail_nth(OpKind::SyncData, 1, ErrorKind::Other);
