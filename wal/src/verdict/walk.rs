@@ -153,6 +153,9 @@ impl Judge<'_, '_> {
             _ => limit,
         };
         let cursor = self.reenter(image, stop.at + 8, limit)?;
+        if planted("span_closed_early") && cursor.is_none() {
+            self.close_hole(stop.lsn + 1);
+        }
         if let (None, Next::Bound(_, linked)) = (cursor, next) {
             self.close_hole(linked.link.prev_last_lsn + 1);
         }
