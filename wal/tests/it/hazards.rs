@@ -293,10 +293,11 @@ fn h14_a_span_is_not_closed_too_early() {
         assert!(lost.iter().any(|span| span.contains(Lsn::new(lsn))), "{lsn} in {lost:?}");
     }
     assert!(!lost.iter().any(|span| span.contains(Lsn::new(6)) || span.contains(Lsn::new(2))));
-    // Frames 4 to 6 are hit and nothing whole follows: the span has no end before them.
+    // Frames 4 to 6 and the End are hit, nothing whole follows: the span has no end before them.
     let (disk, all) = singles(6);
     let (wal, _) = open(&disk);
     wal.shutdown().wait().unwrap();
+    smash(&disk, &all[5], isize::try_from(all[5].len()).unwrap(), &[0; 60]);
     for record in &all[3..] {
         smash(&disk, record, -40, &[0; 60]);
     }
