@@ -87,6 +87,7 @@ pub(crate) fn assemble(
         events: Lock::new(EventQueue::default()),
         lagging_told: AtomicU64::new(0),
         counters: Counters::default(),
+        closing: Lock::new(None),
         lock: Lock::new(found.lock),
         read_only,
     };

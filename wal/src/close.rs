@@ -1,25 +1,30 @@
 //! The end of a life of the log, and the acceptance of damage at its beginning.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Op};
 use crate::core::Core;
 use crate::create;
 use crate::driver::Threads;
-use crate::error::{InDoubt, WriteError};
+use crate::error::{FailedOp, Failure, InDoubt, OpenError, WriteError};
 use crate::format::record::Hole;
 use crate::lsn::{Ack, Lsn, LsnSpan};
 use crate::marks::{Marks, set_place};
 use crate::report::{Damage, RecoveryReport};
-use crate::staging::{Gate, Given};
+use crate::staging::{Gate, Given, Staging};
 use crate::vfs::OpenMode;
 use crate::waiters::Goal;
 
+/// The most bytes of one accepted place.
+const HOLE_WORST: usize = 56;
 /// The most damaged places a log can have accepted.
 const HOLES_MAX: usize = 4096;
 
 /// Syncs, ends the threads, leaves the clean mark, gives the lock back; errors are told (H55).
 pub(crate) fn close(core: &Arc<Core>, threads: Option<Threads>) -> Result<(), InDoubt> {
+    // A second shutdown waits here: the lock is given back only when all is stored.
+    let mut closing = core.closing.lock();
     let (ticket, newest) = {
         let mut staging = core.staging.lock();
         let was_open = matches!(staging.gate, Gate::Open);
@@ -37,7 +42,12 @@ pub(crate) fn close(core: &Arc<Core>, threads: Option<Threads>) -> Result<(), In
     if let Some(threads) = threads {
         threads.join();
     }
-    let outcome = synced.and_then(|()| if ticket.is_some() { mark_clean(core) } else { Ok(()) });
+    let outcome = synced.and_then(|()| match (&*closing, ticket) {
+        (Some(failure), _) => Err(Arc::clone(failure)),
+        (None, Some(_)) => mark_clean(core),
+        (None, None) => Ok(()),
+    });
+    *closing = outcome.clone().err();
     drop(core.lock.lock().take());
     outcome.map_err(|cause| {
         let from = core.progress.lock().durable_lsn + 1;
@@ -47,7 +57,7 @@ pub(crate) fn close(core: &Arc<Core>, threads: Option<Threads>) -> Result<(), In
 }
 
 /// Says in MANIFEST that the log ends here; only where the next life goes on at this very place.
-fn mark_clean(core: &Core) -> Result<(), Arc<crate::Failure>> {
+fn mark_clean(core: &Core) -> Result<(), Arc<Failure>> {
     let place = {
         let io = core.io.lock();
         let whole = io.file.is_some() && io.d == io.w;
@@ -76,7 +86,7 @@ pub(crate) fn accept(core: &Core, report: &RecoveryReport) -> Result<Given, Writ
     {
         let mut staging = core.staging.lock();
         match staging.gate {
-            Gate::Damaged => staging.gate = Gate::Open,
+            Gate::Damaged => staging.gate = Gate::Accepting,
             Gate::Open => {
                 return Err(WriteError::Invalid { op, why: "the log was opened without damage" });
             }
@@ -90,7 +100,7 @@ pub(crate) fn accept(core: &Core, report: &RecoveryReport) -> Result<Given, Writ
     let outcome = stage_holes(core, report);
     if outcome.is_err() {
         let mut staging = core.staging.lock();
-        if matches!(staging.gate, Gate::Open) {
+        if matches!(staging.gate, Gate::Accepting) {
             staging.gate = Gate::Damaged;
         }
     }
@@ -108,12 +118,46 @@ fn stage_holes(core: &Core, report: &RecoveryReport) -> Result<Given, WriteError
         core.poison(&failure);
         return Err(WriteError::Poisoned(failure));
     }
+    // The gate opens in the critical section that stages the holes: whoever writes after them
+    // writes behind them (G13).
     let newest = report.durable.as_u64();
-    let mut batch = Batch::new();
-    for damage in &report.damage {
-        batch.push(Op::Hole(hole_of(damage, newest)));
+    let given = {
+        let mut staging = core.staging.lock();
+        if matches!(staging.gate, Gate::Accepting) {
+            staging.gate = Gate::Open;
+        }
+        let given = stage_all(&mut staging, core.config.batch_bytes_max, report, newest);
+        if given.is_err() && matches!(staging.gate, Gate::Open) {
+            staging.gate = Gate::Damaged;
+        }
+        given
+    };
+    core.after_stage(&given, false, Ack::Durable);
+    given
+}
+
+/// In as many batches as it takes.
+fn stage_all(
+    staging: &mut Staging,
+    batch_max: usize,
+    report: &RecoveryReport,
+    newest: u64,
+) -> Result<Given, WriteError> {
+    let mut first = None;
+    let mut last = None;
+    for places in report.damage.chunks((batch_max / HOLE_WORST).max(1)) {
+        let mut batch = Batch::new();
+        for damage in places {
+            batch.push(Op::Hole(hole_of(damage, newest)));
+        }
+        let given = staging.stage(&batch.ops, &batch.data, batch.bytes(), Ack::Durable)?;
+        first.get_or_insert(given.lsns.from);
+        last = Some(given);
     }
-    core.stage(&batch.ops, &batch.data, batch.bytes(), Ack::Durable)
+    let nothing = WriteError::Invalid { op: "accept_damage", why: "the report has no damage" };
+    let mut given = last.ok_or(nothing)?;
+    given.lsns.from = first.unwrap_or(given.lsns.from);
+    Ok(given)
 }
 
 /// A hole has an end: numbers given out from here on are not in it.
@@ -134,10 +178,20 @@ fn restore_manifest(core: &Core) -> Result<(), WriteError> {
         return Ok(());
     }
     let path = core.dir.join("MANIFEST");
-    let refused = |_| WriteError::NoSpace { needed: 8192 };
-    let now = create::manifest(core.vfs.as_ref(), &core.dir, marks.now()).map_err(refused)?;
-    let file = core.vfs.open(&path, OpenMode::Write);
-    let file = file.map_err(|_| WriteError::NoSpace { needed: 8192 })?;
+    let stopped = |path: PathBuf, source| {
+        let failure = Arc::new(Failure::new(FailedOp::Manifest, path, 0, source));
+        core.poison(&failure);
+        WriteError::Poisoned(failure)
+    };
+    let now = match create::manifest(core.vfs.as_ref(), &core.dir, marks.now()) {
+        Ok(now) => now,
+        Err(OpenError::Io { path, source }) => return Err(stopped(path, source)),
+        Err(_) => return Err(WriteError::NoSpace { needed: 8192 }),
+    };
+    let file = match core.vfs.open(&path, OpenMode::Write) {
+        Ok(file) => file,
+        Err(source) => return Err(stopped(path, source)),
+    };
     *marks = Marks::new(Some(file), path, now);
     Ok(())
 }

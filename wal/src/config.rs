@@ -268,8 +268,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Default: 16 MiB (`embedded`: 2 MiB) · bytes · at least twice `batch_bytes_max`, at most
-    /// 1 GiB · too small → early `Busy` · too large → memory.
+    /// Default: 16 MiB (`embedded`: 2 MiB) · bytes · at least twice `batch_bytes_max` (with
+    /// `align` also its padding more than one batch), at most 1 GiB · too small → early `Busy` · too large → memory.
     pub const fn staged_bytes_max(mut self, bytes: u64) -> Self {
         self.staged_bytes_max = bytes;
         self
@@ -385,6 +385,21 @@ impl ConfigBuilder {
         self
     }
 
+    /// What a batch takes beside its records in the worst case: headers, a roll, padding.
+    fn around_a_batch(&self) -> u64 {
+        let align = u64::from(self.align.bytes());
+        176 + if align == 0 { 0 } else { align + 40 }
+    }
+
+    fn check_maintenance(&self, rule: &mut impl FnMut(bool, &'static str)) {
+        rule(self.carry_live_percent_max <= 50, "carry_live_percent_max: 0 to 50");
+        rule(
+            (64 * KIB..=64 * MIB).contains(&self.carry_bytes_per_turn),
+            "carry_bytes_per_turn: 64 KiB to 64 MiB",
+        );
+        rule(self.slow_sync_after >= Duration::from_millis(1), "slow_sync_after: at least 1 ms");
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -412,6 +427,10 @@ impl ConfigBuilder {
                 && self.staged_bytes_max <= 1024 * MIB,
             "staged_bytes_max: at least 2 x batch_bytes_max, at most 1 GiB",
         );
+        rule(
+            self.staged_bytes_max >= self.batch_bytes_max.saturating_add(self.around_a_batch()),
+            "staged_bytes_max: room for a batch and the padding of `align`",
+        );
         rule((1..=8).contains(&self.spare_segments), "spare_segments: 1 to 8");
         rule(self.mark_idle <= Duration::from_secs(60), "mark_idle: at most 60 s");
         rule(
@@ -426,12 +445,7 @@ impl ConfigBuilder {
             self.log_bytes_max >= segment.saturating_mul(4),
             "log_bytes_max: at least 4 x segment_bytes",
         );
-        rule(self.carry_live_percent_max <= 50, "carry_live_percent_max: 0 to 50");
-        rule(
-            (64 * KIB..=64 * MIB).contains(&self.carry_bytes_per_turn),
-            "carry_bytes_per_turn: 64 KiB to 64 MiB",
-        );
-        rule(self.slow_sync_after >= Duration::from_millis(1), "slow_sync_after: at least 1 ms");
+        self.check_maintenance(&mut rule);
         let verify_threads = self.verify_threads.unwrap_or_else(|| wide(driver::cores()).min(4));
         rule((1..=64).contains(&verify_threads), "verify_threads: 1 to 64");
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! The shared state of an open log, and the hand-over of leadership among those who wait.
 //!
-//! Lock order: `preparing` → `io` → `staging` → `segments` → `progress`; `marks` is taken alone or
-//! before `segments`. Wakers are called with no lock held.
+//! Lock order: `preparing` → `io` → `staging` → `segments` → `progress`; `marks` under `preparing`
+//! or `io`, with nothing taken below it. Wakers are called with none held but `preparing`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -61,6 +61,8 @@ pub(crate) struct Core {
     /// The newest segment whose holders were told of.
     pub(crate) lagging_told: AtomicU64,
     pub(crate) counters: Counters,
+    /// Held while the log is closed: who closes it second waits for the first.
+    pub(crate) closing: Lock<Option<Arc<Failure>>>,
     pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
     /// Opened beside a writer, perhaps: nothing is ever written.
     pub(crate) read_only: bool,
@@ -228,6 +230,17 @@ impl Core {
             waiter.done();
         }
         wake(has_room);
+    }
+
+    /// Does maintenance; a panic in it is a failure like any other (H32).
+    pub(crate) fn guarded(
+        &self,
+        work: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            let error = std::io::Error::other("maintenance panicked");
+            Err(Failure::new(FailedOp::CommitPanic, self.dir.clone(), 0, error))
+        })
     }
 
     /// Those whom the last group released are about to stage again. Giving way to them while

@@ -67,7 +67,7 @@ impl Threads {
         let me = std::thread::current().id();
         for handle in self.handles {
             if handle.thread().id() != me {
-                // A panic of the thread was already turned into a failure of the log.
+                // A panic of the thread's work was already turned into a failure of the log.
                 drop(handle.join());
             }
         }
@@ -182,9 +182,9 @@ fn maintains(core: &Core) {
     let mut deadlines = Deadlines::default();
     loop {
         let Some(chores) = next_chores(core, &deadlines) else { return };
-        if let Err(failure) = tend(core, chores, &mut deadlines) {
-            core.poison(&Arc::new(failure));
-        }
+        let tended = core.guarded(|| tend(core, chores, &mut deadlines));
+        let Err(failure) = tended else { continue };
+        core.poison(&Arc::new(failure));
     }
 }
 

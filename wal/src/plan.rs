@@ -70,24 +70,34 @@ impl Plan {
     /// Room for a frame of `bytes`, header and padding included.
     pub(crate) fn room(&self, bytes: usize, class: Class) -> Option<Room> {
         if self.fits_here(at(self.offset), bytes, class) {
-            let keeps = self.keeps_promises(self.offset, bytes, self.spares());
+            let keeps = self.keeps_promises(self.here(), self.offset, bytes, self.spares());
             return keeps.then_some(Room::Here);
         }
         let next = self.next_for(class)?;
         let start = off(FIRST + LINK_FRAME);
         let left = self.spares() - usize::from(!next.is_reserve);
         let fits = fits(&next, at(start) + bytes + self.slack(), class);
-        (fits && self.keeps_promises(start, bytes, left)).then_some(Room::Roll(next))
+        (fits && self.keeps_promises(next, start, bytes, left)).then_some(Room::Roll(next))
     }
 
     /// Whether a frame that starts at `start` may grow to `bytes`.
     pub(crate) fn may_grow(&self, start: u32, bytes: usize, class: Class) -> bool {
-        self.fits_here(at(start), bytes, class) && self.keeps_promises(start, bytes, self.spares())
+        self.fits_here(at(start), bytes, class)
+            && self.keeps_promises(self.here(), start, bytes, self.spares())
+    }
+
+    /// The segment being filled.
+    const fn here(&self) -> Spare {
+        Spare { seq: self.seq, bytes: self.bytes, is_reserve: self.is_reserve }
+    }
+
+    /// Whether permits are out.
+    pub(crate) const fn has_promised(&self) -> bool {
+        self.promised > 0
     }
 
     fn fits_here(&self, start: usize, bytes: usize, class: Class) -> bool {
-        let here = Spare { seq: self.seq, bytes: self.bytes, is_reserve: self.is_reserve };
-        fits(&here, start + bytes + self.slack(), class)
+        fits(&self.here(), start + bytes + self.slack(), class)
     }
 
     /// The prepared segment for this class: a whole one if there is one, else the reserve.
@@ -134,26 +144,30 @@ impl Plan {
     }
 
     /// Whether what permits were promised still fits, in whatever order and sizes it comes.
-    fn keeps_promises(&self, start: u32, bytes: usize, spare: usize) -> bool {
+    fn keeps_promises(&self, target: Spare, start: u32, bytes: usize, spare: usize) -> bool {
         self.promised == 0
-            || self.capacity(at(start) + bytes + self.slack(), spare) >= self.promised
+            || self.capacity(target, at(start) + bytes + self.slack(), spare) >= self.promised
     }
 
-    /// What surely fits. A segment is left with less unused than the largest batch takes: that
-    /// batch is what did not fit. The last segment is not left.
-    fn capacity(&self, used: usize, spare: usize) -> u64 {
+    /// What surely fits into `target` behind `used` and into so many whole prepared segments. A
+    /// segment is left with less unused than the largest batch takes: that batch is what did not
+    /// fit. The last segment is not left.
+    fn capacity(&self, target: Spare, used: usize, spare: usize) -> u64 {
         let room = |bytes: u32, used: usize| at(bytes).saturating_sub(used + FRAME_HEADER) as u64;
-        let here = if self.is_reserve { 0 } else { room(self.bytes, used) };
+        let here = if target.is_reserve { 0 } else { room(target.bytes, used) };
+        let Some(others) = spare.checked_sub(1) else { return here };
         let whole = self.spare.iter().find(|s| !s.is_reserve).map_or(0, |s| s.bytes);
-        let all = here + room(whole, FIRST + LINK_FRAME) * spare as u64;
-        all.saturating_sub(self.worst(self.batch_max) * spare as u64)
+        let each = room(whole, FIRST + LINK_FRAME);
+        let largest = self.worst(self.batch_max);
+        let left = here.saturating_sub(largest);
+        left + each + each.saturating_sub(largest) * others as u64
     }
 
     /// Sets room for `bytes` of payload aside.
     pub(crate) fn promise(&mut self, bytes: usize) -> bool {
         let need = self.worst(bytes);
         let used = at(self.offset) + self.slack();
-        let fits = self.capacity(used, self.spares()) >= self.promised + need;
+        let fits = self.capacity(self.here(), used, self.spares()) >= self.promised + need;
         if fits {
             self.promised += need;
         }

@@ -170,7 +170,7 @@ impl Core {
         loop {
             let spare = {
                 let staging = self.staging.lock();
-                if !matches!(staging.gate, Gate::Open) {
+                if !matches!(staging.gate, Gate::Open | Gate::Accepting) {
                     return Ok(false);
                 }
                 staging.plan.spares()

@@ -14,6 +14,7 @@ use crate::prepare::{PrepareError, begin_file, give_number, tmp_path, unmade};
 use crate::segments::{Role, Segment};
 use crate::staging::Gate;
 use crate::stats::add;
+use crate::table::Table;
 use crate::vfs::OpenMode;
 use crate::waiters::Goal;
 use crate::wal::Lagging;
@@ -34,27 +35,24 @@ impl Core {
             }
             self.chore(|c| c.reclaim = true);
         }
-        if !self.oldest_is_free() {
+        let Some((upto, ticket)) = self.free_up_to() else {
             self.tell_lagging();
             return Ok(());
-        }
-        // What freed the segment must be durable before the segment goes (H45, H50).
-        let ticket = {
-            let mut staging = self.staging.lock();
-            staging.want_sync();
-            staging.ticket
         };
         if !planted("reclaim_without_durable_link") && self.wait(Goal::Durable(ticket)).is_err() {
             return Ok(());
         }
         let mut dead: Vec<Arc<Segment>> = Vec::new();
-        while self.oldest_is_free() {
+        while self.oldest_is_free(upto) {
             let removed = self.segments.lock().remove_oldest();
             let Some(segment) = removed else { break };
             self.staging.lock().table.forget_segment(segment.seq);
             dead.push(segment);
         }
-        let Some(oldest) = dead.last().map(|s| s.seq + 1) else { return Ok(()) };
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let oldest = self.segments.lock().oldest().map_or(1, |(seq, ..)| seq);
         let low = self.staging.lock().table.main_low;
         let early = planted("unlink_before_manifest");
         if !early {
@@ -74,7 +72,12 @@ impl Core {
 
     /// Nothing below `oldest` belongs to the log any more.
     fn forget_below(&self, oldest: u64, low: u64) -> Result<(), Failure> {
+        let place = self.progress.lock().place;
         self.marks.lock().write_both(|m| {
+            // What is kept must be proven by itself: the segments that led to it go.
+            if !planted("place_not_carried") {
+                set_place(m, place);
+            }
             m.oldest = oldest;
             m.main_low = m.main_low.max(low);
         })
@@ -166,31 +169,44 @@ impl Core {
         }
     }
 
-    /// Whether the oldest segment holds nothing that anybody needs. What is durable is judged
-    /// by the place of the last sync: a later segment's Link must be on the medium.
-    fn oldest_is_free(&self) -> bool {
+    /// The newest segment that can go now together with all before it, and the ticket whose
+    /// sync makes what freed them durable: both under one lock, so that what is staged during
+    /// that sync frees nothing yet (H45).
+    fn free_up_to(&self) -> Option<(u64, u64)> {
+        let mut staging = self.staging.lock();
+        if !matches!(staging.gate, Gate::Open) {
+            return None;
+        }
+        let last = {
+            let segments = self.segments.lock();
+            let durable = self.progress.lock().place.seq;
+            let table = &staging.table;
+            let free = segments.states().take_while(|state| is_free(table, state, durable));
+            free.last()?.0
+        };
+        staging.want_sync();
+        Some((last, staging.ticket))
+    }
+
+    /// Whether the oldest segment is one of these, and free still.
+    fn oldest_is_free(&self, upto: u64) -> bool {
         let staging = self.staging.lock();
         if !matches!(staging.gate, Gate::Open) {
             return false;
         }
         let segments = self.segments.lock();
-        let Some((seq, role, pinned)) = segments.oldest() else { return false };
         let durable = self.progress.lock().place.seq;
-        let unused = match role {
-            Role::Prepared => false,
-            Role::Member => !staging.table.needs(seq),
-            Role::Discarded => true,
-        };
-        let linked = seq < durable || planted("reclaim_without_durable_link");
-        let free = !pinned || planted("recycle_with_reader");
-        unused && free && linked
+        let within = |seq| seq <= upto || planted("freed_after_ticket");
+        segments
+            .oldest()
+            .is_some_and(|state| within(state.0) && is_free(&staging.table, &state, durable))
     }
 
     /// Writes the durable position, so that damage behind it cannot pass for a torn tail.
     pub(crate) fn mark(&self) -> Result<(), Failure> {
         let low = {
             let staging = self.staging.lock();
-            if matches!(staging.gate, Gate::Poisoned(_) | Gate::Damaged) {
+            if matches!(staging.gate, Gate::Poisoned(_) | Gate::Damaged | Gate::Accepting) {
                 return Ok(());
             }
             staging.table.main_low
@@ -207,4 +223,17 @@ impl Core {
             m.main_low = m.main_low.max(low);
         })
     }
+}
+
+/// Whether a segment holds nothing that anybody needs. What is durable is judged by the segment
+/// of the last sync: a later segment's Link must be on the medium.
+fn is_free(table: &Table, &(seq, role, pinned): &(u64, Role, bool), durable: u64) -> bool {
+    let unused = match role {
+        Role::Prepared => false,
+        Role::Member => !table.needs(seq),
+        Role::Discarded => true,
+    };
+    let linked = seq < durable || planted("reclaim_without_durable_link");
+    let free = !pinned || planted("recycle_with_reader");
+    unused && free && linked
 }

@@ -432,7 +432,8 @@ fn covered(damage: &Damage, accepted: &[Hole]) -> bool {
         let same = hole.segment == damage.segment && hole.from_off == damage.offset;
         let within =
             damage.lost.from.as_u64() >= hole.from_lsn && to.is_some_and(|to| to <= hole.to_lsn);
-        if damage.lost.is_empty() { same } else { within }
+        let ends = to.is_some_and(|to| to <= hole.to_lsn);
+        if damage.lost.is_empty() { same } else { within || (same && ends) }
     })
 }
 

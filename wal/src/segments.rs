@@ -246,6 +246,11 @@ impl SegmentSet {
         Some((seq, entry.role, Arc::strong_count(&entry.segment) > 1))
     }
 
+    /// All segments, oldest first: number, role, and whether a reader holds it.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (u64, Role, bool)> + '_ {
+        self.entries.iter().map(|(&seq, e)| (seq, e.role, Arc::strong_count(&e.segment) > 1))
+    }
+
     /// Takes the oldest segment out of the log, unless a reader has pinned it meanwhile; nobody
     /// can find it from here on.
     pub(crate) fn remove_oldest(&mut self) -> Option<Arc<Segment>> {

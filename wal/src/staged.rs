@@ -212,7 +212,10 @@ impl Future for Reserve {
         match self.attempt() {
             Err(WriteError::Busy { .. }) => {
                 self.core.chore(|c| c.prepare = true);
-                self.core.ask();
+                let staged = self.core.staging.lock().staged();
+                if staged > 0 {
+                    self.core.ask();
+                }
                 Poll::Pending
             }
             other => Poll::Ready(other),

@@ -81,6 +81,8 @@ impl Group {
 pub(crate) enum Gate {
     Open,
     Damaged,
+    /// Damage is being accepted: segments are prepared, writes are still refused.
+    Accepting,
     Poisoned(Arc<Failure>),
     Closed,
 }
@@ -168,7 +170,7 @@ impl Staging {
     pub(crate) fn check_gate(&self) -> Result<(), WriteError> {
         match &self.gate {
             Gate::Open => Ok(()),
-            Gate::Damaged => Err(WriteError::Damaged),
+            Gate::Damaged | Gate::Accepting => Err(WriteError::Damaged),
             Gate::Poisoned(failure) => Err(WriteError::Poisoned(Arc::clone(failure))),
             Gate::Closed => Err(WriteError::Closed),
         }
@@ -243,8 +245,27 @@ impl Staging {
                 }
             }
         }
+        for op in ops {
+            if let Op::TruncateSuffix { from } = *op {
+                self.check_cut(from)?;
+            }
+        }
         if self.next_lsn + wide(ops.len()) >= 1 << 63 {
             return invalid("record numbers are used up");
+        }
+        Ok(())
+    }
+
+    fn check_cut(&self, from: u64) -> Result<(), WriteError> {
+        let invalid = |why| Err(WriteError::Invalid { op: "truncate_suffix", why });
+        if from < self.table.main_low.max(1) {
+            return invalid("below the low mark");
+        }
+        if from <= self.table.high {
+            return invalid("at or below the high-water mark");
+        }
+        if from > self.next_lsn {
+            return invalid("above the end");
         }
         Ok(())
     }
@@ -432,7 +453,7 @@ impl Staging {
         let full = self.no_space && matches!(self.gate, Gate::Open) && self.plan.spares() == 0;
         let seq = self.plan.seq;
         let few = self.table.need(seq).is_none_or(|need| need.bytes <= carry);
-        if !full || !few || self.table.main_needs(seq) {
+        if !full || !few || self.plan.has_promised() || self.table.main_needs(seq) {
             return None;
         }
         let op = Op::KeepMain { low: self.table.main_low };

@@ -45,7 +45,7 @@ impl Core {
             }
         }
         let Some(unit) = self.next_unit() else { return Turn::Park };
-        let outcome = match unit {
+        let outcome = self.guarded(|| match unit {
             Unit::Commit | Unit::Flush => {
                 self.lead_if_free();
                 Ok(())
@@ -53,7 +53,7 @@ impl Core {
             Unit::Mark => self.mark(),
             Unit::Reclaim => self.reclaim(),
             Unit::Prepare => self.prepare_ahead().map(|_| ()),
-        };
+        });
         if let Err(failure) = outcome {
             self.poison(&std::sync::Arc::new(failure));
         }

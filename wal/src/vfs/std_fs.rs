@@ -88,9 +88,8 @@ impl Vfs for StdVfs {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VfsLock>> {
         let mut file = open_locked(path)?;
-        // The pid helps a person; nothing depends on it.
-        file.set_len(0)?;
-        write!(file, "{}", std::process::id())?;
+        // The pid helps a person; nothing depends on it, least of all on a full disk.
+        drop(file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())));
         Ok(Box::new(StdLock(file)))
     }
 
@@ -171,6 +170,17 @@ impl VfsFile for StdFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::empty();
+        match rustix::fs::fallocate(&self.0, flags, 0, len) {
+            // A file system without it gives at least the length.
+            Err(rustix::io::Errno::OPNOTSUPP) if self.len()? < len => self.0.set_len(len),
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     #[cfg(target_os = "linux")]

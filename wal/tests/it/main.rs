@@ -45,6 +45,7 @@ mod checkpoint;
 mod cli;
 mod crash;
 mod damage;
+mod during;
 mod examples;
 mod full_disk;
 mod golden;
