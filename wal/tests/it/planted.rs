@@ -1,6 +1,7 @@
 //! Planted bugs: each is switched on in child processes and must be caught by a named suite.
 //!
-//! `RUSTFLAGS="--cfg mutant" cargo test -p quorate-wal --test it --target-dir target/mutant planted`
+//! `RUSTFLAGS="--cfg mutant" cargo test -p quorate-wal --test it --target-dir target/mutant
+//! planted`
 //!
 //! Not planted alone, because another defence covers it: the chain of checksums (a torn tail is
 //! never resumed in place, so nothing discarded can follow what is new; the two together are
