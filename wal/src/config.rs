@@ -269,7 +269,8 @@ impl ConfigBuilder {
     }
 
     /// Default: 16 MiB (`embedded`: 2 MiB) · bytes · at least twice `batch_bytes_max` (with
-    /// `align` also its padding more than one batch), at most 1 GiB · too small → early `Busy` · too large → memory.
+    /// `align` also its padding more than one batch), at most 1 GiB · too small → early `Busy` ·
+    /// too large → memory.
     pub const fn staged_bytes_max(mut self, bytes: u64) -> Self {
         self.staged_bytes_max = bytes;
         self

@@ -1,6 +1,6 @@
 //! The two threads of a log, and the only place that reads a clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -87,9 +87,10 @@ pub(crate) fn pause(time: Duration) {
     }
 }
 
-/// The processors there are.
+/// The processors there are; asked for once, as the system reads several files for the answer.
 pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// Runs `work` on so many threads beside `main`, or on fewer if the system has no more.

@@ -259,7 +259,16 @@ impl Reader {
         if self.next > bound {
             return Ok(false);
         }
-        if let Some(lost) = self.core.check_readable(self.next)? {
+        let mut lost = self.core.check_readable(self.next)?;
+        if lost.is_none() && self.place.is_none() {
+            // What stood before the first segment is gone, and a hole may begin right there.
+            let first = self.core.segments.lock().first_lsn();
+            if first > self.next {
+                self.next = first.min(bound + 1);
+                lost = self.core.check_readable(self.next)?;
+            }
+        }
+        if let Some(lost) = lost {
             self.place = None;
             match lost.to {
                 Some(to) => self.next = to.as_u64() + 1,

@@ -54,8 +54,8 @@ pub(super) fn mix(state: &mut u64) -> u64 {
 /// operations of all directories.
 struct Pending<'a> {
     disk: &'a Disk,
-    /// How many units each file has.
-    files: Vec<usize>,
+    /// The units of each file.
+    files: Vec<Vec<Unit>>,
     units: usize,
     ops: Vec<(&'a Path, &'a DirOp)>,
     /// For each operation the earlier ones without which it cannot be there.
@@ -122,11 +122,10 @@ fn sectors(units: &[Unit]) -> Vec<Unit> {
         match unit {
             Unit::Len(len) => out.push(Unit::Len(*len)),
             Unit::Write { at, data } => {
-                let (mut at, mut rest) = (*at, data.as_slice());
+                let (mut at, mut rest) = (*at, data.clone());
                 while !rest.is_empty() {
                     let n = rest.len().min(SECTOR - at % SECTOR);
-                    out.push(Unit::Write { at, data: rest[..n].to_vec() });
-                    rest = &rest[n..];
+                    out.push(Unit::Write { at, data: rest.split_to(n) });
                     at += n;
                 }
             }
@@ -137,7 +136,7 @@ fn sectors(units: &[Unit]) -> Vec<Unit> {
 
 impl<'a> Pending<'a> {
     fn of(disk: &'a Disk) -> Self {
-        let files: Vec<usize> = disk.inodes.values().map(|i| sectors(&i.units).len()).collect();
+        let files: Vec<Vec<Unit>> = disk.inodes.values().map(|i| sectors(&i.units)).collect();
         let mut ops: Vec<(&Path, &DirOp)> = Vec::new();
         let mut needs: Vec<Vec<usize>> = Vec::new();
         for (path, dir) in &disk.dirs {
@@ -151,7 +150,7 @@ impl<'a> Pending<'a> {
                 ops.push((path, op));
             }
         }
-        let units = files.iter().sum();
+        let units = files.iter().map(Vec::len).sum();
         Self { disk, files, units, ops, needs }
     }
 
@@ -207,7 +206,7 @@ impl<'a> Pending<'a> {
 
     fn seeded(&self, rng: &mut u64) -> Vec<bool> {
         let mut choice = Vec::with_capacity(self.len());
-        for &n in &self.files {
+        for n in self.files.iter().map(Vec::len) {
             let style = mix(rng) % 6;
             let pick = index(mix(rng) % (n as u64 + 1));
             choice.extend((0..n).map(|i| match style {
@@ -256,14 +255,14 @@ impl<'a> Pending<'a> {
             .collect();
         let mut inodes = BTreeMap::new();
         let mut rest = units;
-        for ((&number, inode), &n) in disk.inodes.iter().zip(&self.files) {
-            let (kept, after) = rest.split_at(n);
+        for ((&number, inode), units) in disk.inodes.iter().zip(&self.files) {
+            let (kept, after) = rest.split_at(units.len());
             rest = after;
             if !named.contains(&number) {
                 continue;
             }
             let mut bytes = inode.durable.clone();
-            for (unit, kept) in sectors(&inode.units).iter().zip(kept) {
+            for (unit, kept) in units.iter().zip(kept) {
                 if *kept {
                     unit.apply(&mut bytes);
                 }

@@ -12,6 +12,7 @@ use crate::sync::Lock;
 pub(super) mod disk;
 mod files;
 mod journal;
+mod pages;
 mod rot;
 
 pub use journal::Operation;
@@ -158,6 +159,6 @@ impl MemVfs {
     pub fn contents(&self, path: &Path) -> io::Result<Vec<u8>> {
         let disk = self.disk.lock();
         let inode = disk.inode(path)?;
-        Ok(disk.inodes[&inode].cache.clone())
+        Ok(disk.inodes[&inode].cache.to_vec())
     }
 }

@@ -212,18 +212,20 @@ impl Explorer {
     /// Opens, checks, opens again; the disk and the history to go on with.
     fn judge(&self, state: &MemVfs, history: &History, seen: &mut Seen) -> (MemVfs, History) {
         let before = contents(state);
-        let image = state.kill();
+        // A kill keeps every byte, so this is the disk before the open.
+        let image = seen.states.is_multiple_of(3).then(|| state.kill());
         let (wal, now) = check_with(state, self.config.clone(), history, seen, true);
         // I5: recovery changed no byte of a segment that was there, and a second open of the same
-        // image answers the same.
+        // image answers the same; of every third, as it costs as much as the first one.
         for (path, bytes) in &before {
             if let Ok(after) = state.contents(path) {
                 assert!(after == *bytes, "{} changed", path.display());
             }
         }
-        let marks = wal.marks();
-        let (again, _) = open_with(&image, self.config.clone()).unwrap();
-        assert_eq!(again.marks(), marks, "a second open answers the same");
+        if let Some(image) = image {
+            let (again, _) = open_with(&image, self.config.clone()).unwrap();
+            assert_eq!(again.marks(), wal.marks(), "a second open answers the same");
+        }
         if history.clock.is_multiple_of(2) {
             // The next life begins behind a clean end.
             wal.shutdown().wait().unwrap();
@@ -242,7 +244,7 @@ fn contents(disk: &MemVfs) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn explorer() {
-    let seeds = Arc::new(seeds(90));
+    let seeds = Arc::new(seeds(38));
     let next = Arc::new(AtomicU64::new(0));
     let workers: Vec<_> = (0..2)
         .map(|_| {

@@ -12,7 +12,7 @@ use quorate_wal::{
     Recovery, RecoveryReport, Slot, Tail, Wal,
 };
 
-use crate::rig::{Rng, dir, group, open, open_with, records, segments, small};
+use crate::rig::{Rng, dir, group, manual, open, open_with, records, segments, settle, small};
 
 /// A log with three segments, records, streams and metadata; what it must hold.
 pub(crate) struct Sample {
@@ -64,7 +64,7 @@ pub(crate) struct Outcomes {
 impl Sample {
     /// Opens a damaged copy and holds it against the truth (G4, G6, G13).
     pub(crate) fn judge(&self, disk: &MemVfs, what: &str, seen: &mut Outcomes) {
-        match open_with(disk, small()) {
+        match open_with(disk, manual()) {
             Ok((wal, report)) => {
                 let lost = match report.tail {
                     Tail::Unverifiable { lsns } => {
@@ -87,7 +87,7 @@ impl Sample {
     }
 
     fn salvage(&self, disk: &MemVfs, strict: &RecoveryReport, what: &str) {
-        let (wal, report) = open_with(disk, small().recovery(Recovery::Salvage)).unwrap();
+        let (wal, report) = open_with(disk, manual().recovery(Recovery::Salvage)).unwrap();
         assert_eq!(report.damage, strict.damage, "{what}: the same verdict twice");
         let mut lost: Vec<LsnSpan> = report.damage.iter().map(|d| d.lost).collect();
         if let Tail::Unverifiable { lsns } = report.tail {
@@ -246,7 +246,7 @@ fn accepted_damage_stays_accepted_and_the_log_goes_on() {
 /// Salvage, accept, append, open again, twice: what was appended is there, what was lost stays
 /// named, what was there stays, and nothing is spliced in.
 fn live_on(sample: &Sample, disk: &MemVfs, what: &str) -> bool {
-    let (wal, report) = match open_with(disk, small().recovery(Recovery::Salvage)) {
+    let (wal, report) = match open_with(disk, manual().recovery(Recovery::Salvage)) {
         Ok(opened) => opened,
         Err(other) => panic!("{what}: {other:?}"),
     };
@@ -254,10 +254,11 @@ fn live_on(sample: &Sample, disk: &MemVfs, what: &str) -> bool {
         return false;
     }
     wal.accept_damage(&report).unwrap().wait().unwrap();
+    settle(&wal);
     let new = wal.append_blocking(b"after").unwrap();
     drop(wal);
     for _ in 0..2 {
-        let (wal, again) = match open_with(disk, small()) {
+        let (wal, again) = match open_with(disk, manual()) {
             Ok(opened) => opened,
             Err(other) => panic!("{what}: accepted, and refused again: {other:?}\n{report:?}"),
         };
@@ -275,6 +276,7 @@ fn live_on(sample: &Sample, disk: &MemVfs, what: &str) -> bool {
             }
         }
         assert!(again.accepted.len() <= report.damage.len(), "{what}");
+        settle(&wal);
         wal.append_blocking(b"more").unwrap();
     }
     true
@@ -341,7 +343,7 @@ fn sound_frames_with_any_payload_never_panic() {
             payload.splice(at..at, huge);
         }
         let (disk, _) = crate::golden::log_with_payload(&payload, rng.below(2) as u32);
-        match open_with(&disk, small()) {
+        match open_with(&disk, manual()) {
             Ok((wal, _)) => {
                 opened += 1;
                 for record in wal.read(Lsn::new(1), ReadBound::Written) {

@@ -1,6 +1,8 @@
 //! Golden bytes of format version 1, as `FORMAT.md` names them, written out by hand here: not by
 //! the crate's own encoders.
 
+mod directory;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -139,6 +141,37 @@ fn log(payload: &[u8], lsns: u32, flags: u8) -> (MemVfs, Vec<u8>) {
     write("MANIFEST", &manifest(uuid));
     write("00000000000000000001.qwal", &file);
     (disk, file)
+}
+
+/// The same with 512-byte alignment and a Pad frame between Data and End.
+fn padded_log() -> (MemVfs, Vec<u8>) {
+    let mut payload = vec![1, 0xcd, 0x02];
+    payload.resize(336, b'p');
+    let (disk, mut file) = log_with_payload(&payload, 1);
+    for copy in [0, 2048] {
+        put(&mut file, copy + 52, &512_u32.to_le_bytes());
+        let sum = crc(&file[copy..copy + 92]);
+        put(&mut file, copy + 92, &sum.to_le_bytes());
+    }
+    let life = (0x1122_3344_5566_7788, 1);
+    let chain = u32::from_le_bytes(file[4184..4188].try_into().unwrap());
+    let mut at = 4184 + 40 + 336;
+    file[at..].fill(0);
+    let head = Head { kind: 4, durable_off: 4096, first_lsn: 2, chain, ..Head::default() };
+    let chain = frame(&mut file, &mut at, life, head, &[0; 8]);
+    assert_eq!(at, 4608, "End opens a sector");
+    frame(&mut file, &mut at, life, Head { kind: 3, chain, ..head }, &[]);
+    disk.set_contents(&segments(&disk)[0], &file).unwrap();
+    (disk, file)
+}
+
+#[test]
+fn a_pad_frame_stands_before_an_aligned_end() {
+    let (disk, file) = padded_log();
+    assert_eq!(hex(&file[4560..4608]), golden()["frame_pad"]);
+    let (wal, report) = open(&disk);
+    assert_eq!((report.tail, report.durable, report.repaired), (Tail::Clean, Lsn::new(1), 0));
+    assert_eq!(wal.get(Lsn::new(1)).unwrap()[..], [b'p'; 333]);
 }
 
 /// The vectors of `FORMAT.md`: rows of three cells, a name first and hex digits last.

@@ -141,6 +141,13 @@ fn beside(vfs: &Arc<dyn Vfs>, path: &Path, looks: u32) {
         let writer = scope.spawn(|| write(&wal, &acked, &stop));
         let (mut reader, _) = WalReader::open_read_only(Arc::clone(vfs), path).unwrap();
         let mut records = 0;
+        // On a busy machine the writer's thread may begin after the last look.
+        for _ in 0..10_000_000 {
+            if acked.load(Ordering::Acquire) > 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
         for _ in 0..looks {
             let sure = acked.load(Ordering::Acquire);
             let report = reader.refresh().unwrap();

@@ -5,16 +5,21 @@ use std::sync::Arc;
 use quorate_wal::vfs::{MemVfs, OpKind};
 use quorate_wal::{Damage, Lsn, LsnSpan, Pace, ReadError, Recovery, Scrub, Wal, WalReader};
 
-use crate::rig::{Replay, Rng, dir, open, open_with, seeds, segments, small};
+use crate::rig::{Replay, Rng, dir, manual, open, open_with, seeds, segments, settle, small};
 
 /// Several segments of records; the last number.
 fn filled(disk: &MemVfs) -> Wal {
     let (wal, _) = open(disk);
+    fill(&wal);
+    wal
+}
+
+fn fill(wal: &Wal) {
     for n in 0..120_u64 {
         wal.append_blocking(&vec![n as u8; 100 + (n * 37 % 500) as usize]).unwrap();
+        settle(wal);
     }
     assert!(wal.stats().rolls >= 3);
-    wal
 }
 
 fn found(scrub: &mut Scrub) -> Vec<Damage> {
@@ -48,7 +53,8 @@ fn every_flipped_byte_is_found_and_its_records_are_named() {
     for seed in seeds(300) {
         let _replay = Replay { test: "every_flipped_byte_is_found", seed };
         let disk = MemVfs::new();
-        let wal = filled(&disk);
+        let (wal, _) = open_with(&disk, manual()).unwrap();
+        fill(&wal);
         let mut rng = Rng(seed);
         let path = &segments(&disk)[rng.below(3) as usize];
         let bytes = disk.contents(path).unwrap();

@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::journal::Journal;
+use super::pages::Pages;
 use crate::vfs::crash::DirOrder;
 use crate::vfs::faults::{Faults, FsyncFailure, OpKind};
 use crate::width::index;
@@ -27,17 +30,17 @@ pub(in crate::vfs) struct Disk {
 
 #[derive(Clone, Debug, Default)]
 pub(in crate::vfs) struct Inode {
-    pub(in crate::vfs) cache: Vec<u8>,
-    pub(in crate::vfs) durable: Vec<u8>,
+    pub(in crate::vfs) cache: Pages,
+    pub(in crate::vfs) durable: Pages,
     pub(in crate::vfs) units: Vec<Unit>,
     /// For each sector what it held before the last write that touched it.
-    pub(in crate::vfs) past: Vec<u8>,
+    pub(in crate::vfs) past: Pages,
     linked: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(in crate::vfs) enum Unit {
-    Write { at: usize, data: Vec<u8> },
+    Write { at: usize, data: Bytes },
     Len(usize),
 }
 
@@ -93,23 +96,17 @@ impl DirOp {
 }
 
 impl Unit {
-    pub(in crate::vfs) fn apply(&self, bytes: &mut Vec<u8>) {
+    pub(in crate::vfs) fn apply(&self, bytes: &mut Pages) {
         match self {
-            Self::Write { at, data } => {
-                let end = at + data.len();
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
-                }
-                bytes[*at..end].copy_from_slice(data);
-            }
-            Self::Len(len) => bytes.resize(*len, 0),
+            Self::Write { at, data } => bytes.write(*at, data),
+            Self::Len(len) => bytes.resize(*len),
         }
     }
 }
 
 impl Inode {
-    pub(in crate::vfs) fn at_rest(bytes: Vec<u8>, mut past: Vec<u8>) -> Self {
-        past.resize(bytes.len(), 0);
+    pub(in crate::vfs) fn at_rest(bytes: Pages, mut past: Pages) -> Self {
+        past.resize(bytes.len());
         Self { cache: bytes.clone(), durable: bytes, units: Vec::new(), past, linked: true }
     }
 
@@ -124,11 +121,11 @@ impl Inode {
             let from = at - at % SECTOR;
             let to = (at + data.len()).next_multiple_of(SECTOR).min(self.cache.len());
             if from < to {
-                self.past[from..to].copy_from_slice(&self.cache[from..to]);
+                self.past.take_over(&self.cache, from..to);
             }
         }
         unit.apply(&mut self.cache);
-        self.past.resize(self.cache.len(), 0);
+        self.past.resize(self.cache.len());
         self.units.push(unit);
     }
 
@@ -138,7 +135,7 @@ impl Inode {
         for unit in &self.units {
             unit.apply(&mut self.cache);
         }
-        self.past.resize(self.cache.len(), 0);
+        self.past.resize(self.cache.len());
     }
 }
 
@@ -238,7 +235,7 @@ impl Disk {
             }
         }
         if let Some(inode) = self.inodes.get_mut(&inode) {
-            inode.put(Unit::Write { at, data: buf[..take].to_vec() });
+            inode.put(Unit::Write { at, data: Bytes::copy_from_slice(&buf[..take]) });
         }
         Ok(take)
     }

@@ -95,7 +95,7 @@ impl Disk {
         if self.faults.short_reads && n > SECTOR {
             n = n / 2 + 1;
         }
-        buf[..n].copy_from_slice(&inode.cache[from..from + n]);
+        inode.cache.read(from, &mut buf[..n]);
         n
     }
 }

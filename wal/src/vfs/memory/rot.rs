@@ -19,7 +19,7 @@ impl MemVfs {
     /// `NotFound`.
     pub fn set_contents(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.rot(path, |inode| {
-            *inode = Inode::at_rest(bytes.to_vec(), bytes.to_vec());
+            *inode = Inode::at_rest(bytes.into(), bytes.into());
             Ok(())
         })
     }
@@ -76,8 +76,8 @@ impl MemVfs {
         let mut changed = false;
         self.rot(path, |inode| {
             let range = sector_range(inode, sector)?;
-            let old = inode.past[range.clone()].to_vec();
-            changed = inode.cache[range.clone()] != old[..];
+            let old = inode.past.slice(range.clone());
+            changed = inode.cache.slice(range.clone()) != old;
             put(inode, range.start, &old);
             Ok(())
         })?;
@@ -119,7 +119,9 @@ impl MemVfs {
             if index(len) > inode.cache.len() {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
-            *inode = Inode::at_rest(inode.cache[..index(len)].to_vec(), inode.past.clone());
+            let mut bytes = inode.cache.clone();
+            bytes.resize(index(len));
+            *inode = Inode::at_rest(bytes, inode.past.clone());
             Ok(())
         })
     }
@@ -130,7 +132,8 @@ impl MemVfs {
     /// `NotFound`.
     pub fn extend(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.rot(path, |inode| {
-            let whole = [&inode.cache[..], bytes].concat();
+            let mut whole = inode.cache.clone();
+            whole.write(whole.len(), bytes);
             *inode = Inode::at_rest(whole, inode.past.clone());
             Ok(())
         })
@@ -173,7 +176,7 @@ impl MemVfs {
     ) -> io::Result<()> {
         self.rot(path, |inode| {
             let range = clipped(inode.cache.len(), &range)?;
-            let mut bytes = inode.cache[range.clone()].to_vec();
+            let mut bytes = inode.cache.slice(range.clone());
             if !bytes.is_empty() {
                 damage(&mut bytes);
             }
@@ -199,9 +202,9 @@ fn sector_range(inode: &Inode, sector: u64) -> io::Result<Range<usize>> {
 
 /// The bytes are on the medium now, and what was to be written there is gone.
 fn put(inode: &mut Inode, at: usize, bytes: &[u8]) {
-    inode.cache[at..at + bytes.len()].copy_from_slice(bytes);
+    inode.cache.write(at, bytes);
     let end = inode.durable.len().min(at + bytes.len());
-    if let Some(place) = inode.durable.get_mut(at..end) {
-        place.copy_from_slice(&bytes[..end - at]);
+    if at < end {
+        inode.durable.write(at, &bytes[..end - at]);
     }
 }

@@ -120,7 +120,7 @@ fn one(specimen: &Specimen, map: &Map, seed: u64, sums: &mut Sums) {
     let disk = specimen.disk.kill();
     let what = rot.apply(&disk, map, place, &mut rng);
     let Some(mut judge) = Judge::new(specimen, map, &disk, &what) else { return };
-    let verdict = judge.judge(&disk, seed.is_multiple_of(6));
+    let verdict = judge.judge(&disk, seed);
     sums.done += 1;
     *sums.cells.entry((place.group, rot)).or_default() += 1;
     let worst = judge.touched.last().copied().unwrap_or(Class::Unused);

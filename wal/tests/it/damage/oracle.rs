@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use quorate_wal::vfs::MemVfs;
 use quorate_wal::{
-    Batch, ConfigBuilder, Health, Lsn, LsnSpan, OpenError, Recovery, RecoveryReport, Replayed,
-    Slot, Tail, Wal,
+    Batch, ConfigBuilder, Health, Lsn, LsnSpan, OpenError, ReadBound, ReadError, Recovery,
+    RecoveryReport, Replayed, Slot, Tail, Wal,
 };
 
 use super::places::{Class, Map};
@@ -78,6 +78,8 @@ pub(crate) struct Judge<'a> {
     /// Bytes that differ from the specimen, by what they mean.
     pub(crate) touched: BTreeSet<Class>,
     changed: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    proven: u64,
+    seed: u64,
 }
 
 impl<'a> Judge<'a> {
@@ -103,7 +105,12 @@ impl<'a> Judge<'a> {
             changed.insert(path.clone(), now);
         }
         let faults = Faults::default();
-        (!changed.is_empty()).then_some(Self { specimen, map, what, faults, touched, changed })
+        if changed.is_empty() {
+            return None;
+        }
+        let mut judge = Self { specimen, map, what, faults, touched, changed, proven: 0, seed: 0 };
+        judge.proven = judge.proof();
+        Some(judge)
     }
 
     fn untouched(&self, path: &PathBuf, range: std::ops::Range<usize>) -> bool {
@@ -115,19 +122,26 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether something that is still on the disk proves that `lsn` was durable.
-    fn is_proven(&self, lsn: u64) -> bool {
-        self.map.evidence.iter().any(|evidence| {
+    /// The newest number that something still on the disk proves to have been durable.
+    fn proof(&self) -> u64 {
+        let still = self.map.evidence.iter().filter(|evidence| {
             let path = &evidence.path;
             // Of a segment also the salt must be known.
-            let readable = path.ends_with("MANIFEST")
-                || self.untouched(path, 0..96)
-                || self.untouched(path, 2048..2144);
-            evidence.covers >= lsn && readable && self.untouched(path, evidence.range.clone())
-        })
+            self.untouched(path, evidence.range.clone())
+                && (path.ends_with("MANIFEST")
+                    || self.untouched(path, 0..96)
+                    || self.untouched(path, 2048..2144))
+        });
+        still.map(|evidence| evidence.covers).max().unwrap_or(0)
     }
 
-    pub(crate) fn judge(&mut self, disk: &MemVfs, lives_on: bool) -> Verdict {
+    const fn is_proven(&self, lsn: u64) -> bool {
+        lsn <= self.proven
+    }
+
+    pub(crate) fn judge(&mut self, disk: &MemVfs, seed: u64) -> Verdict {
+        self.seed = seed;
+        let lives_on = seed.is_multiple_of(6);
         let (opened, seen) = open_seeing(disk, manual());
         match opened {
             Ok((wal, report)) => {
@@ -208,6 +222,7 @@ impl<'a> Judge<'a> {
             }
         }
         self.exact(&holes, seen, report);
+        self.sequence(wal, seen, report);
         self.read_path(wal, seen);
         self.health(wal, &lost);
     }
@@ -247,7 +262,33 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// `get`, streams and cells give the bytes that recovery showed, or an error.
+    /// A reader from the low mark gives every record that recovery showed, and holes between.
+    fn sequence(&mut self, wal: &Wal, seen: &Seen, report: &RecoveryReport) {
+        let low = wal.marks().low.as_u64().max(self.specimen.low);
+        let mut shown = seen.range(low..).filter_map(|(lsn, wrote)| match wrote {
+            Wrote::Record(bytes) => Some((*lsn, &bytes[..])),
+            _ => None,
+        });
+        let mut odd = None;
+        for record in wal.read(Lsn::new(low), ReadBound::Written) {
+            match record {
+                Ok(record) if shown.next() == Some((record.lsn.as_u64(), &record.bytes[..])) => {}
+                Err(ReadError::Lost { .. }) => {}
+                other => {
+                    odd = Some(format!("in sequence: {other:?}"));
+                    break;
+                }
+            }
+        }
+        let odd = odd.or_else(|| shown.next().map(|(lsn, _)| format!("{lsn} is not in sequence")));
+        let odd = odd.map(|text| format!("{text}: {:?} {report:?}", wal.marks()));
+        if let Some(text) = odd {
+            self.fault(|f| &mut f.splices, &text);
+        }
+    }
+
+    /// `get`, streams and cells give the bytes that recovery showed, or an error; of what is
+    /// there an eighth is asked for, another one each time.
     fn read_path(&mut self, wal: &Wal, seen: &Seen) {
         let specimen = self.specimen;
         // By number, so that the newest shown value of a cell stays; drops are not in the books.
@@ -261,6 +302,9 @@ impl<'a> Judge<'a> {
         let mut out = Vec::new();
         for (&lsn, wrote) in specimen.wrote.range(specimen.low..) {
             let there = seen.contains_key(&lsn);
+            if there && !(lsn + self.seed).is_multiple_of(8) {
+                continue;
+            }
             let same = match wrote {
                 Wrote::Record(bytes) => match wal.get(Lsn::new(lsn)) {
                     Ok(found) => there && found[..] == bytes[..],

@@ -1,9 +1,10 @@
 //! Both readers, over the same images.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use quorate_wal::vfs::MemVfs;
+use quorate_wal::vfs::{MemVfs, Vfs};
 use quorate_wal::{Damage, Lsn, OpenError, Recovery, RecoveryReport, Tail};
 
 use super::{Answer, End, Files, Hurt, Item, read};
@@ -12,7 +13,7 @@ use crate::damage::oracle::open_seeing;
 use crate::damage::places::Map;
 use crate::damage::rot::KINDS;
 use crate::damage::specimen::{Shape, Specimen, Wrote};
-use crate::rig::{Rng, manual, say};
+use crate::rig::{Rng, dir, manual, say};
 
 /// How often which verdict was found by both.
 #[derive(Debug, Default)]
@@ -111,6 +112,15 @@ fn agree(disk: &MemVfs, what: &str, counts: &mut Counts) {
     drop(wal);
 }
 
+/// Whether every file is there and not shorter than it was.
+fn whole(disk: &MemVfs, map: &Map) -> bool {
+    let now: BTreeMap<_, _> =
+        disk.list(dir()).unwrap().into_iter().map(|item| (item.name, item.bytes)).collect();
+    map.files.iter().all(|(path, bytes)| {
+        path.file_name().and_then(|name| now.get(name)).is_some_and(|n| *n >= bytes.len() as u64)
+    })
+}
+
 /// One image of a specimen: up to three damages, sometimes on a log whose damage was accepted.
 fn one(specimen: &Specimen, map: &Map, seed: u64, counts: &mut Counts) {
     let mut rng = Rng(seed);
@@ -120,17 +130,9 @@ fn one(specimen: &Specimen, map: &Map, seed: u64, counts: &mut Counts) {
     for _ in 0..rng.below(4) {
         let place = &map.places[usize::try_from(rng.below(map.places.len() as u64)).unwrap()];
         let rot = KINDS[usize::try_from(rng.below(KINDS.len() as u64)).unwrap()];
-        let there = disk.contents(&place.path).is_ok_and(|now| now.len() >= place.range.end);
-        let all = map.files.keys().all(|path| disk.contents(path).is_ok());
         let rare = place.group != "whole file" || wild == 0;
-        if there && all && rot.fits(place) && rare {
-            let same = map
-                .files
-                .iter()
-                .all(|(path, bytes)| disk.contents(path).is_ok_and(|now| now.len() >= bytes.len()));
-            if same {
-                what = format!("{what}\n{}", rot.apply(&disk, map, place, &mut rng));
-            }
+        if rare && rot.fits(place) && whole(&disk, map) {
+            what = format!("{what}\n{}", rot.apply(&disk, map, place, &mut rng));
         }
     }
     if wild == 1 {
