@@ -64,6 +64,16 @@ impl Line {
         self
     }
 
+    /// The same, judged only if the device went at its quick pace: at the slow one everything is
+    /// as slow as the device, and a target that is met says nothing.
+    pub fn goal_at(self, quick: bool, what: &str, met: bool) -> Self {
+        if quick {
+            self.goal(what, met)
+        } else {
+            self.note(&format!("{what}: not judged (slow pace)"))
+        }
+    }
+
     /// Something worth saying that is not aimed at.
     pub fn note(mut self, what: &str) -> Self {
         self.goals.push((what.to_owned(), None));

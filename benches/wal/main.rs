@@ -12,6 +12,7 @@ mod peers;
 mod read;
 mod single;
 mod space;
+mod splitting;
 mod truncate;
 
 use quorate_benches::count::Counting;
@@ -26,6 +27,9 @@ static ALLOCATOR: Counting = Counting;
 /// How long a turn of a durable lane is.
 const TURN: Duration = Duration::from_millis(40);
 const ROUNDS: usize = 15;
+
+/// A floor above this (in ns) is the device's slow pace.
+const SLOW: f64 = 500_000.0;
 
 /// Everything a lane needs.
 pub(crate) struct Bench {
@@ -54,6 +58,12 @@ impl Bench {
     }
 }
 
+/// Measures again, at most twice, while the floor (and the floor alone) was at the slow pace; the
+/// lines of every attempt stay in the table.
+fn at_quick_pace(bench: &mut Bench, measure: fn(&mut Bench) -> bool) {
+    let _ = (0..3).any(|_| measure(bench));
+}
+
 fn main() {
     let place = Place::new();
     // SAFETY: no other thread runs yet.
@@ -73,19 +83,19 @@ fn main() {
     let mut bench = Bench { place, sheet, wanted };
     let begun = Instant::now();
     bench.run("P0", true, single::floors);
-    bench.run("P1", true, single::durable);
-    bench.run("P2", true, many::durable);
+    bench.run("P1", true, |bench| at_quick_pace(bench, single::durable));
+    bench.run("P2", true, |bench| at_quick_pace(bench, many::durable));
     bench.run("P3", true, many::rolls);
     bench.run("P4", false, many::written);
     bench.run("P5", false, many::staged);
-    bench.run("P6", true, bulk::streams);
+    bench.run("P6", true, |bench| at_quick_pace(bench, bulk::streams));
     bench.run("P7", false, read::open);
     bench.run("P8", false, bulk::boot);
     bench.run("P9", false, read::sequential);
     bench.run("P10", false, read::random);
     bench.run("P11", false, space::space);
     bench.run("P12", true, truncate::prefix);
-    bench.run("P13", true, single::files);
+    bench.run("P13", true, |bench| at_quick_pace(bench, single::files));
     bench.run("P14", false, space::memory);
     let after =
         format!("Took {:.0} s; load at the end {}.\n", begun.elapsed().as_secs_f64(), load());

@@ -1,7 +1,9 @@
 //! Logs of ours, ready for a lane.
 
 use crate::peers::RECORD;
+use crate::splitting::SplitVfs;
 use quorate_benches::crew::Op;
+use quorate_wal::vfs::{StdVfs, Vfs};
 use quorate_wal::{Ack, Batch, Config, ConfigBuilder, Wal};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +15,17 @@ pub(crate) fn server(dir: &Path) -> Wal {
 }
 
 pub(crate) fn open(dir: &Path, config: ConfigBuilder) -> Wal {
-    let wal = Wal::open(dir, config.build().expect("in range")).expect("ours opens").0;
+    open_on(Arc::new(StdVfs), dir, config)
+}
+
+/// On a file system that takes at most 64 KiB at once, which a `Vfs` may: zero-filling, too.
+pub(crate) fn split(dir: &Path) -> Wal {
+    open_on(Arc::new(SplitVfs), dir, Config::server())
+}
+
+fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, config: ConfigBuilder) -> Wal {
+    let config = config.build().expect("in range");
+    let wal = Wal::open_on(vfs, dir, config, None).expect("ours opens").0;
     while wal.stats().segments_prepared == 0 {
         std::thread::yield_now();
     }

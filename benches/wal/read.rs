@@ -47,7 +47,7 @@ pub(crate) fn open(bench: &mut Bench) {
     {
         let peer = wal_db::Wal::open(&file).expect("wal-db opens");
         (0..PEER_RECORDS).for_each(|_| {
-            peer.append(&RECORD).expect("written");
+            let _ = peer.append(&RECORD).expect("written");
         });
         peer.sync().expect("synced");
     }

@@ -20,7 +20,9 @@ fn ours_for(dir: &Path, per_batch: u64) -> f64 {
     let mut batch = Batch::new();
     for _ in 0..RECORDS / per_batch {
         batch.clear();
-        (0..per_batch).for_each(|_| drop(batch.record(&RECORD).bytes()));
+        (0..per_batch).for_each(|_| {
+            batch.record(&RECORD);
+        });
         wal.stage(&batch, Ack::Written).expect("room").wait().expect("written");
     }
     let used = used_bytes(dir) - before;
@@ -29,7 +31,9 @@ fn ours_for(dir: &Path, per_batch: u64) -> f64 {
 
 fn wal_db_for(dir: &Path) -> f64 {
     let wal = wal_db::Wal::open(dir.join("log")).expect("wal-db opens");
-    (0..RECORDS).for_each(|_| drop(wal.append(&RECORD).expect("written")));
+    (0..RECORDS).for_each(|_| {
+        let _ = wal.append(&RECORD).expect("written");
+    });
     used_bytes(dir) as f64 / (RECORDS * 100) as f64
 }
 
