@@ -69,9 +69,9 @@ pub(crate) fn damages(earlier: &State, now: &State) -> Vec<Damage> {
 
 /// Places spread over what is in use, the beginning and the end more closely.
 fn places(bytes: &[u8], used: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..used).step_by(293).collect();
-    places.extend((0..used.min(64)).step_by(5));
-    places.extend((used.saturating_sub(700)..used).step_by(31));
+    let mut places: Vec<usize> = (0..used).step_by(997).collect();
+    places.extend((0..used.min(64)).step_by(16));
+    places.extend((used.saturating_sub(700)..used).step_by(59));
     places.retain(|at| *at < bytes.len());
     places.sort_unstable();
     places.dedup();
@@ -91,7 +91,7 @@ fn at_place(bytes: &[u8], used: usize, at: usize) -> Vec<(&'static str, Vec<u8>)
         ("zero 16 B", with(&|b| b[at..(at + 16).min(used)].fill(0))),
         ("noise 16 B", with(&|b| noise(&mut b[at..(at + 16).min(used)], at))),
     ];
-    // Whole sectors once for each.
+    // Whole sectors not for every place in one.
     if at - sector < 293 {
         all.push(("zero sector", with(&|b| b[sector..end].fill(0))));
         all.push(("noise sector", with(&|b| noise(&mut b[sector..end], at))));

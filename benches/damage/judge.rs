@@ -97,7 +97,8 @@ fn one(counts: &mut Counts, subject: &dyn Subject, dir: &Path, damage: &generato
     };
     match told {
         _ if count >= RECORDS => counts.harmless += 1,
-        Told::From(from) if from <= count => counts.named += 1,
+        // Torn or rotten, acknowledged or not: a hint, like a cut.
+        Told::From(from) if from <= count => counts.hinted += 1,
         Told::Cut => counts.hinted += 1,
         _ => {
             counts.silent[usize::from(damage.last)] += 1;

@@ -21,8 +21,7 @@ fn main() {
         text,
         "{} records of 8 to 900 B, each acknowledged as durable; real files on {}. A loss is \
          silent if the open and the reading say nothing; hinted if the open says that something \
-         was cut, not whether it was acknowledged; named if opening or reading refuses, or the \
-         report covers the lost records. A splice is a record that was not written at that place \
+         was cut or cannot be told, not whether it was acknowledged; named if opening or reading refuses. A splice is a record that was not written at that place \
          (changed, out of order, or back again after it was gone). A healthy log has lost \
          nothing but an unsynced last group, of which any sectors may be missing.\n",
         generator::RECORDS,
