@@ -18,7 +18,7 @@ mod truncate;
 use quorate_benches::count::Counting;
 use quorate_benches::device::{Place, load};
 use quorate_benches::processor;
-use quorate_benches::sheet::Sheet;
+use quorate_benches::sheet::{Line, Sheet};
 use std::time::{Duration, Instant};
 
 #[global_allocator]
@@ -53,7 +53,11 @@ impl Bench {
             return;
         }
         let begun = Instant::now();
-        measure(self);
+        // A lane that breaks is told in its place; the others go on.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| measure(self)));
+        if done.is_err() {
+            self.sheet.push(Line::new(lane).note("**failed**: see the output of the run"));
+        }
         eprintln!("{lane} took {:.1} s, load {}", begun.elapsed().as_secs_f64(), load());
     }
 }
