@@ -1,6 +1,12 @@
 //! The paired runner: ours, peers and the floor take turns in one process, so that whatever slows
 //! the machine slows all of them; medians over the rounds are compared.
 
+pub mod count;
+pub mod crew;
+pub mod device;
+pub mod sheet;
+pub mod turns;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -177,14 +183,16 @@ impl Row {
 
 /// Processor, clock source, compiler: what the figures depend on.
 fn machine() -> String {
+    format!("{} · medians of {ROUNDS} interleaved turns", processor())
+}
+
+/// Processor, cores, clock source.
+pub fn processor() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
     let model = info.lines().find(|line| line.starts_with("model name"));
     let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let source = read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    format!(
-        "{model}, {cores} cores · clock source {} · medians of {ROUNDS} interleaved turns",
-        source.trim()
-    )
+    format!("{model}, {cores} cores · clock source {}", source.trim())
 }
