@@ -254,7 +254,8 @@ impl<'a> Judge<'a> {
                     || holed(next)
                     || !self.specimen.wrote.contains_key(&next)
                     || seen.contains_key(&next)
-                    || next > self.specimen.acked;
+                    || next > self.specimen.acked
+                    || self.is_lost_write(next);
                 if !there {
                     self.fault(|f| &mut f.wrong_spans, &format!("{hole} at {next}: {report:?}"));
                 }
