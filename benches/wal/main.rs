@@ -12,7 +12,6 @@ mod peers;
 mod read;
 mod single;
 mod space;
-mod splitting;
 mod truncate;
 
 use quorate_benches::count::Counting;

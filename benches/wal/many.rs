@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const WRITERS: usize = 64;
-/// See `single`: what filling in small steps would give.
-const SPLIT: &str = "experiment: ours filled in steps of 64 KiB";
 
 fn crew(name: &str, writers: usize, op: &Op) -> Contender<'static> {
     let mut crew = Crew::new(writers, op);
@@ -113,7 +111,6 @@ pub(crate) fn written(bench: &mut Bench) {
             ),
             Contender::looped("pwrite, growing file", TURN, floors::appended(&place.dir("grown"))),
             peer("ours", ours::written(ours::server(&place.dir("ours")))),
-            peer(SPLIT, ours::written(ours::split(&place.dir("split")))),
             peer("wal-db", peers::wal_db(&place.dir("wal-db"), Wait::Written)),
             peer("raft-engine", peers::raft_engine(&place.dir("raft"), Wait::Written)),
             peer("nano-wal (no checksum)", peers::nano(&place.dir("nano"), Wait::Written)),
@@ -128,8 +125,7 @@ pub(crate) fn written(bench: &mut Bench) {
         let line = Line::times(&lane, &rounds, "ours", Some(floor));
         let met = rounds.ratio("wal-db", "ours") >= min;
         bench.sheet.push(line.goal(&format!("≥ {min}× wal-db"), met));
-        for name in ["ours", "split", "wal-db", "raft", "nano", "commitlog", "simple", "mrecordlog"]
-        {
+        for name in ["ours", "wal-db", "raft", "nano", "commitlog", "simple", "mrecordlog"] {
             bench.place.remove(name);
         }
     }

@@ -1,9 +1,7 @@
 //! Logs of ours, ready for a lane.
 
 use crate::peers::RECORD;
-use crate::splitting::SplitVfs;
 use quorate_benches::crew::Op;
-use quorate_wal::vfs::{StdVfs, Vfs};
 use quorate_wal::{Ack, Batch, Config, ConfigBuilder, Wal};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,17 +13,7 @@ pub(crate) fn server(dir: &Path) -> Wal {
 }
 
 pub(crate) fn open(dir: &Path, config: ConfigBuilder) -> Wal {
-    open_on(Arc::new(StdVfs), dir, config)
-}
-
-/// On a file system that takes at most 64 KiB at once, which a `Vfs` may: zero-filling, too.
-pub(crate) fn split(dir: &Path) -> Wal {
-    open_on(Arc::new(SplitVfs), dir, Config::server())
-}
-
-fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, config: ConfigBuilder) -> Wal {
-    let config = config.build().expect("in range");
-    let wal = Wal::open_on(vfs, dir, config, None).expect("ours opens").0;
+    let wal = Wal::open(dir, config.build().expect("in range")).expect("ours opens").0;
     while wal.stats().segments_prepared == 0 {
         std::thread::yield_now();
     }
@@ -53,6 +41,26 @@ pub(crate) fn written(wal: Wal) -> Op {
         };
         staged.wait().expect("written");
     })
+}
+
+/// Fills a log with records that were appended one by one, so that they share small frames.
+pub(crate) fn fill_singly(wal: &Wal, record: &[u8], records: u64) {
+    let mut batch = Batch::new();
+    batch.record(record);
+    for n in 0..records {
+        let staged = match wal.stage(&batch, Ack::Staged) {
+            Ok(staged) => staged,
+            Err(_) => {
+                let permit = wal.reserve(batch.bytes() as u32).wait().expect("room");
+                permit.stage(&batch, Ack::Staged).expect("it was reserved")
+            }
+        };
+        drop(staged);
+        if n % 4096 == 0 {
+            wal.sync().expect("staged").wait().expect("synced");
+        }
+    }
+    wal.sync().expect("staged").wait().expect("synced");
 }
 
 /// Fills a log with records, many to a batch, quickly; durable in the end.

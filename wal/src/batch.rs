@@ -53,6 +53,16 @@ impl Op {
         }
     }
 
+    /// The stream whose bounds the operation changes, if it does.
+    pub(crate) const fn bounded_stream(&self) -> Option<StreamId> {
+        match *self {
+            Self::Entries(EntriesOp { stream, .. })
+            | Self::Keep { stream, .. }
+            | Self::Drop { stream } => Some(stream),
+            _ => None,
+        }
+    }
+
     /// Whether the operation frees space, or lets the log be written again, and so may use the
     /// reserve.
     pub(crate) const fn frees(&self) -> bool {

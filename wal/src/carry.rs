@@ -99,14 +99,14 @@ impl Core {
         block: &BlockRef,
         frame: &mut Option<(u32, ReadFrame)>,
     ) -> Result<Option<Bytes>, ReadError> {
-        let offset = block.spot.offset;
+        let offset = block.offset;
         let known = frame.as_ref().is_some_and(|(at, _)| *at == offset);
         if !known {
             let size = at(block.len) + MARGIN;
             let mut window = Window::open(self, Arc::clone(segment), u32::MAX, size)?;
             *frame = Some((offset, window.frame(self, offset, None)?));
         }
-        Ok(frame.as_ref().and_then(|(_, frame)| entry_bytes(frame, block.spot.lsn)))
+        Ok(frame.as_ref().and_then(|(_, frame)| entry_bytes(frame, block.lsn)))
     }
 
     /// Stages one thing, committing what is staged if the buffer is full; how many bytes.
@@ -121,10 +121,10 @@ impl Core {
                 Ok(None) => return Ok(0),
                 Ok(Some(given)) => {
                     let rolled = given.rolled;
-                    self.chore(|c| {
-                        c.flush = true;
-                        c.prepare |= rolled;
-                    });
+                    if rolled {
+                        self.chore(|c| c.prepare = true);
+                    }
+                    self.ask_for_flush();
                     add(&self.counters.rolls, u64::from(rolled));
                     add(&self.counters.carried_bytes, bytes.len() as u64);
                     add(&self.counters.carried, 1);

@@ -17,7 +17,7 @@ use crate::lsn::Lsn;
 use crate::plant::planted;
 use crate::segments::Segment;
 use crate::staging::{Gate, Group, Part, Slot};
-use crate::stats::{Counters, add};
+use crate::stats::{Counters, tally};
 use crate::vfs::{VfsFile, write_full};
 use crate::waiters::DurablePlace;
 use crate::width::{off, pad8};
@@ -61,15 +61,16 @@ struct Done {
 }
 
 impl Core {
-    /// Writes everything staged, and syncs if anybody asked for it.
-    pub(crate) fn commit_group(&self) -> Result<(), Failure> {
+    /// Writes everything staged, and syncs if anybody asked for it. The newest number that is
+    /// staged when it is done.
+    pub(crate) fn commit_group(&self) -> Result<u64, Failure> {
         let done = {
             let mut io = self.io.lock();
             let mut group = std::mem::take(&mut io.group);
             {
                 let mut staging = self.staging.lock();
                 if let Gate::Poisoned(_) = staging.gate {
-                    return Ok(());
+                    return Ok(0);
                 }
                 staging.take(&mut group);
             }
@@ -87,11 +88,11 @@ impl Core {
             io.group = group;
             done
         };
-        self.publish(&done);
+        let staged = self.publish(&done);
         if !done.events.is_empty() {
             self.tell(done.events);
         }
-        Ok(())
+        Ok(staged)
     }
 
     fn write_group(&self, io: &mut Io, group: &mut Group) -> Result<bool, Failure> {
@@ -100,8 +101,8 @@ impl Core {
             self.marks.lock().write(|m| m.clean = false)?;
             io.clean = false;
         }
-        add(&self.counters.records, group.records);
-        add(&self.counters.payload_bytes, group.payload);
+        tally(&self.counters.records, group.records);
+        tally(&self.counters.payload_bytes, group.payload);
         let Group { buf, slots, parts, main_low, batches, .. } = group;
         for (i, part) in parts.iter().enumerate() {
             let last = parts.get(i + 1).map_or(slots.len(), |next| next.frames);
@@ -129,7 +130,7 @@ impl Core {
     fn sync(&self, io: &mut Io) -> Result<(), Failure> {
         let Some(file) = &io.file else { return Ok(()) };
         if self.config.sync {
-            add(&self.counters.syncs, 1);
+            tally(&self.counters.syncs, 1);
             let watch = Stopwatch::start(&self.config.driver);
             // H26: a new length is only surely durable with a full sync.
             let mut outcome = if io.grows { file.sync_all() } else { file.sync_data() };
@@ -138,7 +139,7 @@ impl Core {
             #[cfg(feature = "metrics")]
             crate::metrics::sync(io.sync_time);
             if io.sync_time >= self.config.slow_sync_after {
-                add(&self.counters.slow_syncs, 1);
+                tally(&self.counters.slow_syncs, 1);
                 let elapsed_us = io.sync_time.as_micros();
                 tracing::warn!(elapsed_us, segment = io.seq, "slow sync");
                 io.events.push(Event::SlowSync { elapsed: io.sync_time });
@@ -240,8 +241,8 @@ impl Core {
         crate::metrics::write(watch.elapsed());
         (io.w, io.chain) = (at_end.offset, chain);
         self.index(io, part, slots);
-        add(&self.counters.bytes_written, whole.len() as u64);
-        add(&self.counters.frames, slots.len() as u64 + 1);
+        tally(&self.counters.bytes_written, whole.len() as u64);
+        tally(&self.counters.frames, slots.len() as u64 + 1);
         Ok(())
     }
 
@@ -261,9 +262,14 @@ impl Core {
         segments.set_end(part.seq, io.w);
     }
 
-    /// Tells what has been reached; only one leader at a time gets here.
-    fn publish(&self, done: &Done) {
-        self.staging.lock().inflight = 0;
+    /// Tells what has been reached; only one leader at a time gets here. The newest number that
+    /// is staged.
+    fn publish(&self, done: &Done) -> u64 {
+        let staged = {
+            let mut staging = self.staging.lock();
+            staging.inflight = 0;
+            staging.next_lsn - 1
+        };
         let mut progress = self.progress.lock();
         progress.sync_time = done.sync_time;
         progress.written_ticket = progress.written_ticket.max(done.ticket);
@@ -288,6 +294,7 @@ impl Core {
         if let Some(rolled) = mark {
             self.ask_for_mark(rolled);
         }
+        staged
     }
 
     /// One wake-up of the maintenance thread for each idle mark, not one for each group.

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 
 use crate::batch::Op;
@@ -24,7 +24,7 @@ use crate::staging::{Gate, Given, Staging};
 use crate::stats::{Counters, Stats, add};
 use crate::sync::{Lock, Parked, Signal};
 use crate::vfs::{Vfs, VfsLock};
-use crate::waiters::{Goal, Progress};
+use crate::waiters::{Crowd, Goal, Progress};
 
 /// Work for the maintenance thread.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +57,8 @@ pub(crate) struct Core {
     pub(crate) chores: Lock<Chores>,
     /// The maintenance thread waits here.
     pub(crate) chores_due: Signal,
+    /// Maintenance was asked for a flush and has not begun it.
+    pub(crate) flush_asked: AtomicBool,
     pub(crate) events: Lock<EventQueue>,
     /// The newest segment whose holders were told of.
     pub(crate) lagging_told: AtomicU64,
@@ -91,17 +93,18 @@ impl Core {
     pub(crate) fn after_stage(&self, given: &Result<Given, WriteError>, freed: bool, ack: Ack) {
         match given {
             Ok(given) => {
-                add(&self.counters.batches, 1);
-                let (rolled, flush) = (given.rolled, ack == Ack::Staged);
+                let rolled = given.rolled;
                 if rolled {
                     add(&self.counters.rolls, 1);
                 }
-                if rolled || freed || flush {
+                if rolled || freed {
                     self.chore(|c| {
                         c.prepare |= rolled;
                         c.reclaim |= freed;
-                        c.flush |= flush;
                     });
+                }
+                if ack == Ack::Staged {
+                    self.ask_for_flush();
                 }
             }
             Err(WriteError::Busy { .. }) => {
@@ -118,6 +121,14 @@ impl Core {
                 });
             }
             Err(_) => {}
+        }
+    }
+
+    /// Asks for what is staged to be written after a while: once, not for each batch. Maintenance
+    /// takes the question back before it looks at what is staged, so nothing stays behind.
+    pub(crate) fn ask_for_flush(&self) {
+        if !self.flush_asked.load(Relaxed) && !self.flush_asked.swap(true, Relaxed) {
+            self.chore(|c| c.flush = true);
         }
     }
 
@@ -164,9 +175,9 @@ impl Core {
                 Goal::Readable(..) => false,
             };
             if can_lead && !progress.leading {
-                progress.leading = true;
+                let crowd = progress.begin_leading();
                 drop(progress);
-                self.lead(1);
+                self.lead(1, crowd);
                 continue;
             }
             let parked = Parked::mine();
@@ -189,23 +200,19 @@ impl Core {
         })
     }
 
-    /// Commits one group. The caller has set `leading`; it is given up here in every case.
+    /// Commits one group. The caller has begun to lead; that is given up here in every case.
     /// `own`: 1 if the caller waits for a batch of its own.
-    pub(crate) fn lead(&self, own: u64) {
-        self.gather();
+    pub(crate) fn lead(&self, own: u64, crowd: Crowd) {
+        self.gather(own, crowd);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group()));
-        let failure = match outcome {
-            Ok(Ok(())) => None,
-            Ok(Err(failure)) => Some(Arc::new(failure)),
-            Err(_) => {
-                let error = std::io::Error::other("the commit path panicked");
-                Some(Arc::new(Failure::new(FailedOp::CommitPanic, self.dir.clone(), 0, error)))
-            }
-        };
-        if let Some(failure) = failure {
-            self.poison(&failure);
-        }
-        let staged = self.staging.lock().next_lsn - 1;
+        let outcome = outcome.unwrap_or_else(|_| {
+            let error = std::io::Error::other("the commit path panicked");
+            Err(Failure::new(FailedOp::CommitPanic, self.dir.clone(), 0, error))
+        });
+        let staged = outcome.unwrap_or_else(|failure| {
+            self.poison(&Arc::new(failure));
+            0
+        });
         let mut progress = self.progress.lock();
         progress.leading = false;
         let ready = progress.take_ready();
@@ -248,14 +255,10 @@ impl Core {
     /// waiting for the other's sync. A lone writer finds its batch already here and loses
     /// nothing; it never takes longer than a quarter of a sync, so that a device faster than
     /// the processor is not kept waiting.
-    fn gather(&self) {
-        if self.config.driver.is_manual() {
+    fn gather(&self, own: u64, Crowd { expected, limit }: Crowd) {
+        if expected <= own || self.config.driver.is_manual() {
             return;
         }
-        let (expected, limit) = {
-            let progress = self.progress.lock();
-            (progress.released, progress.sync_time / 4)
-        };
         let mut before = self.staging.lock().waiting();
         if before >= expected {
             return;
@@ -297,9 +300,9 @@ impl Core {
         if progress.leading || progress.failed.is_some() {
             return false;
         }
-        progress.leading = true;
+        let crowd = progress.begin_leading();
         drop(progress);
-        self.lead(0);
+        self.lead(0, crowd);
         true
     }
 
@@ -336,6 +339,7 @@ impl Core {
         let mut stats = self.counters.snapshot();
         {
             let staging = self.staging.lock();
+            stats.batches = staging.accepted;
             stats.staged_bytes = staging.staged() as u64;
             stats.staged_bytes_max = staging.peak.max(staging.staged()) as u64;
             stats.streams = staging.table.streams.len() as u64;

@@ -1,5 +1,6 @@
 //! The two threads of a log, and the only place that reads a clock.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -156,9 +157,9 @@ fn commits(core: &Core) {
             continue;
         }
         progress.asked = false;
-        progress.leading = true;
+        let crowd = progress.begin_leading();
         drop(progress);
-        core.lead(0);
+        core.lead(0, crowd);
         progress = core.progress.lock();
     }
 }
@@ -222,6 +223,7 @@ fn tend(core: &Core, chores: Chores, deadlines: &mut Deadlines) -> Result<(), Fa
         deadlines.flush = Some(time + core.config.flush_staged);
     }
     if due(deadlines.flush) {
+        core.flush_asked.store(false, Relaxed);
         // If somebody else leads, that group may have been taken before these were staged.
         let again = !core.lead_if_free() && core.has_staged();
         deadlines.flush = again.then(|| time + core.config.flush_staged);

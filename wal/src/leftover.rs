@@ -30,7 +30,7 @@ impl Table {
                     sum += cell.bytes.len() as u64;
                 }
             }
-            for block in s.blocks.iter().filter(|b| b.spot.seq == seq) {
+            for block in s.blocks.iter().filter(|b| b.seq == seq) {
                 found.push(Leftover::Block { stream, block: *block });
                 sum += u64::from(block.len);
             }
@@ -45,13 +45,13 @@ impl Table {
     pub(crate) fn still(&self, left: &Leftover, len: usize) -> Option<Op> {
         match *left {
             Leftover::Block { stream, block } => {
-                let BlockRef { first, tag, count, spot, .. } = block;
+                let BlockRef { first, tag, count, .. } = block;
                 let kept = if planted("carried_after_truncate") {
                     block.kept
                 } else {
                     let s = self.streams.get(&stream)?;
                     let at = s.blocks.partition_point(|b| b.first < first);
-                    let now = s.blocks.get(at).filter(|b| b.first == first && b.spot == spot)?;
+                    let now = s.blocks.get(at).filter(|b| b.first == first && b.spot() == block.spot())?;
                     now.kept
                 };
                 let (replace, carried, at) = (false, Some(kept), 0);

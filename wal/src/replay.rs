@@ -88,7 +88,8 @@ impl<'a> Replay<'a> {
         // Where a carried block stands says nothing about what came before it.
         self.table.judge_back(stream, spot.lsn, back, carried.is_none().then_some(first));
         let kept = carried.unwrap_or(count);
-        let block = BlockRef { first, tag, spot, count, kept, len };
+        let Spot { lsn, seq, offset } = spot;
+        let block = BlockRef { first, tag, lsn, seq, offset, count, kept, len };
         if carried.is_some() {
             self.table.fill_block(stream, block);
         } else {

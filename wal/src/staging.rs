@@ -105,6 +105,8 @@ pub(crate) struct Staging {
     pub(crate) gate: Gate,
     pub(crate) next_lsn: u64,
     pub(crate) ticket: u64,
+    /// Batches of users since the log was opened.
+    pub(crate) accepted: u64,
     /// Bytes taken by the leader and not yet written.
     pub(crate) inflight: usize,
     /// Most bytes taken by a leader at once.
@@ -130,6 +132,7 @@ impl Staging {
             gate: Gate::Open,
             next_lsn,
             ticket: 0,
+            accepted: 0,
             inflight: 0,
             peak: 0,
             promised: 0,
@@ -196,7 +199,7 @@ impl Staging {
         if self.no_space { WriteError::NoSpace { needed: wide(worst) } } else { self.busy() }
     }
 
-    /// Encodes and places a batch; all of it or nothing. Uses no number if it is refused (G8).
+    /// Takes a batch of a user; all of it or nothing. Uses no number if it is refused (G8).
     pub(crate) fn stage(
         &mut self,
         ops: &[Op],
@@ -204,11 +207,33 @@ impl Staging {
         worst: usize,
         ack: Ack,
     ) -> Result<Given, WriteError> {
+        let given = self.place(ops, data, worst, ack)?;
+        self.accepted += 1;
+        Ok(given)
+    }
+
+    /// Encodes and places a batch.
+    fn place(
+        &mut self,
+        ops: &[Op],
+        data: &[u8],
+        worst: usize,
+        ack: Ack,
+    ) -> Result<Given, WriteError> {
         self.check_gate()?;
-        check_ops(ops)?;
+        // A record alone cannot break a rule of streams or of batches.
+        let is_plain = matches!(ops, [Op::Record { .. }]);
+        if !is_plain {
+            check_ops(ops)?;
+        }
         self.check_size(worst)?;
-        self.check_limits(ops)?;
-        self.table.check(ops)?;
+        if self.next_lsn + wide(ops.len()) >= 1 << 63 {
+            return Err(WriteError::Invalid { op: "stage", why: "record numbers are used up" });
+        }
+        if !is_plain {
+            self.check_limits(ops)?;
+            self.table.check(ops)?;
+        }
         let rolled = self.make_room(ops, worst)?;
         let first = self.next_lsn;
         for op in ops {
@@ -237,21 +262,20 @@ impl Staging {
                 return invalid("more than 1,048,576 streams");
             }
         }
-        for op in ops {
-            if let Op::Entries(entries) = op {
-                let stream = self.table.streams.get(&entries.stream);
-                if stream.is_some_and(|s| s.blocks.len() + ops.len() > BLOCKS_MAX) {
-                    return invalid("more than 1,048,576 blocks in a stream");
-                }
+        if self.table.most_blocks + ops.len() > BLOCKS_MAX {
+            let blocks = |id| self.table.streams.get(&id).map_or(0, |s| s.blocks.len());
+            let full = |op: &Op| match op {
+                Op::Entries(entries) => blocks(entries.stream) + ops.len() > BLOCKS_MAX,
+                _ => false,
+            };
+            if ops.iter().any(full) {
+                return invalid("more than 1,048,576 blocks in a stream");
             }
         }
         for op in ops {
             if let Op::TruncateSuffix { from } = *op {
                 self.check_cut(from)?;
             }
-        }
-        if self.next_lsn + wide(ops.len()) >= 1 << 63 {
-            return invalid("record numbers are used up");
         }
         Ok(())
     }
@@ -372,9 +396,8 @@ impl Staging {
             }
             Op::Entries(op) => encode_entries(table, op, data, spot),
             Op::Meta { stream, slot, carried, at, len } => {
-                let (bytes, back) = (&data[at..at + len], table.back(stream, lsn));
-                let slot = slot.as_u8();
-                table.put_meta(stream, spot, slot, Bytes::copy_from_slice(bytes));
+                let (bytes, slot) = (&data[at..at + len], slot.as_u8());
+                let back = table.put_meta(stream, spot, slot, Bytes::copy_from_slice(bytes));
                 Record::Meta { carried, stream, back, slot, bytes }
             }
             Op::Keep { stream, low } => {
@@ -384,8 +407,8 @@ impl Staging {
                 Record::KeepStream { stream, low }
             }
             Op::Drop { stream } => {
-                let back = table.back(stream, lsn);
-                table.drop_stream(stream);
+                let last = table.drop_stream(stream);
+                let back = if last > 0 { lsn - last } else { 0 };
                 Record::Drop { stream, back }
             }
             Op::TruncateSuffix { from } => {
@@ -443,7 +466,7 @@ impl Staging {
         bytes: &[u8],
     ) -> Result<Option<Given>, WriteError> {
         let Some(op) = self.table.still(left, bytes.len()) else { return Ok(None) };
-        self.stage(&[op], bytes, op.worst(), Ack::Staged).map(Some)
+        self.place(&[op], bytes, op.worst(), Ack::Staged).map(Some)
     }
 
     /// On a full disk, if next to nothing in the segment being written is needed any more (at
@@ -490,14 +513,14 @@ impl Staging {
 
 fn encode_entries<'d>(table: &mut Table, op: EntriesOp, data: &'d [u8], spot: Spot) -> Record<'d> {
     let EntriesOp { stream, replace, carried, first, count, tag, at, len } = op;
-    let back = table.back(stream, spot.lsn);
     let kept = carried.unwrap_or(count);
-    let block = BlockRef { first, tag, spot, count, kept, len: off(len) };
-    if carried.is_some() {
-        table.fill_block(stream, block);
+    let Spot { lsn, seq, offset } = spot;
+    let block = BlockRef { first, tag, lsn, seq, offset, count, kept, len: off(len) };
+    let back = if carried.is_some() {
+        table.fill_block(stream, block)
     } else {
-        table.put_block(stream, block, replace);
-    }
+        table.put_block(stream, block, replace)
+    };
     let bytes = &data[at..at + len];
     Record::Entries(Entries { replace, carried, stream, back, first, count, tag, bytes })
 }

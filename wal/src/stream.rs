@@ -150,7 +150,7 @@ impl StreamLog {
             first: b.first,
             live: b.live(low),
             tag: b.tag,
-            lsn: Lsn::new(b.spot.lsn),
+            lsn: Lsn::new(b.lsn),
         };
         self.with(|s| s.blocks.iter().map(|b| info(s.low, b)).collect()).unwrap_or_default()
     }
@@ -191,7 +191,7 @@ impl StreamLog {
         let mut next = range.start;
         let mut frame: Option<(u64, u32, ReadFrame)> = None;
         while let Some((block, live, segment)) = plan.pop_front() {
-            let spot = block.spot;
+            let spot = block.spot();
             let same = matches!(&frame, Some((s, o, _)) if (*s, *o) == (spot.seq, spot.offset));
             if !same {
                 let size = at(block.len) + MARGIN;
@@ -234,7 +234,7 @@ impl StreamLog {
         for block in s.blocks.iter().skip(from).take_while(|b| b.first < range.end) {
             let live = block.live(s.low);
             bytes += u64::from(block.len);
-            let late = block.spot.lsn > written;
+            let late = block.lsn > written;
             if late && picked.is_empty() {
                 return Err(ReadError::NotYet { bound: block.first });
             }
@@ -242,7 +242,7 @@ impl StreamLog {
             if late || full || live.start > index {
                 break;
             }
-            let Some(segment) = segments.get(block.spot.seq) else { break };
+            let Some(segment) = segments.get(block.seq) else { break };
             index = live.end;
             picked.push_back((*block, live, segment));
         }
@@ -256,8 +256,8 @@ impl StreamLog {
 /// The index lies between two blocks: what stood there was lost.
 fn gap(holes: &[LsnSpan], blocks: &VecDeque<BlockRef>, index: u64) -> ReadError {
     let after = blocks.partition_point(|b| b.first <= index);
-    let next = blocks.get(after).map(|b| b.spot.lsn);
-    let before = after.checked_sub(1).and_then(|i| blocks.get(i)).map_or(0, |b| b.spot.lsn);
+    let next = blocks.get(after).map(|b| b.lsn);
+    let before = after.checked_sub(1).and_then(|i| blocks.get(i)).map_or(0, |b| b.lsn);
     let hit = |h: &&LsnSpan| {
         h.to.is_none_or(|to| to.as_u64() > before) && next.is_none_or(|n| h.from.as_u64() < n)
     };

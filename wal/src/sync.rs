@@ -9,14 +9,14 @@ use std::time::Duration;
 
 #[cfg(loom)]
 use loom::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
     sync::{Condvar, Mutex, MutexGuard},
     thread::{self, Thread},
     thread_local,
 };
 #[cfg(not(loom))]
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
     sync::{Condvar, Mutex, MutexGuard},
     thread::{self, Thread},
 };
@@ -41,23 +41,32 @@ impl<T> Lock<T> {
     }
 }
 
-/// A condition variable for [`Lock`].
+/// A condition variable for [`Lock`] that makes no system call when nobody waits.
+///
+/// What is waited for must be changed under the lock that is waited with, before the notice: a
+/// thread whose entry in `waiting` the notifier does not see takes the lock later, and sees that.
 #[derive(Debug, Default)]
-pub(crate) struct Signal(Condvar);
+pub(crate) struct Signal {
+    changed: Condvar,
+    waiting: AtomicU32,
+}
 
 impl Signal {
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
-        Self(Condvar::new())
+        Self { changed: Condvar::new(), waiting: AtomicU32::new(0) }
     }
 
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
-        Self(Condvar::new())
+        Self { changed: Condvar::new(), waiting: AtomicU32::new(0) }
     }
 
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
     }
 
     pub(crate) fn wait_for<'a, T>(
@@ -65,18 +74,25 @@ impl Signal {
         guard: MutexGuard<'a, T>,
         time: Duration,
     ) -> MutexGuard<'a, T> {
-        match self.0.wait_timeout(guard, time) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = match self.changed.wait_timeout(guard, time) {
             Ok((guard, _)) => guard,
             Err(poisoned) => poisoned.into_inner().0,
-        }
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
     }
 
     pub(crate) fn notify_all(&self) {
-        self.0.notify_all();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_all();
+        }
     }
 
     pub(crate) fn notify_one(&self) {
-        self.0.notify_one();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_one();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! replay (H44).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -22,19 +23,28 @@ pub(crate) struct Spot {
     pub(crate) offset: u32,
 }
 
-/// A block, without its bytes: 56 B.
+/// A block, without its bytes. There may be many millions: no byte of padding.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockRef {
     pub(crate) first: u64,
     pub(crate) tag: u64,
-    pub(crate) spot: Spot,
+    pub(crate) lsn: u64,
+    pub(crate) seq: u64,
+    /// Of the frame.
+    pub(crate) offset: u32,
     pub(crate) count: u32,
     /// Entries that no replacement cut off, from `first`.
     pub(crate) kept: u32,
     pub(crate) len: u32,
 }
 
+const _: () = assert!(size_of::<BlockRef>() == 48);
+
 impl BlockRef {
+    pub(crate) const fn spot(&self) -> Spot {
+        Spot { lsn: self.lsn, seq: self.seq, offset: self.offset }
+    }
+
     pub(crate) const fn end(&self) -> u64 {
         self.first + self.kept as u64
     }
@@ -72,10 +82,17 @@ pub(crate) struct Stream {
     uncertain: Option<u64>,
 }
 
+/// Streams by id. The hasher has no seed: what is done in their order is the same in each run.
+#[expect(clippy::disallowed_types, reason = "no random order without a random seed")]
+pub(crate) type Streams =
+    std::collections::HashMap<StreamId, Stream, BuildHasherDefault<DefaultHasher>>;
+
 /// All streams, and which segments they need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) streams: BTreeMap<StreamId, Stream>,
+    pub(crate) streams: Streams,
+    /// No stream ever had more blocks.
+    pub(crate) most_blocks: usize,
     /// Live things of streams in each segment (H47).
     needs: BTreeMap<u64, Need>,
     /// The newest record of the plain log in each segment.
@@ -101,7 +118,35 @@ pub(crate) struct Need {
 }
 
 /// What the checks of a batch see: the bounds as they will be after earlier operations of it.
-type Overlay = BTreeMap<StreamId, (u64, u64, bool)>;
+enum Overlay {
+    /// The operations come in the order of their streams: only the last one's can matter.
+    Last(Option<(StreamId, Bounds)>),
+    All(BTreeMap<StreamId, Bounds>),
+}
+
+/// Low, next, and whether these mean anything yet.
+type Bounds = (u64, u64, bool);
+
+impl Overlay {
+    fn of(ops: &[Op]) -> Self {
+        let streams = ops.iter().filter_map(Op::bounded_stream);
+        if streams.is_sorted() { Self::Last(None) } else { Self::All(BTreeMap::new()) }
+    }
+
+    fn get(&self, stream: StreamId) -> Option<Bounds> {
+        match self {
+            Self::Last(last) => last.filter(|(id, _)| *id == stream).map(|(_, bounds)| bounds),
+            Self::All(all) => all.get(&stream).copied(),
+        }
+    }
+
+    fn insert(&mut self, stream: StreamId, bounds: Bounds) {
+        match self {
+            Self::Last(last) => *last = Some((stream, bounds)),
+            Self::All(all) => drop(all.insert(stream, bounds)),
+        }
+    }
+}
 
 impl Table {
     pub(crate) fn new() -> Self {
@@ -110,8 +155,7 @@ impl Table {
 
     /// Whether the batch's stream operations follow the rules, all of them (G3, G8).
     pub(crate) fn check(&self, ops: &[Op]) -> Result<(), WriteError> {
-        let single = ops.len() == 1;
-        let mut overlay = Overlay::new();
+        let mut overlay = Overlay::of(ops);
         for op in ops {
             let (stream, after) = match *op {
                 Op::Entries(EntriesOp { carried: Some(_), .. }) => continue,
@@ -124,15 +168,13 @@ impl Table {
                 Op::Drop { stream } => (stream, (0, 0, false)),
                 _ => continue,
             };
-            if !single {
-                overlay.insert(stream, after);
-            }
+            overlay.insert(stream, after);
         }
         Ok(())
     }
 
-    fn seen(&self, overlay: &Overlay, stream: StreamId) -> (u64, u64, bool) {
-        if let Some(&seen) = overlay.get(&stream) {
+    fn seen(&self, overlay: &Overlay, stream: StreamId) -> Bounds {
+        if let Some(seen) = overlay.get(stream) {
             return seen;
         }
         self.streams.get(&stream).map_or((0, 0, false), |s| (s.low, s.next, s.bounded))
@@ -142,7 +184,7 @@ impl Table {
         &self,
         overlay: &Overlay,
         entries: &EntriesOp,
-    ) -> Result<(u64, u64, bool), WriteError> {
+    ) -> Result<Bounds, WriteError> {
         let EntriesOp { stream, first, replace, .. } = *entries;
         let end = first + u64::from(entries.count);
         let (low, next, bounded) = self.seen(overlay, stream);
@@ -158,18 +200,10 @@ impl Table {
         Ok((low, end, true))
     }
 
-    /// Distance from `lsn` back to the stream's record before; 0: there is none.
-    pub(crate) fn back(&self, stream: StreamId, lsn: u64) -> u64 {
-        match self.streams.get(&stream) {
-            Some(s) if s.last_lsn > 0 => lsn - s.last_lsn,
-            _ => 0,
-        }
-    }
-
-    /// A block, appended or replacing.
-    pub(crate) fn put_block(&mut self, stream: StreamId, block: BlockRef, replace: bool) {
+    /// A block, appended or replacing; the distance back to the stream's record before.
+    pub(crate) fn put_block(&mut self, stream: StreamId, block: BlockRef, replace: bool) -> u64 {
         let s = self.streams.entry(stream).or_default();
-        s.last_lsn = block.spot.lsn;
+        let back = s.follow(block.lsn);
         if !s.bounded {
             (s.low, s.next, s.bounded) = (block.first, block.first, true);
         }
@@ -180,16 +214,20 @@ impl Table {
             Self::cut(s, block.first, &mut self.needs, &mut self.freed);
         }
         s.next = block.first + u64::from(block.count);
+        make_room(&mut s.blocks);
         s.blocks.push_back(block);
-        need(&mut self.needs, block.spot.seq, block.len.into());
+        self.most_blocks = self.most_blocks.max(s.blocks.len());
+        need(&mut self.needs, block.seq, block.len.into());
+        back
     }
 
     /// A carried block: it stands exactly where its original stood, and takes nothing away. At
-    /// replay the original may be gone, and later blocks may be known already.
-    pub(crate) fn fill_block(&mut self, stream: StreamId, block: BlockRef) {
+    /// replay the original may be gone, and later blocks may be known already. The distance back
+    /// to the stream's record before.
+    pub(crate) fn fill_block(&mut self, stream: StreamId, block: BlockRef) -> u64 {
         let Self { streams, needs, freed, .. } = self;
         let s = streams.entry(stream).or_default();
-        s.last_lsn = block.spot.lsn;
+        let back = s.follow(block.lsn);
         if !s.bounded {
             (s.low, s.next, s.bounded) = (block.first, block.first, true);
         }
@@ -197,12 +235,12 @@ impl Table {
             s.low = s.low.min(block.first);
         }
         if block.end() <= s.low {
-            return;
+            return back;
         }
         let at = s.blocks.partition_point(|b| b.first < block.first);
         // Only damage leaves anything else in its range than its original.
         while let Some(over) = s.blocks.get(at).filter(|b| b.first < block.end()) {
-            release(needs, over.spot.seq, over.len.into(), freed);
+            release(needs, over.seq, over.len.into(), freed);
             s.blocks.remove(at);
         }
         if let Some(before) = at.checked_sub(1).and_then(|i| s.blocks.get_mut(i))
@@ -212,8 +250,11 @@ impl Table {
             before.kept = u32::try_from(kept).unwrap_or(before.kept);
         }
         s.next = s.next.max(block.end());
+        make_room(&mut s.blocks);
         s.blocks.insert(at, block);
-        need(needs, block.spot.seq, block.len.into());
+        self.most_blocks = self.most_blocks.max(s.blocks.len());
+        need(needs, block.seq, block.len.into());
+        back
     }
 
     /// Discards entries at `from` and above; a block cut inside keeps its bytes (H49).
@@ -227,15 +268,15 @@ impl Table {
                 }
                 // All that was left of it had been given up before.
             }
-            release(needs, last.spot.seq, last.len.into(), freed);
+            release(needs, last.seq, last.len.into(), freed);
             s.blocks.pop_back();
         }
     }
 
-    /// A metadata cell.
-    pub(crate) fn put_meta(&mut self, stream: StreamId, spot: Spot, slot: u8, bytes: Bytes) {
+    /// A metadata cell; the distance back to the stream's record before.
+    pub(crate) fn put_meta(&mut self, stream: StreamId, spot: Spot, slot: u8, bytes: Bytes) -> u64 {
         let s = self.streams.entry(stream).or_default();
-        s.last_lsn = spot.lsn;
+        let back = s.follow(spot.lsn);
         if let Some(i) = s.cells.iter().position(|c| c.slot == slot) {
             let old = s.cells.swap_remove(i);
             release(&mut self.needs, old.seq, wide(old.bytes.len()), &mut self.freed);
@@ -244,6 +285,7 @@ impl Table {
         let seq = if planted("metadata_not_carried") { 0 } else { spot.seq };
         need(&mut self.needs, seq, wide(bytes.len()));
         s.cells.push(Cell { slot, seq, bytes });
+        back
     }
 
     /// The replayed hint of a low mark: what the mark was, whatever was guessed from blocks.
@@ -262,7 +304,7 @@ impl Table {
         (s.bounded, s.low_is_set) = (true, true);
         while s.blocks.front().is_some_and(|b| b.end() <= s.low) {
             if let Some(dead) = s.blocks.pop_front() {
-                release(&mut self.needs, dead.spot.seq, dead.len.into(), &mut self.freed);
+                release(&mut self.needs, dead.seq, dead.len.into(), &mut self.freed);
             }
         }
         s.next = s.next.max(s.low);
@@ -273,20 +315,24 @@ impl Table {
         s.low
     }
 
-    /// Forgets a stream.
-    pub(crate) fn drop_stream(&mut self, stream: StreamId) {
-        let Some(s) = self.streams.remove(&stream) else { return };
-        let blocks = s.blocks.iter().map(|b| (b.spot.seq, b.len.into()));
+    /// Forgets a stream; the number of its newest record, 0 if there is none.
+    pub(crate) fn drop_stream(&mut self, stream: StreamId) -> u64 {
+        let Some(s) = self.streams.remove(&stream) else { return 0 };
+        let blocks = s.blocks.iter().map(|b| (b.seq, b.len.into()));
         let cells = s.cells.iter().map(|c| (c.seq, wide(c.bytes.len())));
         let hint = s.hint_seq.map(|seq| (seq, 0));
         for (seq, bytes) in blocks.chain(cells).chain(hint) {
             release(&mut self.needs, seq, bytes, &mut self.freed);
         }
+        s.last_lsn
     }
 
     /// A record of the plain log was placed in `seq`.
     pub(crate) fn put_main(&mut self, lsn: u64, seq: u64) {
-        self.main_last.insert(seq, lsn);
+        match self.main_last.last_entry() {
+            Some(mut last) if *last.key() == seq => *last.get_mut() = lsn,
+            _ => drop(self.main_last.insert(seq, lsn)),
+        }
     }
 
     /// Takes records from `from` on back, for good (H43); `at` is the number of the truncation.
@@ -328,16 +374,17 @@ impl Table {
         let mut found = Vec::new();
         for (&id, s) in &self.streams {
             let bytes: u64 =
-                s.blocks.iter().filter(|b| b.spot.seq == seq).map(|b| u64::from(b.len)).sum();
+                s.blocks.iter().filter(|b| b.seq == seq).map(|b| u64::from(b.len)).sum();
             let cells: u64 =
                 s.cells.iter().filter(|c| c.seq == seq).map(|c| c.bytes.len() as u64).sum();
-            let here = s.blocks.iter().any(|b| b.spot.seq == seq)
+            let here = s.blocks.iter().any(|b| b.seq == seq)
                 || s.cells.iter().any(|c| c.seq == seq)
                 || s.hint_seq == Some(seq);
             if here {
                 found.push((id, bytes + cells));
             }
         }
+        found.sort_unstable();
         found
     }
 
@@ -404,12 +451,33 @@ impl Stream {
     pub(crate) fn bounds(&self) -> Range<u64> {
         self.low..self.next
     }
+
+    /// A record of the stream gets this number; the distance back to the one before, 0 if there
+    /// is none.
+    fn follow(&mut self, lsn: u64) -> u64 {
+        let last = std::mem::replace(&mut self.last_lsn, lsn);
+        if last > 0 { lsn.saturating_sub(last) } else { 0 }
+    }
+}
+
+/// Grows by a quarter, not by half of what is there then: most of the memory of a log with many
+/// streams is here.
+fn make_room(blocks: &mut VecDeque<BlockRef>) {
+    if blocks.len() == blocks.capacity() {
+        blocks.reserve_exact(blocks.len() / 4 + 4);
+    }
 }
 
 fn need(needs: &mut BTreeMap<u64, Need>, seq: u64, bytes: u64) {
-    let need = needs.entry(seq).or_default();
-    need.things += 1;
-    need.bytes += bytes;
+    let add = |need: &mut Need| {
+        need.things += 1;
+        need.bytes += bytes;
+    };
+    match needs.last_entry() {
+        // Nearly always the segment that is written.
+        Some(mut last) if *last.key() == seq => add(last.get_mut()),
+        _ => add(needs.entry(seq).or_default()),
+    }
 }
 
 fn release(needs: &mut BTreeMap<u64, Need>, seq: u64, bytes: u64, freed: &mut bool) {

@@ -1,5 +1,7 @@
 //! A log without threads: its work in units, done when the caller says so.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::core::Core;
 
 /// What [`Wal::turn`](crate::Wal::turn) says about further turns.
@@ -46,7 +48,12 @@ impl Core {
         }
         let Some(unit) = self.next_unit() else { return Turn::Park };
         let outcome = self.guarded(|| match unit {
-            Unit::Commit | Unit::Flush => {
+            Unit::Commit => {
+                self.lead_if_free();
+                Ok(())
+            }
+            Unit::Flush => {
+                self.flush_asked.store(false, Relaxed);
                 self.lead_if_free();
                 Ok(())
             }

@@ -97,7 +97,20 @@ pub(crate) struct Progress {
     next_id: u64,
 }
 
+/// Who is expected to stage again before the next group is taken, and how long that may last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(crate) expected: u64,
+    pub(crate) limit: Duration,
+}
+
 impl Progress {
+    /// The caller leads from here on; it calls `Core::lead` in every case.
+    pub(crate) fn begin_leading(&mut self) -> Crowd {
+        self.leading = true;
+        Crowd { expected: self.released, limit: self.sync_time / 4 }
+    }
+
     pub(crate) const fn reached(&self, goal: Goal) -> bool {
         match goal {
             Goal::Durable(ticket) => self.durable_ticket >= ticket,
@@ -243,6 +256,9 @@ fn is_for(waiter: &Waiter, waker: &Waker) -> bool {
 }
 
 fn take_up_to(list: &mut List, mark: u64, ready: &mut Vec<Waiter>) {
+    if list.first_key_value().is_none_or(|(&(goal, _), _)| goal > mark) {
+        return;
+    }
     let rest = list.split_off(&(mark + 1, 0));
     ready.extend(std::mem::replace(list, rest).into_values());
 }

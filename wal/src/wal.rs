@@ -390,11 +390,18 @@ impl Wal {
     }
 
     /// The streams of a space that have state, in order.
+    ///
+    /// # Cost
+    /// Looks at every stream of every space.
     #[must_use]
     pub fn streams(&self, space: u16) -> Vec<StreamId> {
-        let range = StreamId::new(space, 0)..=StreamId::new(space, u64::MAX);
+        let of_space = |id: &&StreamId| id.space() == space;
         let staging = self.core().staging.lock();
-        staging.table.streams.range(range).map(|(&id, _)| id).collect()
+        let ids = staging.table.streams.keys().filter(of_space).copied();
+        let mut ids: Vec<StreamId> = ids.collect();
+        drop(staging);
+        ids.sort_unstable();
+        ids
     }
 
     /// Which streams hold the oldest `segments_old` segments, and with how many bytes each.

@@ -63,10 +63,10 @@ fn appends_allocate_nothing_in_steady_state() {
         "rounds of 64 appends, of 64, that allocated at all (and calls): blocking {blocking:?}, \
          batch {batched:?}, staged {staged:?}, blocks of a stream {blocks:?}"
     ));
-    // The index doubles now and then, and so does the list of a stream's blocks.
+    // The index doubles now and then, and the list of a stream's blocks grows by a quarter.
     for (what, (some, calls)) in
         [("blocking", blocking), ("batch", batched), ("staged", staged), ("blocks", blocks)]
     {
-        assert!(some <= 6 && calls <= 8, "{what}: {calls} allocations in {some} of 64 rounds");
+        assert!(some <= 10 && calls <= 10, "{what}: {calls} allocations in {some} of 64 rounds");
     }
 }
