@@ -39,8 +39,8 @@ impl Vfs for CountingVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.removes.fetch_add(1, Relaxed);
-        StdVfs.remove(path)
+        // Not what was not there.
+        StdVfs.remove(path).inspect(|()| drop(self.removes.fetch_add(1, Relaxed)))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -8,11 +8,9 @@
 use crate::driver;
 use crate::format::record::{Entries, Record};
 use crate::scan::{Cursor, Frame, Image, Load, Stop, Stopped};
+use crate::segments::INDEX_STEP;
 use crate::sync::{Lock, Signal};
 use crate::width::off;
-
-/// Distance of two frames in the sparse index.
-pub(crate) const INDEX_STEP: u32 = 4096;
 
 /// A run of frames that may be followed.
 #[derive(Clone, Copy, Debug)]

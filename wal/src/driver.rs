@@ -228,13 +228,14 @@ fn tend(core: &Core, chores: Chores, deadlines: &mut Deadlines) -> Result<(), Fa
         let again = !core.lead_if_free() && core.has_staged();
         deadlines.flush = again.then(|| time + core.config.flush_staged);
     }
+    if chores.reclaim || due(deadlines.prepare) {
+        core.reclaim()?;
+    }
+    // After a reclaim there is often nothing left to say: it has written the position, too.
     if chores.mark_now {
         core.mark()?;
     }
     mark_when_idle(core, chores, deadlines, time)?;
-    if chores.reclaim || due(deadlines.prepare) {
-        core.reclaim()?;
-    }
     if chores.prepare || chores.reclaim || due(deadlines.prepare) {
         let again = core.prepare_ahead()?;
         deadlines.prepare = again.then(|| now() + core.config.prepare_retry);

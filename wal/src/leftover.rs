@@ -51,7 +51,10 @@ impl Table {
                 } else {
                     let s = self.streams.get(&stream)?;
                     let at = s.blocks.partition_point(|b| b.first < first);
-                    let now = s.blocks.get(at).filter(|b| b.first == first && b.spot() == block.spot())?;
+                    let now = s
+                        .blocks
+                        .get(at)
+                        .filter(|b| b.first == first && b.spot() == block.spot())?;
                     now.kept
                 };
                 let (replace, carried, at) = (false, Some(kept), 0);

@@ -79,10 +79,11 @@ pub(crate) fn prepare(
             Prealloc::Grow => {}
         }
         begin_file(file.as_ref(), header)?;
+        file.sync_all()?;
         Ok(file)
     });
     match made {
-        Ok(file) => give_number(vfs, dir, header, file),
+        Ok(file) => give_number(vfs, dir, tmp, header, file),
         Err(e) => Err(unmade(vfs, tmp, e)),
     }
 }
@@ -98,17 +99,17 @@ pub(crate) fn unmade(vfs: &dyn Vfs, tmp: PathBuf, error: io::Error) -> PrepareEr
     PrepareError::Failed(Failure::new(FailedOp::Write, tmp, 0, error))
 }
 
-/// The finished file gets its final name.
+/// The finished file, `from` until now, gets its final name.
 pub(crate) fn give_number(
     vfs: &dyn Vfs,
     dir: &Path,
+    from: PathBuf,
     header: SegmentHeader,
     file: Arc<dyn VfsFile>,
 ) -> Result<Prepared, PrepareError> {
-    let tmp = tmp_path(dir, header.seq);
     let path = dir.join(segment_name(header.seq));
-    let named = vfs.rename(&tmp, &path);
-    named.map_err(|e| PrepareError::Failed(Failure::new(FailedOp::Rename, tmp, 0, e)))?;
+    let named = vfs.rename(&from, &path);
+    named.map_err(|e| PrepareError::Failed(Failure::new(FailedOp::Rename, from, 0, e)))?;
     let SegmentHeader { seq, salt, segment_bytes: bytes, grows, .. } = header;
     Ok(Prepared { segment: Segment { seq, salt, path, bytes, grows }, file })
 }
@@ -142,7 +143,8 @@ pub(crate) fn zero_fill(file: &dyn VfsFile, bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Header page and the End of preparation: whatever else is in the file belongs to no life.
+/// Header page and the End of preparation: whatever else is in the file belongs to no life. Not
+/// synced yet.
 pub(crate) fn begin_file(file: &dyn VfsFile, header: SegmentHeader) -> io::Result<()> {
     let mut page = [0; HEADER_BYTES as usize];
     let copy = header.encode();
@@ -154,7 +156,7 @@ pub(crate) fn begin_file(file: &dyn VfsFile, header: SegmentHeader) -> io::Resul
         let (end, _) = FrameHeader::end(0, 0, 0).encode(place);
         write_full(file, &end, HEADER_BYTES.into())?;
     }
-    file.sync_all()
+    Ok(())
 }
 
 /// A salt that no other life of any segment has.

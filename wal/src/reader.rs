@@ -16,8 +16,9 @@ use crate::format::record::{Record as Stored, Records};
 use crate::format::segment::{COPY_AT, HEADER_BYTES, SegmentHeader};
 use crate::lsn::{Lsn, LsnSpan, ReadBound};
 use crate::report::{Damage, DamageKind, Evidence};
-use crate::segments::{Hit, Segment};
+use crate::segments::{Hit, Segment, SegmentSet};
 use crate::stats::add;
+use crate::table::Table;
 use crate::vfs::{VfsFile, read_full};
 use crate::width::{at, off, pad8};
 
@@ -84,12 +85,20 @@ impl Window {
         end: u32,
         size: usize,
     ) -> Result<Self, ReadError> {
-        let (opened, map) = {
-            let mut segments = core.segments.lock();
-            // Only the owner of a log knows that nobody writes to a file.
-            let map = if core.read_only { None } else { segments.map(core.vfs.as_ref(), &segment) };
-            (segments.reader(core.vfs.as_ref(), &segment), map)
-        };
+        Self::open_in(&mut core.segments.lock(), core, segment, end, size)
+    }
+
+    fn open_in(
+        segments: &mut SegmentSet,
+        core: &Core,
+        segment: Arc<Segment>,
+        end: u32,
+        size: usize,
+    ) -> Result<Self, ReadError> {
+        let vfs = core.vfs.as_ref();
+        // Only the owner of a log knows that nobody writes to a file.
+        let map = if core.read_only { None } else { segments.map(vfs, &segment) };
+        let opened = segments.reader(vfs, &segment);
         let file = opened.map_err(|e| io_error(&segment.path, 0, e))?;
         let mapped = map.is_some();
         Ok(Self { segment, file, base: 0, bytes: map.unwrap_or_default(), mapped, end, size })
@@ -381,11 +390,7 @@ impl Core {
 
     /// `Truncated` below the low mark; the hole that holds `lsn`, if one does.
     fn check_readable(&self, lsn: u64) -> Result<Option<LsnSpan>, ReadError> {
-        let staging = self.staging.lock();
-        if lsn < staging.table.main_low {
-            return Err(ReadError::Truncated { low: staging.table.main_low });
-        }
-        Ok(staging.table.holes.iter().find(|h| h.contains(Lsn::new(lsn))).copied())
+        readable(&self.staging.lock().table, lsn)
     }
 
     /// Drops records that were truncated at either end meanwhile; the low mark.
@@ -401,20 +406,28 @@ impl Core {
     /// One record of the plain log.
     pub(crate) fn get(&self, lsn: u64) -> Result<Bytes, ReadError> {
         let written = self.progress.lock().written_lsn;
-        if let Some(lsns) = self.check_readable(lsn)? {
-            return Err(ReadError::Lost { lsns });
-        }
+        let cut = {
+            let staging = self.staging.lock();
+            if let Some(lsns) = readable(&staging.table, lsn)? {
+                return Err(ReadError::Lost { lsns });
+            }
+            staging.table.is_cut(lsn)
+        };
         if lsn > written {
             return Err(ReadError::NotYet { bound: written });
         }
-        if lsn == 0 || self.staging.lock().table.is_cut(lsn) {
+        if lsn == 0 || cut {
             return Err(ReadError::NotARecord(Lsn::new(lsn)));
         }
-        let found = self.segments.lock().find(lsn);
-        let Some(hit) = found else { return Err(ReadError::NotARecord(Lsn::new(lsn))) };
-        let size = at(hit.next.saturating_sub(hit.offset)).min(SMALL_WINDOW);
-        let mut window = Window::open(self, hit.segment, hit.end, size)?;
-        let (mut offset, mut first) = (hit.offset, hit.lsn);
+        let (mut window, mut offset, mut first) = {
+            let mut segments = self.segments.lock();
+            let Some(hit) = segments.find(lsn) else {
+                return Err(ReadError::NotARecord(Lsn::new(lsn)));
+            };
+            let size = at(hit.next.saturating_sub(hit.offset)).min(SMALL_WINDOW);
+            let window = Window::open_in(&mut segments, self, hit.segment, hit.end, size)?;
+            (window, hit.offset, hit.lsn)
+        };
         loop {
             if offset >= window.end {
                 return Err(ReadError::NotARecord(Lsn::new(lsn)));
@@ -427,6 +440,13 @@ impl Core {
             (offset, first) = (frame.next, end);
         }
     }
+}
+
+fn readable(table: &Table, lsn: u64) -> Result<Option<LsnSpan>, ReadError> {
+    if lsn < table.main_low {
+        return Err(ReadError::Truncated { low: table.main_low });
+    }
+    Ok(table.holes.iter().find(|h| h.contains(Lsn::new(lsn))).copied())
 }
 
 fn pick(frame: &ReadFrame, lsn: u64) -> Result<Bytes, ReadError> {

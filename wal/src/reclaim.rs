@@ -10,7 +10,7 @@ use crate::error::{FailedOp, Failure};
 use crate::event::Event;
 use crate::marks::set_place;
 use crate::plant::planted;
-use crate::prepare::{PrepareError, begin_file, give_number, tmp_path, unmade};
+use crate::prepare::{PrepareError, begin_file, give_number, unmade};
 use crate::segments::{Role, Segment};
 use crate::staging::Gate;
 use crate::stats::add;
@@ -126,6 +126,9 @@ impl Core {
     /// Gives the file a new life under the next number, if a prepared segment is of use: its
     /// blocks are allocated and written already. One more than configured is kept, since rolls
     /// and truncations take turns. What is left in it of the former life does not verify (H5).
+    ///
+    /// The new header is written under the old name: MANIFEST says that files below `oldest` are
+    /// leftovers, so until the one rename nobody looks at it.
     fn recycle(&self, segment: &Segment) -> Result<bool, Failure> {
         let wanted = {
             let staging = self.staging.lock();
@@ -143,19 +146,20 @@ impl Core {
         }
         let vfs = self.vfs.as_ref();
         let header = self.next_header(bytes)?;
-        let tmp = tmp_path(&self.dir, header.seq);
-        let moved = vfs.rename(&segment.path, &tmp);
-        moved.map_err(|e| Failure::new(FailedOp::Rename, segment.path.clone(), 0, e))?;
-        let begun = vfs.open(&tmp, OpenMode::Write).and_then(|file| {
+        let path = segment.path.clone();
+        let begun = vfs.open(&path, OpenMode::Write).and_then(|file| {
             // H34: only a whole file; a short one would have to be allocated at an append.
             if file.len()? != u64::from(bytes) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            begin_file(file.as_ref(), header).map(|()| file)
+            begin_file(file.as_ref(), header)?;
+            // Its length is on the medium already.
+            file.sync_data()?;
+            Ok(file)
         });
         let prepared = match begun {
-            Ok(file) => give_number(vfs, &self.dir, header, file),
-            Err(e) => Err(unmade(vfs, tmp, e)),
+            Ok(file) => give_number(vfs, &self.dir, path, header, file),
+            Err(e) => Err(unmade(vfs, path, e)),
         };
         match prepared {
             Ok(prepared) => {

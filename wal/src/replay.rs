@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
-use crate::ahead::{Ahead, INDEX_STEP};
+use crate::ahead::Ahead;
 use crate::format::Unsupported;
 use crate::format::frame::FrameKind;
 use crate::format::record::{Entries, Hole, Record};
 use crate::lsn::{Lsn, LsnSpan};
 use crate::report::Replayed;
 use crate::scan::Frame;
+use crate::segments::INDEX_STEP;
 use crate::table::{BlockRef, Spot, Table};
 use crate::verdict::Sink;
 use crate::width::off;

@@ -80,11 +80,13 @@ impl Core {
         let tmp = tmp_path(&self.dir, header.seq);
         let (from, failed) = (self.dir.join(RESERVE), FailedOp::Rename);
         vfs.rename(&from, &tmp).map_err(|e| Failure::new(failed, from, 0, e))?;
-        let begun = vfs
-            .open(&tmp, OpenMode::Write)
-            .and_then(|file| begin_file(file.as_ref(), header).map(|()| file));
+        let begun = vfs.open(&tmp, OpenMode::Write).and_then(|file| {
+            begin_file(file.as_ref(), header)?;
+            file.sync_all()?;
+            Ok(file)
+        });
         let prepared = match begun {
-            Ok(file) => give_number(vfs, &self.dir, header, file),
+            Ok(file) => give_number(vfs, &self.dir, tmp, header, file),
             Err(e) => Err(unmade(vfs, tmp, e)),
         };
         match prepared {

@@ -12,8 +12,8 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// Files kept open for reading.
 const OPEN_MAX: usize = 64;
-/// Distance of two entries of the sparse index.
-const INDEX_STEP: u32 = 4096;
+/// Distance of two entries of the sparse index: half of a usual frame, so that a `get` reads one.
+pub(crate) const INDEX_STEP: u32 = 2048;
 
 /// A segment file; holding it pins the file (G11, H51).
 #[derive(Debug)]

@@ -180,11 +180,7 @@ impl Table {
         self.streams.get(&stream).map_or((0, 0, false), |s| (s.low, s.next, s.bounded))
     }
 
-    fn check_entries(
-        &self,
-        overlay: &Overlay,
-        entries: &EntriesOp,
-    ) -> Result<Bounds, WriteError> {
+    fn check_entries(&self, overlay: &Overlay, entries: &EntriesOp) -> Result<Bounds, WriteError> {
         let EntriesOp { stream, first, replace, .. } = *entries;
         let end = first + u64::from(entries.count);
         let (low, next, bounded) = self.seen(overlay, stream);
