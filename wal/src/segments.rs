@@ -141,7 +141,7 @@ impl SegmentSet {
     pub(crate) fn find(&self, lsn: u64) -> Option<Hit> {
         let members = self.entries.values().rev().filter(|e| e.role == Role::Member);
         let entry = members.into_iter().find(|e| e.first_lsn <= lsn)?;
-        let i = entry.index.partition_point(|&(first, _)| first <= lsn);
+        let i = up_to(&entry.index, lsn);
         let &(lsn, offset) = entry.index.get(i.checked_sub(1)?)?;
         let segment = Arc::clone(&entry.segment);
         let next = entry.index.get(i).map_or(entry.end, |&(_, next)| next);
@@ -282,5 +282,49 @@ impl SegmentSet {
 
     pub(crate) fn pinned(&self) -> usize {
         self.entries.values().filter(|e| Arc::strong_count(&e.segment) > 1).count()
+    }
+}
+
+/// How many entries begin at or before `lsn`.
+///
+/// Frames hold about as many records each, so the place can be guessed; the search then widens
+/// around it. A plain binary search through the index of a full segment misses the cache more
+/// often than reading the frame does.
+fn up_to(index: &[(u64, u32)], lsn: u64) -> usize {
+    let (Some(&(first, _)), Some(&(last, _))) = (index.first(), index.last()) else { return 0 };
+    if lsn < first || lsn >= last {
+        return if lsn < first { 0 } else { index.len() };
+    }
+    let entries = index.len() as u128;
+    let guess = u128::from(lsn - first) * entries / u128::from(last - first);
+    let guess = usize::try_from(guess).unwrap_or(0).min(index.len() - 1);
+    let (mut low, mut high, mut step) = (guess, guess, 1);
+    while index[low].0 > lsn {
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    while index[high].0 <= lsn {
+        high = (high + step).min(index.len() - 1);
+        step *= 2;
+    }
+    low + index[low..high].partition_point(|&(first, _)| first <= lsn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::up_to;
+
+    #[test]
+    fn the_guess_finds_what_a_search_finds() {
+        let even: Vec<(u64, u32)> = (0..1000).map(|i| (i * 15 + 1, 0)).collect();
+        let odd: Vec<(u64, u32)> = (1..200).map(|i| (i * i * i, 0)).collect();
+        let jump = vec![(1, 0), (2, 0), (3, 0), (u64::MAX / 2, 0), (u64::MAX / 2 + 9, 0)];
+        for index in [even, odd, jump, vec![(7, 0)], Vec::new()] {
+            let near = index.iter().flat_map(|&(n, _)| [n - 1, n, n + 1]);
+            for lsn in near.chain([0, 5, 1 << 40, u64::MAX]) {
+                let found = index.partition_point(|&(first, _)| first <= lsn);
+                assert_eq!(up_to(&index, lsn), found, "{lsn}");
+            }
+        }
     }
 }
