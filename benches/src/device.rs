@@ -77,7 +77,8 @@ pub fn used_bytes(dir: &Path) -> u64 {
         if path.is_dir() {
             return used_bytes(&path);
         }
-        let bytes = std::fs::read(path).expect("readable");
+        // A file may go, or get another name, meanwhile.
+        let bytes = std::fs::read(path).unwrap_or_default();
         bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
     };
     items.map(|item| used(item.path())).sum()

@@ -86,15 +86,18 @@ impl<'a> Replay<'a> {
 
     fn block(&mut self, entries: &Entries<'_>, len: u32, spot: Spot) {
         let Entries { replace, carried, stream, back, first, count, tag, bytes } = *entries;
-        // Where a carried block stands says nothing about what came before it.
-        self.table.judge_back(stream, spot.lsn, back, carried.is_none().then_some(first));
         let kept = carried.unwrap_or(count);
         let Spot { lsn, seq, offset } = spot;
         let block = BlockRef { first, tag, lsn, seq, offset, count, kept, len };
-        if carried.is_some() {
-            self.table.fill_block(stream, block);
-        } else {
-            self.table.put_block(stream, block, replace);
+        let is_next = !replace && carried.is_none() && self.table.replay_next(stream, block, back);
+        if !is_next {
+            // Where a carried block stands says nothing about what came before it.
+            self.table.judge_back(stream, spot.lsn, back, carried.is_none().then_some(first));
+            if carried.is_some() {
+                self.table.fill_block(stream, block);
+            } else {
+                self.table.put_block(stream, block, replace);
+            }
         }
         let lsn = Lsn::new(spot.lsn);
         self.show(Replayed::Block { lsn, stream, replace, carried, first, count, tag, bytes });

@@ -209,12 +209,28 @@ impl Table {
         if replace || block.first < s.next {
             Self::cut(s, block.first, &mut self.needs, &mut self.freed);
         }
-        s.next = block.first + u64::from(block.count);
-        make_room(&mut s.blocks);
-        s.blocks.push_back(block);
+        s.push(block);
         self.most_blocks = self.most_blocks.max(s.blocks.len());
         need(&mut self.needs, block.seq, block.len.into());
         back
+    }
+
+    /// A replayed block that goes on exactly where its stream ends, by number and by index, and
+    /// replaces nothing: nearly all do. Anything else is left to the caller, and `false`.
+    pub(crate) fn replay_next(&mut self, stream: StreamId, block: BlockRef, back: u64) -> bool {
+        let next = |s: &&mut Stream| {
+            s.last_lsn > 0
+                && s.last_lsn + back == block.lsn
+                && s.bounded
+                && s.next == block.first
+                && s.low <= block.first
+        };
+        let Some(s) = self.streams.get_mut(&stream).filter(next) else { return false };
+        s.last_lsn = block.lsn;
+        s.push(block);
+        self.most_blocks = self.most_blocks.max(s.blocks.len());
+        need(&mut self.needs, block.seq, block.len.into());
+        true
     }
 
     /// A carried block: it stands exactly where its original stood, and takes nothing away. At
@@ -453,6 +469,13 @@ impl Stream {
     fn follow(&mut self, lsn: u64) -> u64 {
         let last = std::mem::replace(&mut self.last_lsn, lsn);
         if last > 0 { lsn.saturating_sub(last) } else { 0 }
+    }
+
+    /// The newest block.
+    fn push(&mut self, block: BlockRef) {
+        self.next = block.first + u64::from(block.count);
+        make_room(&mut self.blocks);
+        self.blocks.push_back(block);
     }
 }
 

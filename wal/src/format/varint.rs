@@ -12,6 +12,11 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
 /// Takes one number off the front of `input`; `None` if it is cut short, too long or not in its
 /// shortest form.
 pub(crate) fn take(input: &mut &[u8]) -> Option<u64> {
+    // Most numbers are this small.
+    if let [byte @ 0..0x80, rest @ ..] = *input {
+        *input = rest;
+        return Some(u64::from(*byte));
+    }
     let mut value = 0_u64;
     for (i, &byte) in input.iter().enumerate().take(10) {
         let part = u64::from(byte & 0x7f);
