@@ -57,7 +57,8 @@ pub enum TailPolicy {
 #[non_exhaustive]
 pub enum Prealloc {
     /// Written with zeros and synced, or recycled: an append never allocates, and never meets a
-    /// full disk on a file system that overwrites in place.
+    /// full disk on a file system that overwrites in place. Segments that an earlier life of the
+    /// log had prepared in another way are used as they are.
     Zero,
     /// Room is reserved (`fallocate`) and not written: quicker to prepare, but each sync of new
     /// bytes also writes metadata.

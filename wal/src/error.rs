@@ -251,14 +251,14 @@ pub enum ReadError {
         /// How far reads go now.
         bound: u64,
     },
-    /// Effect: none. The record was lost to damage that was found at open.
+    /// Effect: none. The record was lost to damage that was found at open; a retry cannot help.
     #[error("lost to damage: records {lsns}")]
     Lost {
         /// The lost numbers.
         lsns: LsnSpan,
     },
     /// Effect: none. The number belongs to a stream operation, a truncation, or a record that
-    /// `truncate_suffix` removed.
+    /// `truncate_suffix` removed; a retry cannot help.
     #[error("number {0} is not a record of the plain log")]
     NotARecord(Lsn),
     /// Effect: none. So many readers are open already; retry when one of them is dropped.
@@ -267,7 +267,8 @@ pub enum ReadError {
         /// The limit.
         max: u64,
     },
-    /// Effect: counted; the log stays open. The bytes on the medium fail their checksum.
+    /// Effect: counted; the log stays open. The bytes on the medium fail their checksum; a retry
+    /// helps only if the medium does.
     #[error("damaged: {0}")]
     Corruption(Box<Damage>),
     /// Effect: none. Reading failed; a retry may help.
@@ -320,20 +321,21 @@ pub enum OpenError {
         holder: Option<u32>,
     },
     /// Effect: nothing was written. Acknowledged data is damaged; the report names what is lost.
-    /// A `Salvage` open reads the rest.
+    /// A `Salvage` open reads the rest; a retry gives the same answer.
     #[error("{} damaged places, the first: {}", .0.damage.len(), first_damage(.0))]
     Corruption(Box<RecoveryReport>),
     /// Effect: nothing was written. `tail(Refuse)` was asked for and the last group is torn or
-    /// damaged.
+    /// damaged; a retry gives the same answer.
     #[error("the last group cannot be told from a torn write: {:?}", .0.tail)]
     Unverifiable(Box<RecoveryReport>),
-    /// Effect: nothing that was there has changed. The disk has no room for the first segment.
+    /// Effect: nothing that was there has changed. The disk has no room for the first segment;
+    /// retry when it has.
     #[error("no space for {needed} bytes")]
     NoSpace {
         /// Bytes that did not fit.
         needed: u64,
     },
-    /// Effect: nothing was touched. A newer version wrote this log.
+    /// Effect: nothing was touched. A newer version wrote this log; only that can open it.
     #[error("unsupported {what}: {found}")]
     Unsupported {
         /// The field.
@@ -341,8 +343,8 @@ pub enum OpenError {
         /// Its value.
         found: u64,
     },
-    /// Effect: nothing was touched. The path is a file, or a directory that holds something else;
-    /// for a read-only open also one that holds no log yet.
+    /// Effect: nothing was touched. The path is a file, or a directory that holds something else:
+    /// a retry cannot help. For a read-only open also one that holds no log yet: retry later.
     #[error("{} is not a log", .0.display())]
     NotALog(PathBuf),
     /// Effect: unknown operations of an unfinished creation may remain; they are completed by
