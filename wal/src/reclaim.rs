@@ -64,7 +64,8 @@ impl Core {
         if early {
             self.forget_below(oldest, low)?;
         }
-        self.sync_names()?;
+        // The directory is not synced for what was deleted: MANIFEST says that these files are
+        // leftovers, and the next open deletes those that come back.
         // There may be room for another segment now.
         self.chore(|c| c.prepare = true);
         Ok(())
