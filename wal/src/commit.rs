@@ -122,6 +122,10 @@ impl Core {
         if group.sync && dirty {
             self.sync(io)?;
         }
+        if group.mark && !planted("mark_forgotten") {
+            let low = group.main_low;
+            self.marks.lock().write(|m| m.main_low = m.main_low.max(low))?;
+        }
         Ok(io.d == io.w)
     }
 

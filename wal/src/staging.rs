@@ -62,6 +62,8 @@ pub(crate) struct Group {
     pub(crate) last_lsn: u64,
     pub(crate) sync: bool,
     pub(crate) main_low: u64,
+    /// The low mark goes to MANIFEST with this group: there was no room for its hint.
+    pub(crate) mark: bool,
     pub(crate) batches: u64,
     /// Operations, and the bytes users gave for them.
     pub(crate) records: u64,
@@ -452,7 +454,7 @@ impl Staging {
         if self.wanted_lsn < self.next_lsn {
             self.wanted_lsn = 0;
         }
-        self.group.sync = false;
+        (self.group.sync, self.group.mark) = (false, false);
         (self.group.batches, self.group.records, self.group.payload) = (0, 0, 0);
         self.peak = self.peak.max(spare.buf.len());
         self.inflight = spare.buf.len();
@@ -498,6 +500,14 @@ impl Staging {
         let lsn = self.next_lsn - 1;
         let lsns = LsnSpan::new(crate::Lsn::new(self.next_lsn), Some(crate::Lsn::new(lsn)));
         Given { ticket: self.ticket, lsns, lsn, rolled: false }
+    }
+
+    /// The low mark rises without a hint in the log, for which there is no room: the next group
+    /// writes it to MANIFEST.
+    pub(crate) fn keep_main_without_hint(&mut self, low: u64) {
+        self.table.keep_main(low);
+        self.ticket += 1;
+        (self.group.mark, self.group.sync) = (true, true);
     }
 
     /// The next group syncs.

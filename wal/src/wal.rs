@@ -313,8 +313,7 @@ impl Wal {
     /// once, durable with the next [`sync`](Self::sync) or durable append. Call it only after
     /// what replaces the records is durable.
     ///
-    /// On a full disk without room for a hint the mark is written to MANIFEST in the background
-    /// instead.
+    /// Without room for a hint, on a full disk, the next group writes the mark to MANIFEST.
     ///
     /// # Errors
     /// `Invalid` above the durable mark + 1.
@@ -330,11 +329,9 @@ impl Wal {
         let op = Op::KeepMain { low: keep_from.as_u64() };
         match self.stage_op(op, &[], Ack::Staged) {
             Err(WriteError::Busy { .. } | WriteError::NoSpace { .. }) => {
-                self.core().staging.lock().table.keep_main(keep_from.as_u64());
-                self.core().chore(|c| {
-                    c.mark_now = true;
-                    c.reclaim = true;
-                });
+                self.core().staging.lock().keep_main_without_hint(keep_from.as_u64());
+                self.core().ask();
+                self.core().chore(|c| c.reclaim = true);
             }
             other => drop(other?),
         }

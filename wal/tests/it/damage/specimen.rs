@@ -238,10 +238,9 @@ impl Maker {
         assert_eq!(opened.unwrap().1.damage, [], "{:?}", self.shape);
         let begin = self.wrote.keys().next().copied().unwrap_or(0);
         let mut wrote: BTreeMap<u64, Wrote> = seen.into_iter().filter(|s| s.0 >= begin).collect();
-        let cells: Vec<_> = self.wrote.values().filter_map(Wrote::cell).collect();
         for (lsn, made) in self.wrote.range(low..=acked) {
-            let newest = cells.iter().rposition(|c| Some(*c) == made.cell());
-            let old = made.cell().is_some() && newest.is_none_or(|n| n + 1 < cells.len());
+            let mut later = self.wrote.range(lsn + 1..).filter_map(|(_, wrote)| wrote.cell());
+            let old = made.cell().is_some_and(|cell| later.any(|later| later == cell));
             assert!(old || wrote.values().any(|w| w == made), "{:?}: {lsn}", self.shape);
         }
         // Written, never acknowledged, and gone: a lost write may bring it back.
