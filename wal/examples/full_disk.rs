@@ -1,5 +1,6 @@
 //! A disk runs full under a log: appends are refused, reads go on, giving records up makes room,
-//! and appends resume. On a disk in memory, so that nobody's real one has to be filled.
+//! and appends resume. On a disk in memory, so that nobody's real one has to be filled: that is
+//! behind the feature `testing` of this crate.
 
 use std::error::Error;
 use std::path::Path;

@@ -85,6 +85,7 @@ pub(crate) fn assemble(
         }),
         chores_due: Signal::new(),
         flush_asked: AtomicBool::new(false),
+        damage: found.report.damage.clone(),
         events: Lock::new(EventQueue::default()),
         lagging_told: AtomicU64::new(0),
         counters: Counters::default(),
@@ -178,13 +179,18 @@ fn segments(
     let mut set = SegmentSet::default();
     let announced = found.manifest.map_or(0, |m| m.newest);
     set.next_seq = announced + 1;
+    let damaged = found.verdict.damage.iter().map(|d| d.segment).max().unwrap_or(0);
     for (seq, header, len) in &found.heads {
         let path = dir.join(segment_name(*seq));
         let salt = header.map_or(0, |h| h.salt);
         let member = found.verdict.members.iter().find(|m| m.seq == *seq);
         let fits = header.and_then(|h| fits(config, &h, *len));
-        // Only what MANIFEST has announced is used (H35); another size is skipped.
-        let usable = found.lock.is_some() && found.verdict.empty.contains(seq) && *seq <= announced;
+        // Only what MANIFEST has announced is used (H35); another size is skipped. So is what
+        // stands before a damaged segment: a log that goes on below it would meet it again.
+        let usable = found.lock.is_some()
+            && found.verdict.empty.contains(seq)
+            && *seq <= announced
+            && *seq > damaged;
         let spare = fits.filter(|_| usable);
         let (bytes, grows) = header.map_or((0, false), |h| (h.segment_bytes, h.grows));
         let segment = Segment { seq: *seq, salt, path: path.clone(), bytes, grows };

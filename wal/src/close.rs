@@ -92,7 +92,8 @@ pub(crate) fn accept(core: &Core, report: &RecoveryReport) -> Result<Given, Writ
             }
             _ => staging.check_gate()?,
         }
-        if report.durable.as_u64() + 1 != staging.next_lsn {
+        let same = report.damage == core.damage;
+        if !same || report.durable.as_u64() + 1 != staging.next_lsn {
             staging.gate = Gate::Damaged;
             return Err(WriteError::Invalid { op, why: "the report is of another open" });
         }

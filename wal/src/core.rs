@@ -18,6 +18,7 @@ use crate::event::{Event, EventQueue};
 use crate::lsn::{Ack, Marks as Positions};
 use crate::marks::Marks;
 use crate::plant::planted;
+use crate::report::Damage;
 use crate::reserve::Preparing;
 use crate::segments::SegmentSet;
 use crate::staging::{Gate, Given, Staging};
@@ -37,7 +38,6 @@ pub(crate) struct Chores {
     pub(crate) stop: bool,
 }
 
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) dir: PathBuf,
@@ -68,6 +68,14 @@ pub(crate) struct Core {
     pub(crate) lock: Lock<Option<Box<dyn VfsLock>>>,
     /// Opened beside a writer, perhaps: nothing is ever written.
     pub(crate) read_only: bool,
+    /// What the open found.
+    pub(crate) damage: Vec<Damage>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl Core {
@@ -142,6 +150,7 @@ impl Core {
     pub(crate) fn call_maintenance(&self) {
         match &self.config.driver {
             Driver::Threads => self.chores_due.notify_one(),
+            Driver::Manual { .. } if planted("wake_forgotten") => {}
             Driver::Manual { wake } => wake(),
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::config::Driver;
 use crate::core::{Chores, Core};
 use crate::error::Failure;
+use crate::plant::planted;
 use crate::sync::{Lock, Signal};
 use crate::waiters::DurablePlace;
 
@@ -223,7 +224,9 @@ fn tend(core: &Core, chores: Chores, deadlines: &mut Deadlines) -> Result<(), Fa
         deadlines.flush = Some(time + core.config.flush_staged);
     }
     if due(deadlines.flush) {
-        core.flush_asked.store(false, Relaxed);
+        if !planted("flush_asked_kept") {
+            core.flush_asked.store(false, Relaxed);
+        }
         // If somebody else leads, that group may have been taken before these were staged.
         let again = !core.lead_if_free() && core.has_staged();
         deadlines.flush = again.then(|| time + core.config.flush_staged);

@@ -63,7 +63,7 @@
 //! Numbers below 2^63; 65,536 segments of 16 KiB to 1 GiB; 65,535 operations in a batch;
 //! records up to `batch_bytes_max` less 11 B, blocks less 64 B; 16 metadata cells of 4 KiB and
 //! 1,048,576 live blocks in a stream; 1,048,576 streams. Memory: what is staged
-//! (`staged_bytes_max`), an index entry of 16 B for each frame but at most one for 2 KiB of log,
+//! (`staged_bytes_max`), an index entry of 8 B for each frame but at most one for 2 KiB of log,
 //! 48 to 60 B for each live block, all metadata, and during open 1 MiB for each of
 //! `verify_threads`. 1,024 readers; 1,024
 //! events waiting to be read; 4,096 damaged places accepted. How many futures wait is counted,

@@ -5,7 +5,8 @@
 //! the window whose end was still empty. Evidence is valid only for bytes that are read after it.
 //! So damage counts when a second look, begun after the first one had seen the evidence, finds it
 //! at the same place: what was proven to be durable then is there now, unless it is damaged.
-//! Numbers of segments are never used again, so the same place is the same bytes.
+//! Numbers of segments are never used again. A file that gets a new header under its old name is
+//! below `oldest` in both slots of MANIFEST by then, so the second look does not read it.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -113,7 +113,6 @@ impl Core {
             || self.refill_reserve(&mut preparing, segment)?
             || self.recycle(segment)?
         {
-            add(&self.counters.recycled, 1);
             return Ok(());
         }
         drop(preparing);
@@ -166,10 +165,14 @@ impl Core {
             Ok(prepared) => {
                 tracing::debug!(segment = segment.seq, now = header.seq, "segment recycled");
                 self.adopt(prepared, false)?;
+                add(&self.counters.recycled, 1);
                 Ok(true)
             }
             // The file is gone.
-            Err(PrepareError::NoSpace) => Ok(true),
+            Err(PrepareError::NoSpace) => {
+                add(&self.counters.unlinked, 1);
+                Ok(true)
+            }
             Err(PrepareError::Failed(failure)) => Err(failure),
         }
     }

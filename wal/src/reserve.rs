@@ -125,11 +125,13 @@ impl Core {
             Ok(()) => {}
             Err(e) if is_full(&e) => {
                 drop(self.vfs.remove(&tmp));
+                add(&self.counters.unlinked, 1);
                 return Ok(true);
             }
             Err(e) => return Err(failure(FailedOp::Write, &tmp, e)),
         }
         self.name_reserve(preparing)?;
+        add(&self.counters.recycled, 1);
         Ok(true)
     }
 }

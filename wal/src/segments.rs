@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::plant::planted;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
+use crate::width::wide;
 
 /// Files kept open for reading.
 const OPEN_MAX: usize = 64;
@@ -44,7 +45,8 @@ struct Entry {
     first_lsn: u64,
     /// End of what is written.
     end: u32,
-    index: Vec<(u64, u32)>,
+    /// First number of a frame, from `first_lsn` on, and its offset: 8 B for each 2 KiB at most.
+    index: Vec<(u32, u32)>,
     writer: Option<Arc<dyn VfsFile>>,
     map: Option<Bytes>,
 }
@@ -126,8 +128,11 @@ impl SegmentSet {
     pub(crate) fn note_frame(&mut self, seq: u64, lsn: u64, offset: u32, always: bool) {
         let Some(entry) = self.entries.get_mut(&seq) else { return };
         let far = entry.index.last().is_none_or(|&(_, last)| offset >= last + INDEX_STEP);
+        // A segment has room for fewer numbers than 2^32.
+        let number = lsn.checked_sub(entry.first_lsn).and_then(|n| u32::try_from(n).ok());
+        let Some(number) = number else { return };
         if far || always {
-            entry.index.push((lsn, offset));
+            entry.index.push((number, offset));
         }
     }
 
@@ -141,8 +146,9 @@ impl SegmentSet {
     pub(crate) fn find(&self, lsn: u64) -> Option<Hit> {
         let members = self.entries.values().rev().filter(|e| e.role == Role::Member);
         let entry = members.into_iter().find(|e| e.first_lsn <= lsn)?;
-        let i = up_to(&entry.index, lsn);
-        let &(lsn, offset) = entry.index.get(i.checked_sub(1)?)?;
+        let i = up_to(&entry.index, u32::try_from(lsn - entry.first_lsn).unwrap_or(u32::MAX));
+        let &(number, offset) = entry.index.get(i.checked_sub(1)?)?;
+        let lsn = entry.first_lsn + u64::from(number);
         let segment = Arc::clone(&entry.segment);
         let next = entry.index.get(i).map_or(entry.end, |&(_, next)| next);
         Some(Hit { segment, offset, next, end: entry.end, lsn })
@@ -154,7 +160,8 @@ impl SegmentSet {
         let entry = self.entries.get(&seq)?;
         let i = entry.index.partition_point(|&(_, at)| at < offset);
         let indexed = i.checked_sub(1).and_then(|i| entry.index.get(i));
-        let (lsn, offset) = indexed.copied().unwrap_or((entry.first_lsn, offset));
+        let (number, offset) = indexed.copied().unwrap_or((0, offset));
+        let lsn = entry.first_lsn + u64::from(number);
         let (segment, end) = (Arc::clone(&entry.segment), entry.end);
         Some(Hit { segment, offset, next: end, end, lsn })
     }
@@ -205,7 +212,11 @@ impl SegmentSet {
             end: entry.end,
             next_lsn: next.first_lsn,
             next_seq,
-            index: entry.index.clone(),
+            index: entry
+                .index
+                .iter()
+                .map(|&(n, at)| (entry.first_lsn + u64::from(n), at))
+                .collect(),
         })
     }
 
@@ -285,29 +296,28 @@ impl SegmentSet {
     }
 }
 
-/// How many entries begin at or before `lsn`.
+/// How many entries begin at or before `number`.
 ///
 /// Frames hold about as many records each, so the place can be guessed; the search then widens
 /// around it. A plain binary search through the index of a full segment misses the cache more
 /// often than reading the frame does.
-fn up_to(index: &[(u64, u32)], lsn: u64) -> usize {
+fn up_to(index: &[(u32, u32)], number: u32) -> usize {
     let (Some(&(first, _)), Some(&(last, _))) = (index.first(), index.last()) else { return 0 };
-    if lsn < first || lsn >= last {
-        return if lsn < first { 0 } else { index.len() };
+    if number < first || number >= last {
+        return if number < first { 0 } else { index.len() };
     }
-    let entries = index.len() as u128;
-    let guess = u128::from(lsn - first) * entries / u128::from(last - first);
+    let guess = wide(index.len()) * u64::from(number - first) / u64::from(last - first);
     let guess = usize::try_from(guess).unwrap_or(0).min(index.len() - 1);
     let (mut low, mut high, mut step) = (guess, guess, 1);
-    while index[low].0 > lsn {
+    while index[low].0 > number {
         low = low.saturating_sub(step);
         step *= 2;
     }
-    while index[high].0 <= lsn {
+    while index[high].0 <= number {
         high = (high + step).min(index.len() - 1);
         step *= 2;
     }
-    low + index[low..high].partition_point(|&(first, _)| first <= lsn)
+    low + index[low..high].partition_point(|&(first, _)| first <= number)
 }
 
 #[cfg(test)]
@@ -316,14 +326,15 @@ mod tests {
 
     #[test]
     fn the_guess_finds_what_a_search_finds() {
-        let even: Vec<(u64, u32)> = (0..1000).map(|i| (i * 15 + 1, 0)).collect();
-        let odd: Vec<(u64, u32)> = (1..200).map(|i| (i * i * i, 0)).collect();
-        let jump = vec![(1, 0), (2, 0), (3, 0), (u64::MAX / 2, 0), (u64::MAX / 2 + 9, 0)];
-        for index in [even, odd, jump, vec![(7, 0)], Vec::new()] {
-            let near = index.iter().flat_map(|&(n, _)| [n - 1, n, n + 1]);
-            for lsn in near.chain([0, 5, 1 << 40, u64::MAX]) {
-                let found = index.partition_point(|&(first, _)| first <= lsn);
-                assert_eq!(up_to(&index, lsn), found, "{lsn}");
+        let even: Vec<(u32, u32)> = (0..1000).map(|i| (i * 15, 0)).collect();
+        let odd: Vec<(u32, u32)> = (1..200).map(|i| (i * i * i, 0)).collect();
+        let twice = vec![(0, 0), (9, 0), (9, 8), (9, 16), (12, 0)];
+        let jump = vec![(1, 0), (2, 0), (3, 0), (u32::MAX / 2, 0), (u32::MAX - 1, 0)];
+        for index in [even, odd, twice, jump, vec![(7, 0)], Vec::new()] {
+            let near = index.iter().flat_map(|&(n, _)| [n.saturating_sub(1), n, n + 1]);
+            for number in near.chain([0, 5, 1 << 30, u32::MAX]) {
+                let found = index.partition_point(|&(first, _)| first <= number);
+                assert_eq!(up_to(&index, number), found, "{number}");
             }
         }
     }

@@ -264,15 +264,10 @@ impl Staging {
                 return invalid("more than 1,048,576 streams");
             }
         }
-        if self.table.most_blocks + ops.len() > BLOCKS_MAX {
-            let blocks = |id| self.table.streams.get(&id).map_or(0, |s| s.blocks.len());
-            let full = |op: &Op| match op {
-                Op::Entries(entries) => blocks(entries.stream) + ops.len() > BLOCKS_MAX,
-                _ => false,
-            };
-            if ops.iter().any(full) {
-                return invalid("more than 1,048,576 blocks in a stream");
-            }
+        if self.table.most_blocks + ops.len() > BLOCKS_MAX
+            && self.table.most_after(ops) > BLOCKS_MAX
+        {
+            return invalid("more than 1,048,576 blocks in a stream");
         }
         for op in ops {
             if let Op::TruncateSuffix { from } = *op {

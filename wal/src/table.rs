@@ -180,6 +180,39 @@ impl Table {
         self.streams.get(&stream).map_or((0, 0, false), |s| (s.low, s.next, s.bounded))
     }
 
+    /// The most blocks that a stream has at any moment of the batch, which follows the rules.
+    /// Carried blocks do not count: each takes the place of another one.
+    pub(crate) fn most_after(&self, ops: &[Op]) -> usize {
+        let mut most = 0;
+        // Blocks that were there before and still are, and those of the batch.
+        let mut left: BTreeMap<StreamId, (usize, usize)> = BTreeMap::new();
+        for op in ops {
+            let Some(id) = op.bounded_stream() else { continue };
+            let blocks = self.streams.get(&id).map(|s| &s.blocks);
+            let below = |bound: &dyn Fn(&BlockRef) -> bool| {
+                blocks.map_or(0, |blocks| blocks.partition_point(bound))
+            };
+            let all = blocks.map_or(0, VecDeque::len);
+            let (old, new) = left.entry(id).or_insert((all, 0));
+            match *op {
+                Op::Entries(EntriesOp { carried: Some(_), .. }) => {}
+                Op::Entries(EntriesOp { replace, first, .. }) => {
+                    if replace {
+                        *old = (*old).min(below(&|b| b.first < first));
+                    }
+                    *new += 1;
+                }
+                Op::Keep { low, .. } => {
+                    let dead = below(&|b| b.end() <= low);
+                    *old = (*old).min(all - dead);
+                }
+                _ => (*old, *new) = (0, 0),
+            }
+            most = most.max(*old + *new);
+        }
+        most
+    }
+
     fn check_entries(&self, overlay: &Overlay, entries: &EntriesOp) -> Result<Bounds, WriteError> {
         let EntriesOp { stream, first, replace, .. } = *entries;
         let end = first + u64::from(entries.count);
@@ -220,7 +253,8 @@ impl Table {
     pub(crate) fn replay_next(&mut self, stream: StreamId, block: BlockRef, back: u64) -> bool {
         let next = |s: &&mut Stream| {
             s.last_lsn > 0
-                && s.last_lsn + back == block.lsn
+                // `back` is a number of the file: it may be anything.
+                && s.last_lsn.checked_add(back) == Some(block.lsn)
                 && s.bounded
                 && s.next == block.first
                 && s.low <= block.first

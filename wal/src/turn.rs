@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::core::Core;
+use crate::plant::planted;
 
 /// What [`Wal::turn`](crate::Wal::turn) says about further turns.
 ///
@@ -53,8 +54,14 @@ impl Core {
                 Ok(())
             }
             Unit::Flush => {
-                self.flush_asked.store(false, Relaxed);
-                self.lead_if_free();
+                if !planted("flush_asked_kept") {
+                    self.flush_asked.store(false, Relaxed);
+                }
+                // If another thread leads, its group may have been taken before these were
+                // staged; when it is done it wakes us for what was asked.
+                if !self.lead_if_free() && self.has_staged() {
+                    self.ask();
+                }
                 Ok(())
             }
             Unit::Mark => self.mark(),

@@ -178,6 +178,9 @@ struct Judge<'a, 'l> {
     damage: Vec<Damage>,
     /// Damage whose end is not known yet.
     open: Option<Damage>,
+    /// Segments that have lost their Link within that hole: places of their own, since what
+    /// comes before them may be given back first.
+    headless: Vec<Damage>,
     members: Vec<Member>,
     /// Next number; 0: not known yet.
     lsn: u64,
@@ -202,6 +205,7 @@ impl<'a, 'l> Judge<'a, 'l> {
             sink,
             damage: Vec::new(),
             open: None,
+            headless: Vec::new(),
             members: Vec::new(),
             lsn: 0,
             tail: Tail::Clean,
@@ -383,7 +387,15 @@ impl<'a, 'l> Judge<'a, 'l> {
             damage.lost.to = Some(Lsn::new(next.saturating_sub(1)));
             self.sink.hole(damage.lost);
             self.damage.push(damage);
+            self.tell_headless(next);
         }
+    }
+
+    /// All that was lost is in the hole, which ended before `next`.
+    fn tell_headless(&mut self, next: u64) {
+        let nothing = LsnSpan::new(Lsn::new(next), Some(Lsn::new(next.saturating_sub(1))));
+        let told = self.headless.drain(..).map(|damage| Damage { lost: nothing, ..damage });
+        self.damage.extend(told);
     }
 
     fn damage_at(&self, segment: u64, offset: u32, kind: DamageKind, evidence: Evidence) -> Damage {
@@ -422,7 +434,9 @@ impl<'a, 'l> Judge<'a, 'l> {
             let lost = bytes.saturating_mul(segments);
             next_lsn = next_lsn.max(known + 1).saturating_add(lost).min(LSN_LIMIT);
             self.sink.hole(damage.lost);
+            let from = damage.lost.from.as_u64();
             self.damage.push(damage);
+            self.tell_headless(from);
         }
         let empty = |a: &Above| a.prepared_end && !a.followed && a.whole;
         Verdict {

@@ -3,13 +3,17 @@
 use super::SINGLE_BIT_SEARCHES;
 use super::{Behind, Facts, Judge, LastFrame, Linked, Member, Part, Stopped};
 use crate::ahead::{Run, Verifier};
-use crate::format::frame::{FRAME_HEADER, FrameKind};
+use crate::format::frame::{FRAME_HEADER, FrameKind, LINK_FRAME};
 use crate::format::segment::HEADER_BYTES;
 use crate::lsn::{Lsn, LsnSpan};
 use crate::plant::planted;
 use crate::report::{DamageKind, Evidence, Tail};
 use crate::scan::{Cursor, Image, Stop, Why};
 use crate::width::off;
+
+/// Where the first frame behind a Link stands.
+const FIRST_DATA: u32 = HEADER_BYTES + 88;
+const _: () = assert!(FIRST_DATA as usize == HEADER_BYTES as usize + LINK_FRAME);
 
 /// What follows the segment in the chain.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,11 @@ impl Judge<'_, '_> {
             }
             Part::Pseudo(facts, evidence) => {
                 let damage = self.damage_at(facts.seq, HEADER_BYTES, DamageKind::Link, evidence);
-                self.begin_hole(damage);
+                if self.open.is_some() {
+                    self.headless.push(damage);
+                } else {
+                    self.begin_hole(damage);
+                }
                 self.walk(&facts, None, next_of(&facts, next), verifier)
             }
         }
@@ -184,9 +192,23 @@ impl Judge<'_, '_> {
     ) -> Result<Option<Cursor>, Stopped> {
         let Some(found) = image.resume(from, limit, self.lsn.max(1))? else { return Ok(None) };
         let lsn = found.header.first_lsn;
+        if found.offset == FIRST_DATA
+            && self.begins_with(image.seq)
+            && let Some(damage) = &mut self.open
+        {
+            damage.lost.from = Lsn::new(lsn);
+        }
         self.close_hole(lsn);
         self.lsn = lsn;
         Ok(Some(Cursor { at: found.offset, lsn, chain: None }))
+    }
+
+    /// Whether the log begins with this segment, which has lost its Link and nothing else so far,
+    /// because all before it was given back.
+    fn begins_with(&self, seq: u64) -> bool {
+        let oldest = seq > 1 && self.input.manifest.is_some_and(|m| m.oldest == seq);
+        let here = self.open.as_ref().is_some_and(|d| (d.segment, d.offset) == (seq, HEADER_BYTES));
+        oldest && here && self.damage.is_empty()
     }
 
     /// R7: does anything prove that the place where the run stopped was durable? (H1, H3, H12)

@@ -244,7 +244,7 @@ fn contents(disk: &MemVfs) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn explorer() {
-    let seeds = Arc::new(seeds(38));
+    let seeds = Arc::new(seeds(34));
     let next = Arc::new(AtomicU64::new(0));
     let workers: Vec<_> = (0..2)
         .map(|_| {

@@ -164,6 +164,25 @@ fn h45_what_frees_a_segment_during_its_sync_frees_nothing_yet() {
     }
 }
 
+/// Somebody else leads, and has taken its group: the flush must come again.
+#[test]
+fn a_flush_by_hand_that_meets_another_leader_is_not_forgotten() {
+    let vfs = HookVfs::new(".qwal");
+    let (wal, _) = vfs.open_wal(manual());
+    wal.append_blocking(b"a").unwrap();
+    settle(&wal);
+    let other = wal.clone();
+    vfs.set(move || {
+        drop(other.stage(Batch::new().record(b"staged during a sync"), Ack::Staged).unwrap());
+        settle(&other);
+    });
+    wal.append_blocking(b"b").unwrap();
+    assert!(!vfs.pending());
+    settle(&wal);
+    let marks = wal.marks();
+    assert_eq!((marks.written, marks.staged), (Lsn::new(3), Lsn::new(3)));
+}
+
 /// MANIFEST's durable position is stale after a reclaim; rot of the Link then restarts numbers.
 #[test]
 fn h24_reclaiming_carries_the_durable_position_along() {

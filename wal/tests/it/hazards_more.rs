@@ -338,6 +338,19 @@ fn h53_the_lock_is_exclusive_and_its_file_stays() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn h53_a_child_process_does_not_keep_the_lock() {
+    let root = tempfile::tempdir().unwrap();
+    let (wal, _) = Wal::open(root.path(), small().build().unwrap()).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    wal.shutdown().wait().unwrap();
+    let again = Wal::open(root.path(), small().build().unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(again.is_ok(), "{again:?}");
+}
+
 #[test]
 fn h55_dropping_the_last_handle_stores_what_was_staged() {
     let disk = MemVfs::new();

@@ -11,7 +11,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::sync::{Lock, Parked};
+use crate::sync::{Lock, Parked, Signal};
 use crate::waiters::{Goal, Progress};
 
 /// A log without I/O: tickets are staged, a leader commits them.
@@ -227,4 +227,41 @@ fn loom_recycle_against_reader() {
         }
         recycler.join().unwrap();
     });
+}
+
+/// A signal that makes no system call when nobody waits: no wait misses a change that was made
+/// under its lock before the notice.
+#[test]
+fn loom_a_signal_reaches_whoever_waits() {
+    for (waiters, notifiers) in [(1, 1), (1, 2), (2, 1)] {
+        loom::model(move || {
+            let shared = Arc::new((Lock::new(0), Signal::new()));
+            let wait = |shared: &(Lock<usize>, Signal)| {
+                let mut count = shared.0.lock();
+                while *count < notifiers {
+                    count = shared.1.wait(count);
+                }
+            };
+            let spawn = |work: fn(&(Lock<usize>, Signal))| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || work(&shared))
+            };
+            let mut threads: Vec<_> = (0..notifiers)
+                .map(|_| {
+                    spawn(|shared| {
+                        *shared.0.lock() += 1;
+                        shared.1.notify_all();
+                    })
+                })
+                .collect();
+            for _ in 1..waiters {
+                let shared = Arc::clone(&shared);
+                threads.push(thread::spawn(move || wait(&shared)));
+            }
+            wait(&shared);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+    }
 }

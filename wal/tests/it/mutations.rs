@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use quorate_wal::vfs::{MemVfs, OpenMode, Vfs};
-use quorate_wal::{Lsn, OpenError, ReadBound, WalReader, probe};
+use quorate_wal::{Batch, Lsn, OpenError, ReadBound, WalReader, probe};
 
 use crate::alloc::measure;
 use crate::reference::bytes::{crc, le};
-use crate::rig::{Replay, Rng, dir, manual, open_with, records, say, seeds};
+use crate::rig::{Replay, Rng, dir, manual, open, open_with, records, say, seeds};
 
 /// Twice the input and a window.
 fn bounded(peak: usize, input: usize) -> bool {
@@ -160,4 +160,35 @@ fn any_segment_and_manifest_are_opened_or_refused() {
     }
     say(&format!("mutated logs: opened {opened}, damaged {damaged}, refused {refused}"));
     assert!(seeds(2).len() == 1 || opened.min(damaged).min(refused) > 100);
+}
+
+/// `back` of a block may be any number, also one that leads behind the first record of all.
+#[test]
+fn a_way_back_of_any_length_is_read() {
+    let disk = MemVfs::new();
+    let (wal, _) = open(&disk);
+    let id = crate::rig::group(1);
+    wal.commit_blocking(Batch::new().extend(id, 1, 1, 5, b"a")).unwrap();
+    wal.commit_blocking(Batch::new().extend(id, 2, 1, u64::MAX, b"b")).unwrap();
+    wal.shutdown().wait().unwrap();
+    let path = dir().join("00000000000000000001.qwal");
+    let mut file = disk.contents(&path).unwrap();
+    let (salt, mut frame, mut end) = (le(&file, 40, 8), 4096, 4096);
+    while file[end + 4] != 3 {
+        frame = end;
+        end += 40 + usize::try_from(le(&file, end + 8, 4)).unwrap().next_multiple_of(8);
+    }
+    // Kind, flags, space, id, back, first, count, tag: the long number of the tag becomes `back`.
+    let record = frame + 40;
+    assert_eq!(file[record..record + 7], [2, 0, 1, 1, 1, 2, 1]);
+    let long = file[record + 7..record + 17].to_vec();
+    file[record + 4..record + 14].copy_from_slice(&long);
+    file[record + 14..record + 17].copy_from_slice(&[2, 1, 5]);
+    seal_frame(&mut file, frame, salt, 1);
+    let sum: [u8; 4] = file[frame..frame + 4].try_into().unwrap();
+    file[end + 32..end + 36].copy_from_slice(&sum);
+    seal_frame(&mut file, end, salt, 1);
+    disk.set_contents(&path, &file).unwrap();
+    let (wal, report) = open(&disk);
+    assert_eq!((report.damage.len(), wal.stream(id).bounds()), (0, 1..3));
 }

@@ -27,7 +27,7 @@ use Suite::{Crash, Named};
 const SEEDS: u64 = 60;
 
 /// The bug, the suite that must fail with it.
-const BUGS: [(&str, Suite); 29] = [
+const BUGS: [(&str, Suite); 31] = [
     ("ack_before_sync", Crash),
     ("durable_off_written", Crash),
     ("mark_claims_write", Crash),
@@ -46,6 +46,8 @@ const BUGS: [(&str, Suite); 29] = [
     ("reclaim_without_durable_link", Crash),
     ("freed_after_ticket", Named("during::h45")),
     ("place_not_carried", Named("during::h24")),
+    ("flush_asked_kept", Named("flush::")),
+    ("wake_forgotten", Named("flush::")),
     ("mark_forgotten", Named("hazards_modes::h50")),
     ("carried_after_truncate", Named("carry::h46")),
     ("metadata_not_carried", Crash),

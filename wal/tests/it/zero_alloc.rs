@@ -18,7 +18,7 @@ fn log(dir: &Path) -> Wal {
 }
 
 /// Runs `work` in rounds of 64; how many rounds allocated, and how many calls in all. The sparse
-/// index takes 16 bytes for each 4 KiB of log: rarely a round sees it grow.
+/// index takes 8 bytes for each 4 KiB of log: rarely a round sees it grow.
 fn rounds(mut work: impl FnMut()) -> (usize, usize) {
     for _ in 0..1000 {
         work();

@@ -231,10 +231,20 @@ fn damage_is_never_silent() {
 }
 
 /// Damages that once were judged wrongly: a reader that ended silently where a hole began at the
-/// first kept segment; a lost write beside a hole, which the oracle took for a wrong span.
+/// first kept segment; a lost write beside a hole, which the oracle took for a wrong span; logs
+/// that went on below a segment that was gone, and were refused again; a segment without its
+/// Link inside a hole, refused when what was before it had been given back.
 #[test]
 fn damages_of_the_past() {
-    for seed in [53_477_399, 1_123_025_147] {
+    for seed in [
+        53_477_399,
+        1_123_025_147,
+        6_356_467_740,
+        11_590_959_132,
+        5_253_365_856,
+        5_253_365_994,
+        7_379_878_098,
+    ] {
         let sums = one_of(seed);
         assert!(sums.done == 1 && sums.faults.is_empty(), "{:#?}", sums.faults);
     }

@@ -75,7 +75,10 @@ pub(super) fn read(files: &Files, told: u64) -> Result<Answer, Newer> {
                 Some(last) if last < hurt.from => {
                     (*segment, *offset) == (hurt.segment, hurt.offset)
                 }
-                Some(last) => *from <= hurt.from && last <= *to,
+                Some(last) => {
+                    let same = (*segment, *offset) == (hurt.segment, hurt.offset);
+                    last <= *to && (same || *from <= hurt.from)
+                }
                 None => false,
             }
         })

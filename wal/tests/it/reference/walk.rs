@@ -29,6 +29,9 @@ pub(super) struct Walk<'a> {
     told: u64,
     expected: u64,
     hole: Option<Hurt>,
+    headless: Vec<Hurt>,
+    /// The log begins with the headless segment that is entered, and nothing is damaged so far.
+    first: bool,
     pub(super) damage: Vec<Hurt>,
     pub(super) items: Vec<(u64, Item)>,
     pub(super) end: End,
@@ -45,6 +48,8 @@ impl<'a> Walk<'a> {
             told,
             expected: 0,
             hole: None,
+            headless: Vec::new(),
+            first: false,
             damage: Vec::new(),
             items: Vec::new(),
             end: End::Clean,
@@ -62,7 +67,13 @@ impl<'a> Walk<'a> {
         if let Some(mut hole) = self.hole.take() {
             hole.to = Some(next.saturating_sub(1));
             self.damage.push(hole);
+            self.tell_headless(next);
         }
+    }
+
+    fn tell_headless(&mut self, next: u64) {
+        let to = Some(next.saturating_sub(1));
+        self.damage.extend(self.headless.drain(..).map(|hurt| Hurt { from: next, to, ..hurt }));
     }
 
     pub(super) fn part(&mut self, part: Part<'a>, next: Option<&Part<'a>>) -> Result<(), Newer> {
@@ -72,9 +83,19 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Part::Headless(segment) => {
-                self.hurt(segment.number, FRAMES_AT, DamageKind::Link);
+                let (number, offset, kind) = (segment.number, FRAMES_AT, DamageKind::Link);
+                if self.hole.is_some() {
+                    let hurt = Hurt { segment: number, offset, kind, from: 0, to: None };
+                    self.headless.push(hurt);
+                } else {
+                    self.hurt(number, offset, kind);
+                    let oldest = self.heads.slot.as_ref().map(|slot| slot.oldest);
+                    self.first = number > 1 && self.damage.is_empty() && oldest == Some(number);
+                }
                 let limit = limit(segment, bound_by(segment, next));
-                let Some(spot) = self.enter(segment, FRAMES_AT, limit)? else { return Ok(()) };
+                let entered = self.enter(segment, FRAMES_AT, limit)?;
+                self.first = false;
+                let Some(spot) = entered else { return Ok(()) };
                 self.follow(segment, spot, next)
             }
             Part::Linked(segment) => {
@@ -239,6 +260,9 @@ impl<'a> Walk<'a> {
         for found in plausible(segment, from, expected) {
             let fits = found.first >= expected && found.kind != LINK && found.after() <= limit;
             if found.at < limit && fits && frame(segment.bytes, &found)?.is_some() {
+                if let Some(hole) = self.hole.as_mut().filter(|_| self.first && found.at == 4184) {
+                    hole.from = found.first;
+                }
                 self.mend(found.first);
                 self.expected = found.first;
                 return Ok(Some(Spot { at: found.at, expected: found.first, chain: None }));
@@ -259,7 +283,11 @@ impl<'a> Walk<'a> {
             }
         }
         self.next = self.hole.is_none().then(|| self.expected.max(1));
-        self.damage.extend(self.hole.take());
+        if let Some(hole) = self.hole.take() {
+            let from = hole.from;
+            self.damage.push(hole);
+            self.tell_headless(from);
+        }
         self
     }
 }
