@@ -229,6 +229,14 @@ fn loom_recycle_against_reader() {
     });
 }
 
+/// Waits until the count is reached.
+fn wait_for(shared: &(Lock<usize>, Signal), goal: usize) {
+    let mut count = shared.0.lock();
+    while *count < goal {
+        count = shared.1.wait(count);
+    }
+}
+
 /// A signal that makes no system call when nobody waits: no wait misses a change that was made
 /// under its lock before the notice.
 #[test]
@@ -236,29 +244,19 @@ fn loom_a_signal_reaches_whoever_waits() {
     for (waiters, notifiers) in [(1, 1), (1, 2), (2, 1)] {
         loom::model(move || {
             let shared = Arc::new((Lock::new(0), Signal::new()));
-            let wait = |shared: &(Lock<usize>, Signal)| {
-                let mut count = shared.0.lock();
-                while *count < notifiers {
-                    count = shared.1.wait(count);
-                }
-            };
-            let spawn = |work: fn(&(Lock<usize>, Signal))| {
+            let mut threads = Vec::new();
+            for _ in 0..notifiers {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || work(&shared))
-            };
-            let mut threads: Vec<_> = (0..notifiers)
-                .map(|_| {
-                    spawn(|shared| {
-                        *shared.0.lock() += 1;
-                        shared.1.notify_all();
-                    })
-                })
-                .collect();
+                threads.push(thread::spawn(move || {
+                    *shared.0.lock() += 1;
+                    shared.1.notify_all();
+                }));
+            }
             for _ in 1..waiters {
                 let shared = Arc::clone(&shared);
-                threads.push(thread::spawn(move || wait(&shared)));
+                threads.push(thread::spawn(move || wait_for(&shared, notifiers)));
             }
-            wait(&shared);
+            wait_for(&shared, notifiers);
             for thread in threads {
                 thread.join().unwrap();
             }
