@@ -113,7 +113,9 @@ fn same(wal: &Wal, model: &Model, when: &str) {
 #[test]
 fn batches_do_what_their_operations_do_one_by_one() {
     let (mut taken, mut refused, mut sorted) = (0, 0, 0);
-    for seed in seeds(150) {
+    let seeds = seeds(150);
+    let is_campaign = seeds.len() > 1;
+    for seed in seeds {
         let _replay = Replay { test: "batches::", seed };
         let mut rng = Rng(seed);
         let disk = MemVfs::new();
@@ -151,5 +153,6 @@ fn batches_do_what_their_operations_do_one_by_one() {
             }
         }
     }
-    assert!(taken > refused && refused > 100 && sorted > 100, "{taken} {refused} {sorted}");
+    let enough = taken > refused && refused > 100 && sorted > 100;
+    assert!(enough || !is_campaign, "{taken} {refused} {sorted}");
 }
