@@ -65,9 +65,8 @@
 //! 1,048,576 live blocks in a stream; 1,048,576 streams. Memory: what is staged
 //! (`staged_bytes_max`), an index entry of 8 B for each frame but at most one for 2 KiB of log,
 //! 48 to 60 B for each live block, all metadata, and during open 1 MiB for each of
-//! `verify_threads`. 1,024 readers; 1,024
-//! events waiting to be read; 4,096 damaged places accepted. How many futures wait is counted,
-//! not limited.
+//! `verify_threads`. 1,024 readers; 1,024 events waiting to be read; 4,096 damaged places
+//! accepted. How many futures wait is counted, not limited.
 //!
 //! # How to drive it
 //! Nothing to drive: two threads belong to an open log, one commits for futures, one prepares,

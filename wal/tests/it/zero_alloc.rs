@@ -1,4 +1,4 @@
-//! In steady state an append allocates nothing.
+//! In steady state an append allocates nothing but what the index takes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -69,4 +69,36 @@ fn appends_allocate_nothing_in_steady_state() {
     {
         assert!(some <= 10 && calls <= 10, "{what}: {calls} allocations in {some} of 64 rounds");
     }
+}
+
+/// G12: what is kept in memory of what was written. A list that doubles may be half empty, that
+/// of the blocks grows by a quarter.
+#[test]
+fn the_index_takes_what_the_limits_say() {
+    let root = tempfile::tempdir().unwrap();
+    let wal = log(root.path());
+    let record = [7_u8; 256];
+    let appends = |n: u64| {
+        for _ in 0..n {
+            wal.append_blocking(&record).unwrap();
+        }
+    };
+    appends(1000);
+    let before = wal.stats().bytes_written;
+    let ((), usage) = measure(|| appends(40_000));
+    let written = usize::try_from(wal.stats().bytes_written - before).unwrap();
+    let most = written / 2048 * 8;
+    assert!(usage.peak < 2 * most + (64 << 10), "{} B of index for {written} B", usage.peak);
+
+    const BLOCKS: u64 = 50_000;
+    let mut batch = Batch::new();
+    let ((), usage) = measure(|| {
+        for index in 1..=BLOCKS {
+            batch.clear();
+            batch.extend(group(1), index, 1, 1, b"");
+            wal.commit_blocking(&batch).unwrap();
+        }
+    });
+    let each = usage.peak / usize::try_from(BLOCKS).unwrap();
+    assert!((48..=62).contains(&each), "{each} B for each block");
 }
