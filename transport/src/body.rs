@@ -93,6 +93,15 @@ impl Body {
         }
     }
 
+    /// The same with a piece in front.
+    #[must_use]
+    pub(crate) fn after(self, front: Bytes) -> Self {
+        match self.0 {
+            Pieces::One(one) => Self(Pieces::Two([front, one])),
+            pieces => Self::parts(std::iter::once(front).chain(Self(pieces).pieces().to_vec())),
+        }
+    }
+
     /// CRC-32/ISO-HDLC over all pieces.
     #[must_use]
     pub(crate) fn crc(&self) -> u32 {

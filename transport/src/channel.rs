@@ -1,10 +1,10 @@
 //! [`Channel`]: the messages and calls of one component.
 
-use crate::endpoint::Core;
+use crate::endpoint::{CallRequest, Core};
 use crate::inbox::{Inbox, Item};
 use crate::{
-    Body, CallOptions, ChannelId, ChannelStats, Lane, LinkEvent, NodeId, Peer, Reply, Responder,
-    SendError,
+    Body, CallOptions, ChannelId, ChannelStats, IdempotentCaller, Lane, LinkEvent, NodeId, Peer,
+    RecvStream, Reply, ReplySet, Responder, SendError, SendStream, SessionKey, StreamOptions,
 };
 use bytes::Bytes;
 use std::fmt;
@@ -96,6 +96,13 @@ pub enum Inbound {
         /// The payload.
         body: Bytes,
     },
+    /// A datagram.
+    Datagram {
+        /// From whom.
+        from: Peer,
+        /// The payload.
+        body: Bytes,
+    },
     /// A call that wants an answer.
     Call {
         /// From whom.
@@ -104,6 +111,13 @@ pub enum Inbound {
         body: Bytes,
         /// Answers it.
         reply: Responder,
+    },
+    /// A byte stream.
+    Stream {
+        /// From whom.
+        from: Peer,
+        /// Receives it.
+        stream: RecvStream,
     },
     /// A link changed; only with [`ChannelOptions::links`], at most two waiting per lane.
     Link(LinkEvent),
@@ -164,9 +178,41 @@ impl Channel {
         self.sender.send(to, lane, body)
     }
 
+    /// See [`ChannelSender::send_datagram`].
+    ///
+    /// # Errors
+    /// [`SendError`]: nothing was sent.
+    pub fn send_datagram(&self, to: NodeId, body: &[u8]) -> Result<(), SendError> {
+        self.sender.send_datagram(to, body)
+    }
+
     /// See [`ChannelSender::call`].
     pub fn call(&self, to: NodeId, body: impl Into<Body>, options: CallOptions) -> Reply {
         self.sender.call(to, body, options)
+    }
+
+    /// See [`ChannelSender::call_all`].
+    pub fn call_all(&self, to: &[NodeId], body: impl Into<Body>, options: CallOptions) -> ReplySet {
+        self.sender.call_all(to, body, options)
+    }
+
+    /// See [`ChannelSender::idempotent`].
+    #[must_use]
+    pub fn idempotent(&self, session: SessionKey) -> IdempotentCaller {
+        self.sender.idempotent(session)
+    }
+
+    /// See [`ChannelSender::open_stream`].
+    ///
+    /// # Errors
+    /// [`SendError`]: nothing was sent.
+    pub fn open_stream(
+        &self,
+        to: NodeId,
+        head: Bytes,
+        options: StreamOptions,
+    ) -> Result<SendStream, SendError> {
+        self.sender.open_stream(to, head, options)
     }
 
     /// See [`ChannelReceiver::recv`].
@@ -233,8 +279,19 @@ impl ChannelSender {
     /// # Errors
     /// [`SendError`]: nothing was sent. `SelfAddressed` for this node itself.
     pub fn send(&self, to: NodeId, lane: Lane, body: impl Into<Body>) -> Result<(), SendError> {
-        let payload = self.options.body_check == BodyCheck::Payload;
-        self.core.send_message(self.channel, payload, to, lane, body.into())
+        self.core.send_message(self.channel, self.payload_checked(), to, lane, body.into())
+    }
+
+    /// Sends one datagram: it may be lost, and is delivered at most once.
+    ///
+    /// # Shape
+    /// At most [`Limits::datagram_bytes_max`](crate::Limits) bytes. A transport that carries
+    /// datagrams over the Control lane delivers them as [`Inbound::Message`].
+    ///
+    /// # Errors
+    /// [`SendError`]: nothing was sent. `Unsupported` if the transport has no datagrams.
+    pub fn send_datagram(&self, to: NodeId, body: &[u8]) -> Result<(), SendError> {
+        self.core.send_datagram(self.channel, to, body)
     }
 
     /// Calls a node, perhaps this one, and gives the future of its answer. The call is on its way
@@ -243,8 +300,49 @@ impl ChannelSender {
     /// # Cost
     /// No allocation in steady state: slots are reused.
     pub fn call(&self, to: NodeId, body: impl Into<Body>, options: CallOptions) -> Reply {
-        let payload = self.options.body_check == BodyCheck::Payload;
-        self.core.call(self.channel, payload, to, body.into(), options)
+        self.core.call(self.request(to, body.into(), options))
+    }
+
+    /// Calls several nodes at once, perhaps this one among them; a node named twice is called once.
+    ///
+    /// # Cost
+    /// The body is shared, not copied.
+    pub fn call_all(&self, to: &[NodeId], body: impl Into<Body>, options: CallOptions) -> ReplySet {
+        let body = body.into();
+        let mut nodes: Vec<NodeId> = Vec::with_capacity(to.len());
+        nodes.extend(to);
+        nodes.sort_unstable();
+        nodes.dedup();
+        let call = |node| (node, self.core.call(self.request(node, body.clone(), options)));
+        ReplySet::new(nodes.into_iter().map(call).collect())
+    }
+
+    /// A caller whose calls may be retried and are executed at most once. One per key.
+    #[must_use]
+    pub fn idempotent(&self, session: SessionKey) -> IdempotentCaller {
+        IdempotentCaller::new(self.core.clone(), self.channel, session)
+    }
+
+    /// Opens a byte stream on the Bulk lane. `head`, up to 64 KiB, says what it is.
+    ///
+    /// # Errors
+    /// [`SendError`]: nothing was sent. `Full` if 16 streams to the node are open.
+    pub fn open_stream(
+        &self,
+        to: NodeId,
+        head: Bytes,
+        options: StreamOptions,
+    ) -> Result<SendStream, SendError> {
+        self.core.open_stream(self.channel, self.payload_checked(), to, head, options)
+    }
+
+    fn payload_checked(&self) -> bool {
+        self.options.body_check == BodyCheck::Payload
+    }
+
+    fn request(&self, to: NodeId, body: Body, options: CallOptions) -> CallRequest {
+        let (channel, payload_checked) = (self.channel, self.payload_checked());
+        CallRequest { channel, payload_checked, to, body, options, prefix: None }
     }
 
     /// Ready when the lane to `to` has room, or with the error a `send` would give.
@@ -337,7 +435,13 @@ impl ChannelReceiver {
     fn open(&self, item: Item) -> Option<Inbound> {
         match item {
             Item::Message { from, lane, body } => Some(Inbound::Message { from, lane, body }),
+            Item::Datagram { from, body } => Some(Inbound::Datagram { from, body }),
             Item::Link(event) => Some(Inbound::Link(event)),
+            Item::Stream { from, id, head } => {
+                let peer = self.core.known(from.node)?;
+                let stream = RecvStream::new(self.core.clone(), peer, from, id, head);
+                Some(Inbound::Stream { from, stream })
+            }
             Item::Call { call, body } => {
                 if !self.core.take_call(&call) {
                     return None;

@@ -117,6 +117,12 @@ pub struct EndpointConfig {
     pub(crate) deadline_max: Duration,
     pub(crate) inbox_messages_max: u32,
     pub(crate) inbox_bytes_max: u32,
+    pub(crate) peer_streams_max: u32,
+    pub(crate) dedup_sessions_max: u32,
+    pub(crate) dedup_window: u32,
+    pub(crate) dedup_reply_bytes_max: u32,
+    /// What the transport announces; not for users to set here.
+    pub(crate) stream_window_bytes: u32,
 }
 
 impl EndpointConfig {
@@ -133,6 +139,11 @@ impl EndpointConfig {
     /// Several sites: pings every 2 s.
     pub const fn wan() -> EndpointConfigBuilder {
         EndpointConfigBuilder::with_ping(Duration::from_secs(2))
+    }
+
+    pub(crate) const fn with_stream_window(mut self, bytes: u32) -> Self {
+        self.stream_window_bytes = bytes;
+        self
     }
 }
 
@@ -168,6 +179,11 @@ impl EndpointConfigBuilder {
             deadline_max: Duration::from_secs(300),
             inbox_messages_max: 4_096,
             inbox_bytes_max: 16 << 20,
+            peer_streams_max: 16,
+            dedup_sessions_max: 4_096,
+            dedup_window: 256,
+            dedup_reply_bytes_max: 16 << 20,
+            stream_window_bytes: 1 << 20,
         };
         Self { config }
     }
@@ -236,6 +252,34 @@ impl EndpointConfigBuilder {
         self
     }
 
+    /// Streams open per peer and direction. Default 16 · 1 to 1,024 · too small → early `Full` and
+    /// `Overloaded` · too large → memory: each may hold a window.
+    pub const fn peer_streams_max(mut self, n: u32) -> Self {
+        self.config.peer_streams_max = n;
+        self
+    }
+
+    /// Sessions of idempotent callers remembered; one idle for over a minute makes room. Default
+    /// 4,096 · 1 to 2²⁰ · too small → `Overloaded` · too large → memory.
+    pub const fn dedup_sessions_max(mut self, n: u32) -> Self {
+        self.config.dedup_sessions_max = n;
+        self
+    }
+
+    /// Latest calls remembered per session. Default 256 · 1 to 65,536 · too small → retries read
+    /// `Forgotten` · too large → memory.
+    pub const fn dedup_window(mut self, n: u32) -> Self {
+        self.config.dedup_window = n;
+        self
+    }
+
+    /// Bytes of answers kept, all sessions together, oldest dropped first. Default 16 MiB · 0 to
+    /// 1 GiB · too small → retries read `Forgotten` · too large → memory.
+    pub const fn dedup_reply_bytes_max(mut self, n: u32) -> Self {
+        self.config.dedup_reply_bytes_max = n;
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -255,6 +299,10 @@ impl EndpointConfigBuilder {
         checks.range("deadline_max", c.deadline_max, MS, DAY);
         checks.range("inbox_messages_max", c.inbox_messages_max, 1, 1 << 20);
         checks.range("inbox_bytes_max", c.inbox_bytes_max, 4 << 10, 1 << 30);
+        checks.range("peer_streams_max", c.peer_streams_max, 1, 1_024);
+        checks.range("dedup_sessions_max", c.dedup_sessions_max, 1, 1 << 20);
+        checks.range("dedup_window", c.dedup_window, 1, 65_536);
+        checks.range("dedup_reply_bytes_max", c.dedup_reply_bytes_max, 0, 1 << 30);
         checks.done(c)
     }
 }

@@ -1,11 +1,14 @@
 //! [`Endpoint`]: one process's share of a transport, cut into channels.
 
+mod calls;
 mod core;
 mod counters;
 mod discovery;
 mod sink;
+mod streams;
 mod timers;
 
+pub(crate) use self::calls::CallRequest;
 pub(crate) use self::core::{Core, PeerEntry};
 
 use crate::channel::{ChannelReceiver, ChannelSender};

@@ -1,6 +1,6 @@
 //! The bounded queue between the transport's threads and one component.
 
-use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, Peer};
+use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, Peer, StreamId};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,9 @@ const LINKS_MAX: usize = 2;
 #[derive(Debug)]
 pub(crate) enum Item {
     Message { from: Peer, lane: Lane, body: Bytes },
+    Datagram { from: Peer, body: Bytes },
     Call { call: Arc<InboundCall>, body: Bytes },
+    Stream { from: Peer, id: StreamId, head: Bytes },
     Link(LinkEvent),
 }
 
@@ -20,7 +22,10 @@ impl Item {
     /// What it counts against `inbox_messages_max` and `inbox_bytes_max`.
     fn cost(&self) -> (usize, usize) {
         match self {
-            Self::Message { body, .. } | Self::Call { body, .. } => (1, body.len()),
+            Self::Message { body, .. } | Self::Datagram { body, .. } | Self::Call { body, .. } => {
+                (1, body.len())
+            }
+            Self::Stream { head, .. } => (1, head.len()),
             Self::Link(_) => (0, 0),
         }
     }
@@ -78,8 +83,10 @@ impl Inbox {
             || queue.bytes.saturating_add(bytes) > self.bytes_max;
         if crowded && queue.messages > 0 && messages > 0 {
             match item {
-                Item::Call { .. } => queue.stats.overloaded += 1,
-                Item::Message { .. } | Item::Link(_) => queue.stats.dropped += 1,
+                Item::Call { .. } | Item::Stream { .. } => queue.stats.overloaded += 1,
+                Item::Message { .. } | Item::Datagram { .. } | Item::Link(_) => {
+                    queue.stats.dropped += 1;
+                }
             }
             return Pushed::Full(item); // H27
         }
@@ -88,6 +95,7 @@ impl Inbox {
         }
         queue.messages += messages;
         queue.bytes += bytes;
+        queue.stats.received += u64::try_from(messages).unwrap_or(0);
         queue.items.push_back(item);
         let depth = u64::try_from(queue.messages).unwrap_or(u64::MAX);
         queue.stats.depth_max = queue.stats.depth_max.max(depth);
@@ -122,16 +130,17 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// Removes a call that is still queued.
-    pub(crate) fn remove(&self, call: &Arc<InboundCall>) {
+    /// Removes a call that is still queued. Whether it was.
+    pub(crate) fn remove(&self, call: &Arc<InboundCall>) -> bool {
         let mut queue = self.lock();
         let found = queue.items.iter().rposition(
             |item| matches!(item, Item::Call { call: other, .. } if Arc::ptr_eq(call, other)),
         );
-        let Some(item) = found.and_then(|at| queue.items.remove(at)) else { return };
+        let Some(item) = found.and_then(|at| queue.items.remove(at)) else { return false };
         let (messages, bytes) = item.cost();
         queue.messages -= messages;
         queue.bytes -= bytes;
+        true
     }
 
     /// Takes nothing more; what is queued comes back, and the waker.

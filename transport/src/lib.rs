@@ -103,6 +103,7 @@ mod decode;
 mod endpoint;
 mod frame;
 mod handshake;
+mod idempotent;
 mod ids;
 mod inbox;
 mod links;
@@ -111,9 +112,11 @@ mod mutant;
 mod mux;
 #[cfg(feature = "tokio")]
 mod queue;
+mod quorum;
 mod responder;
 mod runtime;
 mod stats;
+mod stream;
 #[cfg(feature = "tokio")]
 mod tcp;
 #[cfg(feature = "tokio")]
@@ -132,18 +135,22 @@ pub use decode::Decoder;
 pub use endpoint::{DialError, Endpoint, OpenError, PeerWatch, ShutdownError};
 pub use frame::{Frame, FrameError, Kind};
 pub use handshake::{Hello, HelloAck, HelloStatus};
+pub use idempotent::{IdempotentCaller, SessionKey};
 pub use ids::{
     ChannelId, ClusterId, Identity, Incarnation, Lane, NodeId, ParseIdError, Peer, Role, SessionId,
 };
 pub use links::{DialVerdict, DuplicateVerdict, HelloVerdict, LinkTable, Replaced};
 pub use memory::{Memory, MemoryNetwork};
 pub use mux::{
-    CallId, InboundCall, LaneHealth, MuxEffect, MuxOutput, MuxStats, PeerHealth, PeerMux, PeerState,
+    CallId, InboundCall, LaneHealth, MuxEffect, MuxOutput, MuxStats, PeerHealth, PeerMux,
+    PeerState, StreamId,
 };
 pub use quorate_clocks::{Clock, Monotonic, Timer};
+pub use quorum::{NoQuorum, Quorum, ReplySet};
 pub use responder::Responder;
 pub use runtime::{Elapsed, Runtime, Task, sleep, timeout};
 pub use stats::{ChannelStats, EndpointStats, TransportStats};
+pub use stream::{RecvStream, SendStream, StreamError, StreamOptions};
 #[cfg(feature = "tokio")]
 pub use tcp::{BindError, TcpTransport};
 #[cfg(feature = "tokio")]

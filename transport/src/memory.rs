@@ -503,7 +503,14 @@ impl Transport for Memory {
             session.and_then(|_| wires.nodes.get(&to)).map(|node| node.identity.incarnation);
         let Some(me) = self.me(&mut wires) else { return LaneStatus::default() };
         let written_bytes = me.written.get(&(to.1, lane)).copied().unwrap_or(0);
-        LaneStatus { session, incarnation, written_bytes, ..LaneStatus::default() }
+        let stream_window_bytes = if session.is_some() { LIMITS.stream_window_bytes } else { 0 };
+        LaneStatus {
+            session,
+            incarnation,
+            written_bytes,
+            stream_window_bytes,
+            ..LaneStatus::default()
+        }
     }
 
     fn stats(&self) -> TransportStats {

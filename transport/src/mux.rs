@@ -1,12 +1,20 @@
 //! [`PeerMux`]: everything clever about one peer, without I/O, clock or randomness.
 
 mod calls;
+mod dedup;
 mod inbound;
 mod liveness;
+mod output;
+mod streaming;
+mod streams;
 
 pub use calls::CallId;
+pub(crate) use dedup::{Dedup, DedupLimits, DedupStats, PREFIX, Prefix, Verdict};
 pub use inbound::InboundCall;
 pub use liveness::{LaneHealth, PeerHealth, PeerState};
+pub use output::{MuxEffect, MuxOutput, MuxStats};
+pub use streams::StreamId;
+pub(crate) use streams::{RESET_ABANDONED, RESET_APPLICATION, RESET_NO_HANDLER, RESET_OVERLOADED};
 
 use crate::{
     Body, CallError, Cause, ChannelId, EndpointConfig, Frame, Kind, Lane, LinkEvent, MaybeExecuted,
@@ -17,9 +25,11 @@ use calls::Calls;
 use inbound::Inbound;
 use liveness::Liveness;
 use quorate_clocks::Monotonic;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
+use streaming::Retries;
+use streams::Streams;
 
 /// `aux` of a Reject: the callee is full.
 pub(crate) const OVERLOADED: u32 = 1;
@@ -29,128 +39,14 @@ pub(crate) const NO_HANDLER: u32 = 2;
 pub(crate) const EXPIRED: u32 = 3;
 /// `aux` of a Reject: the responder was dropped.
 pub(crate) const ABANDONED: u32 = 4;
+/// `aux` of a Reject: another life of the callee may have executed it.
+pub(crate) const RESTARTED: u32 = 5;
+/// `aux` of a Reject: it may have been executed, the answer is not known any more.
+pub(crate) const FORGOTTEN: u32 = 6;
 /// First `aux` of a Reject that is the application's own.
 pub(crate) const APPLICATION: u32 = 0x1_0000;
 
-/// Something the driver has to do, outside of any lock.
-///
-/// # Examples
-/// See [`PeerMux`].
-/// ```
-/// use quorate_transport::{Lane, MuxEffect};
-/// let effect = MuxEffect::Reset { lane: Lane::Data };
-/// assert!(matches!(effect, MuxEffect::Reset { lane: Lane::Data }));
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum MuxEffect {
-    /// Give this frame to the transport.
-    Send {
-        /// On this lane.
-        lane: Lane,
-        /// The frame.
-        frame: Frame,
-    },
-    /// A message for a component.
-    Message {
-        /// From whom.
-        from: Peer,
-        /// On which lane.
-        lane: Lane,
-        /// For which component.
-        channel: ChannelId,
-        /// The payload.
-        body: Bytes,
-    },
-    /// A call for a component.
-    Call {
-        /// What the answer needs.
-        call: Arc<InboundCall>,
-        /// The payload.
-        body: Bytes,
-    },
-    /// The caller gave up on this call, or its session ended: it need not be executed any more.
-    Revoked {
-        /// Which.
-        call: Arc<InboundCall>,
-    },
-    /// Wake this task.
-    Wake {
-        /// Its waker.
-        waker: Waker,
-    },
-    /// Reset a lane of the peer.
-    Reset {
-        /// Which.
-        lane: Lane,
-    },
-}
-
-/// Effects in order, filled by [`PeerMux::drain`] and reused by its owner.
-///
-/// # Cost
-/// One effect at a time (the usual case) allocates nothing.
-///
-/// # Examples
-/// ```
-/// assert!(quorate_transport::MuxOutput::default().pop().is_none());
-/// ```
-#[derive(Debug, Default)]
-pub struct MuxOutput {
-    first: Option<MuxEffect>,
-    rest: VecDeque<MuxEffect>,
-}
-
-impl MuxOutput {
-    fn push(&mut self, effect: MuxEffect) {
-        if self.first.is_none() && self.rest.is_empty() {
-            self.first = Some(effect);
-        } else {
-            self.rest.push_back(effect);
-        }
-    }
-
-    /// The next effect.
-    #[must_use]
-    pub fn pop(&mut self) -> Option<MuxEffect> {
-        self.first.take().or_else(|| self.rest.pop_front())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_empty()
-    }
-}
-
-/// Counters of one peer's mux.
-///
-/// # Examples
-/// ```
-/// assert_eq!(quorate_transport::MuxStats::default().late_frames, 0);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MuxStats {
-    /// Replies, rejects, cancels and stream frames for ids that are not there.
-    pub late_frames: u64,
-    /// Calls that came in.
-    pub inbound_calls: u64,
-    /// Of them refused because the table was full.
-    pub inbound_overloaded: u64,
-    /// Of them revoked by the caller or by the end of its session.
-    pub inbound_cancelled: u64,
-    /// Frames of kinds that are not built yet.
-    pub unsupported_frames: u64,
-    /// One-way messages that were accepted by the transport and never sent.
-    pub messages_unsent: u64,
-    /// Answers, cancels and pings that were accepted by the transport and never sent.
-    pub control_unsent: u64,
-    /// Lanes reset because they were wedged.
-    pub stall_resets: u64,
-    /// Times the peer was declared `Down`.
-    pub downs: u64,
-}
-
-/// Calls and liveness of one peer: a pure state machine.
+/// Calls, streams and liveness of one peer: a pure state machine.
 ///
 /// Every method takes what happened and the time; what is to be done comes out of
 /// [`drain`](Self::drain). The driver holds one lock around it and does the effects after letting
@@ -189,6 +85,8 @@ pub struct PeerMux {
     node: NodeId,
     calls: Calls,
     inbound: Inbound,
+    streams: Streams,
+    retries: Retries,
     live: Liveness,
     out: MuxOutput,
     stats: MuxStats,
@@ -202,6 +100,8 @@ impl PeerMux {
             node,
             calls: Calls::new(config.peer_calls_inflight_max, seed),
             inbound: Inbound::new(config.peer_calls_inflight_max),
+            streams: Streams::new(config.peer_streams_max, config.stream_window_bytes, seed),
+            retries: Retries::default(),
             live: Liveness::new(node, config),
             out: MuxOutput::default(),
             stats: MuxStats::default(),
@@ -254,10 +154,11 @@ impl PeerMux {
         Some((lane, Frame::new(Kind::Cancel, channel).with_id(id.value())))
     }
 
-    /// Ends every waiting call as `MaybeExecuted`.
+    /// Ends every waiting call as `MaybeExecuted`, and every stream.
     pub fn fail_all(&mut self, cause: Cause) {
         let maybe = self.maybe(cause);
         self.calls.fail_all(maybe, &mut self.out);
+        self.streams.fail_all(&mut self.out);
     }
 
     /// A frame arrived.
@@ -294,16 +195,19 @@ impl PeerMux {
                 let pong = Frame::new(Kind::Pong, ChannelId::ENDPOINT).with_id(frame.id);
                 self.out.push(MuxEffect::Send { lane, frame: pong });
             }
-            Kind::Pong => self.live.pong(now, lane, frame.id, frame.aux),
-            Kind::StreamOpen => {
-                // Streams are not built: the opener learns it at once.
-                self.stats.unsupported_frames += 1;
-                let reset = Frame::new(Kind::StreamReset, frame.channel);
-                let frame = reset.with_id(frame.id).with_aux(NO_HANDLER);
-                self.out.push(MuxEffect::Send { lane: Lane::Control, frame });
+            Kind::Pong => {
+                if let Some(rtt) = self.live.pong(now, lane, frame.id, frame.aux) {
+                    self.stats.rtt_us[bucket(rtt)] += 1;
+                }
             }
-            // No stream has these ids, and the rest never comes past the transport.
-            _ => self.stats.late_frames += 1,
+            Kind::StreamOpen
+            | Kind::StreamData
+            | Kind::StreamCredit
+            | Kind::StreamEnd
+            | Kind::StreamDone
+            | Kind::StreamReset => self.handle_stream_frame(from, lane, frame),
+            // The rest never comes past the transport.
+            Kind::Hello | Kind::HelloAck | Kind::GoAway => self.stats.late_frames += 1,
         }
     }
 
@@ -313,26 +217,27 @@ impl PeerMux {
         from: Peer,
         lane: Lane,
         session: SessionId,
-        frame: Frame,
+        mut frame: Frame,
     ) {
         self.stats.inbound_calls += 1;
-        let reject = |aux| {
-            let frame = Frame::new(Kind::Reject, frame.channel).with_id(frame.id).with_aux(aux);
+        let reject = |call: &Frame, aux| {
+            let frame = Frame::new(Kind::Reject, call.channel).with_id(call.id).with_aux(aux);
             MuxEffect::Send { lane, frame }
         };
-        if frame.flags & crate::frame::IDEMPOTENT != 0 {
-            // Idempotent calls are not built: definite, nothing ran.
-            self.stats.unsupported_frames += 1;
-            return self.out.push(reject(NO_HANDLER));
-        }
-        let call = InboundCall::new(&frame, from, lane, session, now);
+        let body = std::mem::take(&mut frame.body).into_bytes();
+        let Some((prefix, body)) = read_prefix(frame.flags, body) else {
+            // Cut short by its maker: definite, nothing ran.
+            self.stats.malformed_calls += 1;
+            return self.out.push(reject(&frame, NO_HANDLER));
+        };
+        let call = InboundCall::new(&frame, from, lane, session, now, prefix);
         match self.inbound.insert(call) {
             inbound::Inserted::Yes(call) => {
-                self.out.push(MuxEffect::Call { call, body: frame.body.into_bytes() });
+                self.out.push(MuxEffect::Call { call, body });
             }
             inbound::Inserted::Full => {
                 self.stats.inbound_overloaded += 1;
-                self.out.push(reject(OVERLOADED));
+                self.out.push(reject(&frame, OVERLOADED));
             }
             // A live id used twice is the caller's fault; answering would end the first call.
             inbound::Inserted::Taken => self.stats.late_frames += 1,
@@ -351,8 +256,8 @@ impl PeerMux {
             OVERLOADED => CallError::Rejected(Reject::Overloaded),
             NO_HANDLER => CallError::Rejected(Reject::NoHandler),
             EXPIRED => CallError::Rejected(Reject::Expired),
-            5 => CallError::MaybeExecuted(self.maybe(Cause::Restarted)),
-            6 => CallError::MaybeExecuted(self.maybe(Cause::Forgotten)),
+            RESTARTED => CallError::MaybeExecuted(self.maybe(Cause::Restarted)),
+            FORGOTTEN => CallError::MaybeExecuted(self.maybe(Cause::Forgotten)),
             _ => match u16::try_from(aux.wrapping_sub(APPLICATION)) {
                 Ok(code) => CallError::Rejected(Reject::Application { code, detail }),
                 // Abandoned, and codes of a later version: nothing is known about the handler.
@@ -409,9 +314,10 @@ impl PeerMux {
                 if *reason != crate::DownReason::Replaced {
                     let maybe = self.maybe(Cause::Disconnected);
                     self.calls.session_ended(*lane, maybe, &mut self.out); // H11
-                    for call in self.inbound.take_lane(*lane) {
-                        self.revoke(call);
-                    }
+                    // An idempotent call goes on: its caller will ask again.
+                    let ended = self.inbound.take_lane(*lane).into_iter();
+                    ended.filter(|call| call.prefix().is_none()).for_each(|call| self.revoke(call));
+                    self.streams.session_ended(*lane, &mut self.out);
                 }
             }
             LinkEvent::Discovered { .. } | LinkEvent::DialFailed { .. } => {}
@@ -430,6 +336,9 @@ impl PeerMux {
                 self.calls.finish(CallId::new(frame.id), Err(error), &mut self.out);
             }
             Kind::Message => self.stats.messages_unsent += 1,
+            Kind::StreamOpen | Kind::StreamData | Kind::StreamEnd => {
+                self.streams.handle_unsent(frame.id, &mut self.out);
+            }
             _ => self.stats.control_unsent += 1,
         }
     }
@@ -437,14 +346,17 @@ impl PeerMux {
     /// The earliest time [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        [self.calls.poll_timeout(), self.live.poll_timeout()].into_iter().flatten().min()
+        let all = [self.calls.poll_timeout(), self.live.poll_timeout(), self.retries.at()];
+        all.into_iter().flatten().min()
     }
 
     /// Time passed. `written` is the lanes' [`written_bytes`](crate::LaneStatus), read before.
     pub fn handle_timeout(&mut self, now: Monotonic, written: [u64; 3]) {
         let maybe = self.maybe(Cause::Deadline);
         self.calls.expire(now, maybe, &mut self.out);
-        let busy = Lane::ALL.map(|lane| self.calls.is_waiting_on(lane));
+        self.retries.run(now, &mut self.out);
+        let busy = Lane::ALL
+            .map(|lane| self.calls.is_waiting_on(lane) || self.streams.is_waiting_on(lane));
         self.live.handle_timeout(now, written, busy, &mut self.out, &mut self.stats);
     }
 
@@ -497,6 +409,25 @@ impl PeerMux {
 
     /// Whether forgetting this mux would lose nothing.
     pub(crate) fn is_disposable(&self) -> bool {
-        self.calls.is_empty() && self.inbound.is_empty() && self.live.is_quiet()
+        self.calls.is_empty()
+            && self.inbound.is_empty()
+            && self.streams.is_empty()
+            && self.live.is_quiet()
     }
+}
+
+/// The prefix of an idempotent call and the payload behind it.
+fn read_prefix(flags: u8, body: Bytes) -> Option<(Option<Prefix>, Bytes)> {
+    if flags & crate::frame::IDEMPOTENT == 0 {
+        return Some((None, body));
+    }
+    let prefix = Prefix::decode(&body)?;
+    Some((Some(prefix), body.slice(PREFIX..)))
+}
+
+/// Which counter of round-trip times: the bits of its microseconds.
+fn bucket(rtt: Duration) -> usize {
+    let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+    let bits = usize::try_from(u64::BITS - micros.leading_zeros()).unwrap_or(0);
+    bits.min(MuxStats::default().rtt_us.len() - 1)
 }

@@ -96,6 +96,8 @@ pub struct EndpointStats {
     pub calls_cancelled: u64,
     /// Calls in flight now.
     pub calls_inflight: u64,
+    /// Most that ever were.
+    pub calls_inflight_max: u64,
     /// Replies, rejects and cancels for calls that are not there (any more).
     pub late_frames: u64,
     /// Calls that came in.
@@ -108,8 +110,37 @@ pub struct EndpointStats {
     pub inbound_cancelled: u64,
     /// Messages and calls for a channel nobody opened.
     pub unknown_channel: u64,
-    /// Frames of kinds that are not built yet, answered as unsupported.
-    pub unsupported_frames: u64,
+    /// Idempotent calls without a whole prefix, rejected.
+    pub malformed_calls: u64,
+    /// Idempotent calls that were not run again: answered from the table, or by the run going on.
+    pub dedup_hits: u64,
+    /// Idempotent calls that may have been run and whose answer is not known any more.
+    pub dedup_forgotten: u64,
+    /// Idempotent calls that another life of this node may have run.
+    pub dedup_restarted: u64,
+    /// Sessions of idempotent callers remembered now.
+    pub dedup_sessions: u64,
+    /// Sessions forgotten to make room.
+    pub dedup_evicted: u64,
+    /// Bytes of answers kept now.
+    pub dedup_reply_bytes: u64,
+    /// Streams that came in, refused ones too.
+    pub streams_in: u64,
+    /// Streams of this node that were opened.
+    pub streams_out: u64,
+    /// Of those that came in, refused because an inbox was full.
+    pub streams_overloaded: u64,
+    /// Bytes of streams that came in.
+    pub stream_bytes_in: u64,
+    /// Bytes of streams that were sent.
+    pub stream_bytes_out: u64,
+    /// Datagrams that came in.
+    pub datagrams_in: u64,
+    /// Datagrams given to the transport.
+    pub datagrams_out: u64,
+    /// Round-trip times by powers of two of a microsecond: `[i]` counts those below 2^i µs and not
+    /// below 2^(i-1); the last one all longer ones.
+    pub rtt_us: [u64; 24],
     /// Messages dropped because an inbox was full.
     pub inbox_dropped: u64,
     /// One-way messages that were accepted and never sent.
@@ -138,11 +169,13 @@ pub struct ChannelStats {
     pub depth: u64,
     /// Most that ever waited.
     pub depth_max: u64,
+    /// Messages, datagrams, calls and streams that were put into the inbox.
+    pub received: u64,
     /// Bytes waiting.
     pub bytes: u64,
-    /// Messages dropped because the inbox was full.
+    /// Messages and datagrams dropped because the inbox was full.
     pub dropped: u64,
-    /// Calls answered `Overloaded` because the inbox was full.
+    /// Calls and streams answered `Overloaded` because the inbox was full.
     pub overloaded: u64,
 }
 
@@ -164,6 +197,11 @@ pub(crate) struct Counter(std::sync::atomic::AtomicU64);
 impl Counter {
     pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// At least `n` from here on.
+    pub(crate) fn raise(&self, n: u64) {
+        self.0.fetch_max(n, std::sync::atomic::Ordering::Relaxed);
     }
 
     #[cfg(feature = "tokio")]

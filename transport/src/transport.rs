@@ -286,13 +286,16 @@ pub struct Limits {
     pub control_bytes_max: u32,
     /// Bytes of a datagram's body; 0 if the transport has none.
     pub datagram_bytes_max: u32,
+    /// Bytes of a stream the peer may send ahead of what was taken here.
+    pub stream_window_bytes: u32,
 }
 
 impl Limits {
-    /// Limits of a transport without datagrams.
+    /// Limits of a transport without datagrams, with a stream window of 1 MiB.
     #[must_use]
     pub const fn new(frame_bytes_max: u32, control_bytes_max: u32) -> Self {
-        Self { frame_bytes_max, control_bytes_max, datagram_bytes_max: 0 }
+        let (datagram_bytes_max, stream_window_bytes) = (0, 1 << 20);
+        Self { frame_bytes_max, control_bytes_max, datagram_bytes_max, stream_window_bytes }
     }
 
     /// The limit of one lane.
@@ -335,6 +338,10 @@ pub struct LaneStatus {
     pub written_bytes: u64,
     /// Why the last dial of this lane failed; `None` once one succeeded.
     pub last_failure: Option<DownReason>,
+    /// What the peer announced for its streams in the session; 0: not known.
+    pub stream_window_bytes: u32,
+    /// Feature bits of both sides of the session; 0: not known.
+    pub features: u64,
 }
 
 /// Moves frames between nodes. Dyn-compatible; a new transport implements nine methods.

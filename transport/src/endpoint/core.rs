@@ -6,11 +6,11 @@ use super::discovery::Dials;
 use super::sink::EndpointSink;
 use super::timers::{Timers, drive};
 use crate::inbox::{Inbox, Item, Pushed};
-use crate::mux::{ABANDONED, EXPIRED, NO_HANDLER, OVERLOADED};
+use crate::mux::{Dedup, DedupLimits, NO_HANDLER, OVERLOADED, RESET_NO_HANDLER, RESET_OVERLOADED};
 use crate::{
-    Body, CallError, CallId, CallOptions, Cause, ChannelId, ChannelOptions, EndpointConfig,
-    EndpointStats, Frame, Identity, InboundCall, Lane, LinkEvent, MuxEffect, MuxOutput, MuxStats,
-    NodeId, Peer, PeerHealth, PeerMux, Reply, Runtime, SendError, SessionId, StartError, Transport,
+    Cause, ChannelId, ChannelOptions, EndpointConfig, EndpointStats, Frame, Identity, Kind, Lane,
+    LinkEvent, MuxEffect, MuxOutput, MuxStats, NodeId, Peer, PeerHealth, PeerMux, Runtime,
+    SendError, SessionId, StartError, Transport,
 };
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
@@ -35,6 +35,10 @@ pub(crate) struct PeerEntry {
 }
 
 impl PeerEntry {
+    pub(crate) const fn node(&self) -> NodeId {
+        self.node
+    }
+
     pub(crate) fn mux(&self) -> MutexGuard<'_, PeerMux> {
         self.mux.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,10 +47,10 @@ impl PeerEntry {
 /// Lock order: peer table → one peer's mux → one inbox. No lock is held across a call of the
 /// transport or of a waker.
 pub(crate) struct Core {
-    transport: Arc<dyn Transport>,
-    runtime: Arc<dyn Runtime>,
-    config: EndpointConfig,
-    identity: Identity,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) config: EndpointConfig,
+    pub(super) identity: Identity,
     peers: RwLock<BTreeMap<NodeId, Arc<PeerEntry>>>,
     channels: RwLock<BTreeMap<ChannelId, Arc<Inbox>>>,
     timers: Timers,
@@ -55,8 +59,9 @@ pub(crate) struct Core {
     woken: Mutex<Vec<Waker>>,
     any_woken: AtomicBool,
     closed: AtomicBool,
-    inflight: AtomicU64,
-    counters: Counters,
+    pub(super) inflight: AtomicU64,
+    pub(super) counters: Counters,
+    dedup: Mutex<Dedup>,
     /// Of muxes that were disposed of.
     past: Mutex<MuxStats>,
 }
@@ -71,11 +76,10 @@ impl Core {
         runtime: Arc<dyn Runtime>,
         config: EndpointConfig,
     ) -> Result<Arc<Self>, StartError> {
+        // What a transport announces is what its streams get.
+        let config = config.with_stream_window(transport.limits().stream_window_bytes);
         let core = Arc::new(Self {
             identity: transport.identity(),
-            transport,
-            runtime,
-            config,
             peers: RwLock::default(),
             channels: RwLock::default(),
             timers: Timers::default(),
@@ -85,7 +89,11 @@ impl Core {
             closed: AtomicBool::new(false),
             inflight: AtomicU64::new(0),
             counters: Counters::default(),
+            dedup: Mutex::new(Dedup::new(transport.identity().incarnation, dedup_limits(config))),
             past: Mutex::default(),
+            transport,
+            runtime,
+            config,
         });
         let weak = Arc::downgrade(&core);
         core.transport.start(Arc::new(EndpointSink::new(weak.clone())))?;
@@ -98,7 +106,7 @@ impl Core {
         &self.transport
     }
 
-    pub(super) fn runtime(&self) -> &Arc<dyn Runtime> {
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
 
@@ -117,12 +125,18 @@ impl Core {
             let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
             peers.values().cloned().collect()
         };
-        peers.iter().for_each(|peer| add(&mut sum, peer.mux().stats()));
+        peers.iter().for_each(|peer| add(&mut sum, &peer.mux().stats()));
         sum
     }
 
     pub(super) fn stats(&self) -> EndpointStats {
-        self.counters.snapshot(self.mux_stats(), self.inflight.load(Ordering::Acquire))
+        let inflight = self.inflight.load(Ordering::Acquire);
+        let dedup = self.dedup().stats();
+        self.counters.snapshot(&self.mux_stats(), dedup, inflight)
+    }
+
+    pub(super) fn dedup(&self) -> MutexGuard<'_, Dedup> {
+        lock(&self.dedup)
     }
 
     pub(super) fn dials(&self) -> &Dials {
@@ -133,12 +147,12 @@ impl Core {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub(super) fn known(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
+    pub(crate) fn known(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
     /// The peer's entry, made if there is room. // H27
-    fn peer(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
+    pub(super) fn peer(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
         if let Some(peer) = self.known(node) {
             return Some(peer);
         }
@@ -151,7 +165,7 @@ impl Core {
                 let mux = peer.mux();
                 let goes = Arc::strong_count(peer) == 1 && mux.is_disposable();
                 if goes {
-                    add(&mut past, mux.stats());
+                    add(&mut past, &mux.stats());
                 }
                 !goes
             });
@@ -171,7 +185,7 @@ impl Core {
     }
 
     /// Changes a peer's mux, then does what came out of it without the lock.
-    pub(super) fn with<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> R {
+    pub(crate) fn with<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> R {
         let mut out = MuxOutput::default();
         let mut mux = peer.mux();
         let result = change(&mut mux);
@@ -208,29 +222,44 @@ impl Core {
                 MuxEffect::Message { from, lane, channel, body } => {
                     self.deliver(channel, Item::Message { from, lane, body });
                 }
-                MuxEffect::Call { call, body } => {
-                    self.deliver(call.channel(), Item::Call { call, body });
+                MuxEffect::Call { call, body } => self.deliver_call(call, body),
+                MuxEffect::Stream { from, channel, id, head } => {
+                    self.deliver(channel, Item::Stream { from, id, head });
                 }
-                MuxEffect::Revoked { call } => {
-                    if let Some(inbox) = self.inbox(call.channel()) {
-                        inbox.remove(&call);
-                    }
-                }
+                MuxEffect::Revoked { call } => self.revoke_call(&call),
                 MuxEffect::Wake { waker } => waker.wake(),
                 MuxEffect::Reset { lane } => self.transport.reset(peer.node, lane),
             }
         }
     }
 
-    /// Answers, cancels and pings: nobody waits for their fate, so a failure is only counted.
-    fn send_control(&self, to: NodeId, lane: Lane, frame: Frame) {
-        if self.transmit(to, lane, frame).is_err() {
+    /// Answers, cancels and pings: nobody waits for their fate, so a failure is only counted. Small
+    /// frames of streams are tried again: the stream would stand still without them.
+    pub(super) fn send_control(&self, to: NodeId, lane: Lane, frame: Frame) {
+        let again = is_kept(frame.kind).then(|| frame.clone());
+        let Err(error) = self.transmit(to, lane, frame) else { return };
+        let kept = match again {
+            Some(frame) if error == SendError::Full => self.keep(to, lane, frame),
+            _ => false,
+        };
+        if !kept {
             self.counters.control_unsent.add(1);
         }
     }
 
+    fn keep(&self, to: NodeId, lane: Lane, frame: Frame) -> bool {
+        let now = self.runtime.now();
+        let peer = self.known(to);
+        peer.is_some_and(|peer| self.with(&peer, |mux| mux.retry_later(now, lane, frame)))
+    }
+
     /// To the transport, or straight back for this node itself. // H32
-    fn transmit(&self, to: NodeId, lane: Lane, mut frame: Frame) -> Result<(), SendError> {
+    pub(super) fn transmit(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        mut frame: Frame,
+    ) -> Result<(), SendError> {
         if to != self.identity.node {
             return self.transport.send(to, lane, frame);
         }
@@ -242,11 +271,11 @@ impl Core {
         Ok(())
     }
 
-    fn inbox(&self, channel: ChannelId) -> Option<Arc<Inbox>> {
+    pub(super) fn inbox(&self, channel: ChannelId) -> Option<Arc<Inbox>> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).get(&channel).cloned()
     }
 
-    fn deliver(&self, channel: ChannelId, item: Item) {
+    pub(super) fn deliver(&self, channel: ChannelId, item: Item) {
         let Some(inbox) = self.inbox(channel) else {
             self.counters.unknown_channel.add(1);
             return self.refuse(item, NO_HANDLER);
@@ -256,7 +285,10 @@ impl Core {
             Pushed::Full(item) => {
                 match &item {
                     Item::Call { .. } => self.counters.inbound_overloaded.add(1),
-                    Item::Message { .. } | Item::Link(_) => self.counters.inbox_dropped.add(1),
+                    Item::Stream { .. } => self.counters.streams_overloaded.add(1),
+                    Item::Message { .. } | Item::Datagram { .. } | Item::Link(_) => {
+                        self.counters.inbox_dropped.add(1);
+                    }
                 }
                 self.refuse(item, OVERLOADED);
             }
@@ -268,8 +300,15 @@ impl Core {
     }
 
     fn refuse(&self, item: Item, aux: u32) {
-        if let Item::Call { call, .. } = item {
-            self.reject(&call, aux, Bytes::new());
+        match item {
+            Item::Call { call, .. } => self.reject(&call, aux, Bytes::new()),
+            Item::Stream { from, id, .. } => {
+                let Some(peer) = self.known(from.node) else { return };
+                let full = aux == OVERLOADED;
+                let aux = if full { RESET_OVERLOADED } else { RESET_NO_HANDLER };
+                self.with(&peer, |mux| mux.drop_stream(id, aux));
+            }
+            Item::Message { .. } | Item::Datagram { .. } | Item::Link(_) => {}
         }
     }
 
@@ -300,145 +339,6 @@ impl Core {
         let Some(peer) = self.peer(from.node) else { return };
         let now = self.runtime.now();
         self.with(&peer, |mux| mux.handle_frame(now, from, lane, session, frame));
-    }
-
-    // Calls and messages of this node.
-
-    pub(crate) fn send_message(
-        &self,
-        channel: ChannelId,
-        payload_checked: bool,
-        to: NodeId,
-        lane: Lane,
-        body: Body,
-    ) -> Result<(), SendError> {
-        if self.is_closed() {
-            return Err(SendError::Closed);
-        }
-        if to == self.identity.node {
-            return Err(SendError::SelfAddressed);
-        }
-        let mut frame = Frame::message(channel, body);
-        if payload_checked {
-            frame = frame.without_body_crc();
-        }
-        self.transport.send(to, lane, frame)?;
-        if let Some(peer) = self.known(to) {
-            let now = self.runtime.now();
-            self.with(&peer, |mux| mux.note_sent(now, lane));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        channel: ChannelId,
-        payload_checked: bool,
-        to: NodeId,
-        body: Body,
-        options: CallOptions,
-    ) -> Reply {
-        match self.begin_call(channel, payload_checked, to, body, options) {
-            Ok((peer, id)) => Reply::waiting(self.clone(), peer, id),
-            Err(error) => {
-                self.counters.calls_not_sent.add(1);
-                Reply::failed(CallError::NotSent(error))
-            }
-        }
-    }
-
-    fn begin_call(
-        &self,
-        channel: ChannelId,
-        payload_checked: bool,
-        to: NodeId,
-        body: Body,
-        options: CallOptions,
-    ) -> Result<(Arc<PeerEntry>, CallId), SendError> {
-        if self.is_closed() {
-            return Err(SendError::Closed);
-        }
-        let peer = self.peer(to).ok_or(SendError::Full)?;
-        let max = u64::from(self.config.calls_inflight_max);
-        if self.inflight.fetch_add(1, Ordering::AcqRel) >= max {
-            self.inflight.fetch_sub(1, Ordering::AcqRel); // H16
-            return Err(SendError::Full);
-        }
-        let now = self.runtime.now();
-        let deadline = now.saturating_add(options.within.min(self.config.deadline_max));
-        let lane = options.lane;
-        let begun = self.with(&peer, |mux| {
-            mux.note_sent(now, lane);
-            mux.call(now, channel, lane, body, deadline)
-        });
-        let (id, mut frame) = begun.inspect_err(|_| {
-            self.inflight.fetch_sub(1, Ordering::AcqRel);
-        })?;
-        if payload_checked {
-            frame = frame.without_body_crc();
-        }
-        match self.transmit(to, lane, frame) {
-            Ok(()) => self.with(&peer, |mux| mux.call_sent(id)),
-            Err(error) => self.with(&peer, |mux| mux.call_not_sent(id, error)),
-        }
-        // Shut down meanwhile: whoever came too late for `fail_all` fails itself.
-        if self.is_closed() {
-            self.with(&peer, |mux| mux.fail_all(Cause::Cancelled));
-        }
-        Ok((peer, id))
-    }
-
-    pub(crate) fn call_finished(&self, outcome: &Result<Bytes, CallError>) {
-        self.inflight.fetch_sub(1, Ordering::AcqRel);
-        match outcome {
-            Ok(_) => self.counters.calls_ok.add(1),
-            Err(CallError::NotSent(_)) => self.counters.calls_not_sent.add(1),
-            Err(CallError::Rejected(_)) => self.counters.calls_rejected.add(1),
-            Err(CallError::MaybeExecuted(_)) => self.counters.calls_maybe.add(1),
-        }
-    }
-
-    /// The future exists only after the call's `send` returned, so the Cancel is behind it. // H8
-    pub(crate) fn cancel_call(&self, peer: &PeerEntry, id: CallId) {
-        self.inflight.fetch_sub(1, Ordering::AcqRel);
-        self.counters.calls_cancelled.add(1);
-        if let Some((lane, frame)) = self.with(peer, |mux| mux.cancel(id)) {
-            self.send_control(peer.node, lane, frame);
-        }
-    }
-
-    // Calls of others.
-
-    /// Whether a component may have this call: not revoked, not expired.
-    pub(crate) fn take_call(&self, call: &Arc<InboundCall>) -> bool {
-        if call.is_revoked() {
-            return false;
-        }
-        if call.deadline() <= self.runtime.now() {
-            self.counters.inbound_expired.add(1);
-            self.reject(call, EXPIRED, Bytes::new());
-            return false;
-        }
-        true
-    }
-
-    pub(crate) fn answer(&self, call: &Arc<InboundCall>, body: Body) -> Result<(), SendError> {
-        if let Err(error) = self.transport.limits().check(call.lane(), body.len()) {
-            self.reject(call, ABANDONED, Bytes::new()); // or the caller would wait in vain
-            return Err(error);
-        }
-        let peer = self.known(call.node()).ok_or(SendError::Disconnected)?;
-        let now = self.runtime.now();
-        let frame = self.with(&peer, |mux| mux.answer(now, call, body));
-        self.transmit(call.node(), call.lane(), frame.ok_or(SendError::Disconnected)?)
-    }
-
-    pub(crate) fn reject(&self, call: &Arc<InboundCall>, aux: u32, detail: Bytes) {
-        let Some(peer) = self.known(call.node()) else { return };
-        let now = self.runtime.now();
-        if let Some(frame) = self.with(&peer, |mux| mux.reject(now, call, aux, detail)) {
-            self.send_control(call.node(), call.lane(), frame);
-        }
     }
 
     // Channels.
@@ -489,7 +389,11 @@ impl Core {
         let Some(node) = event.node() else { return };
         if let Some(peer) = self.peer(node) {
             let now = self.runtime.now();
-            self.with(&peer, |mux| mux.handle_event(now, event));
+            let window = self.window_after(node, event);
+            self.with(&peer, |mux| {
+                mux.handle_event(now, event);
+                window.into_iter().for_each(|bytes| mux.set_stream_window(bytes));
+            });
         }
         let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
         let inboxes: Vec<_> = channels.values().filter(|inbox| inbox.links).cloned().collect();
@@ -554,5 +458,19 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.timers.close();
+    }
+}
+
+/// Frames without which a stream stands still.
+const fn is_kept(kind: Kind) -> bool {
+    matches!(kind, Kind::StreamCredit | Kind::StreamDone | Kind::StreamReset)
+}
+
+fn dedup_limits(config: EndpointConfig) -> DedupLimits {
+    let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    DedupLimits {
+        sessions_max: size(config.dedup_sessions_max),
+        window: u64::from(config.dedup_window),
+        reply_bytes_max: size(config.dedup_reply_bytes_max),
     }
 }

@@ -1,7 +1,8 @@
 //! [`EndpointSink`]: where the transport delivers.
 
 use super::core::Core;
-use crate::{Frame, Kind, Lane, LinkEvent, NodeId, Peer, SessionId, Sink};
+use crate::{ChannelId, Frame, Kind, Lane, LinkEvent, NodeId, Peer, SessionId, Sink};
+use bytes::Bytes;
 use std::sync::Weak;
 
 /// The transport's hold on the endpoint: weak, or the two would keep each other alive.
@@ -17,6 +18,12 @@ impl Sink for EndpointSink {
     fn on_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
         if let Some(core) = self.0.upgrade() {
             core.handle_frame(from, lane, session, frame);
+        }
+    }
+
+    fn on_datagram(&self, from: Peer, channel: ChannelId, body: Bytes) {
+        if let Some(core) = self.0.upgrade() {
+            core.handle_datagram(from, channel, body);
         }
     }
 

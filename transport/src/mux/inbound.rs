@@ -1,5 +1,6 @@
 //! Calls of the peer that are queued or being handled here.
 
+use super::Prefix;
 use crate::{ChannelId, Frame, Lane, NodeId, Peer, SessionId};
 use quorate_clocks::Monotonic;
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub struct InboundCall {
     session: SessionId,
     arrived: Monotonic,
     deadline: Monotonic,
+    /// Its name for the table of idempotent calls, if it is one.
+    prefix: Option<Prefix>,
     revoked: Mutex<Revoked>,
 }
 
@@ -41,6 +44,7 @@ impl InboundCall {
         lane: Lane,
         session: SessionId,
         now: Monotonic,
+        prefix: Option<Prefix>,
     ) -> Self {
         Self {
             id: frame.id,
@@ -51,6 +55,7 @@ impl InboundCall {
             arrived: now,
             // The caller's remaining time counts from arrival, by this node's clock. // H7
             deadline: now.saturating_add(Duration::from_millis(u64::from(frame.aux.max(1)))),
+            prefix,
             revoked: Mutex::default(),
         }
     }
@@ -95,6 +100,10 @@ impl InboundCall {
     #[must_use]
     pub const fn deadline(&self) -> Monotonic {
         self.deadline
+    }
+
+    pub(crate) const fn prefix(&self) -> Option<Prefix> {
+        self.prefix
     }
 
     pub(crate) const fn node(&self) -> NodeId {

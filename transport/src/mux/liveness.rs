@@ -282,14 +282,21 @@ impl Liveness {
         now.since(self.health.last_heard.max(self.since))
     }
 
-    pub(super) fn pong(&mut self, now: Monotonic, lane: Lane, id: u64, dwell_us: u32) {
+    /// An answer to the ping that waits for one: the round trip it took.
+    pub(super) fn pong(
+        &mut self,
+        now: Monotonic,
+        lane: Lane,
+        id: u64,
+        dwell_us: u32,
+    ) -> Option<Duration> {
         let life = &mut self.lanes[lane.index()];
         if life.ping != Some(id) {
-            return;
+            return None;
         }
         life.ping = None;
         let health = &mut self.health.lanes[lane.index()];
-        let Some(sent) = health.ping_sent.take() else { return };
+        let sent = health.ping_sent.take()?;
         let dwell = Duration::from_micros(u64::from(dwell_us));
         let sample = now.since(sent).saturating_sub(dwell);
         let (rtt, deviation) = match (self.health.rtt, self.health.rtt_deviation) {
@@ -300,6 +307,7 @@ impl Liveness {
         };
         self.health.rtt = Some(rtt);
         self.health.rtt_deviation = Some(deviation);
+        Some(sample)
     }
 
     pub(super) fn handle_timeout(

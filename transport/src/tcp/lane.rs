@@ -200,6 +200,7 @@ impl TcpLane {
             queued_bytes: u64::try_from(state.queue.bytes()).unwrap_or(u64::MAX),
             written_bytes: self.written.load(Ordering::Relaxed),
             last_failure: state.last_failure,
+            ..LaneStatus::default()
         }
     }
 }

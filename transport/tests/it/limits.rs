@@ -95,37 +95,6 @@ fn an_answer_too_large_ends_its_call() {
     assert!(!net.rt.block_on(call).unwrap_err().is_definite(), "the handler ran");
 }
 
-#[test]
-fn kinds_that_are_not_built_are_answered() {
-    let mut mux = PeerMux::new(node(2), EndpointConfig::default(), 1);
-    let (now, session) = (Monotonic::from_nanos(1), SessionId::new(1));
-    let peer = Peer::new(node(2), Incarnation::new(1), Role::Member);
-    let mut answer = |lane, frame| {
-        mux.handle_frame(now, peer, lane, session, frame);
-        let mut out = MuxOutput::default();
-        mux.drain(&mut out);
-        let mut sent = None;
-        while let Some(effect) = out.pop() {
-            if let MuxEffect::Send { lane, frame } = effect {
-                sent = Some((lane, frame.kind, frame.id, frame.aux));
-            }
-        }
-        (sent, mux.stats())
-    };
-    let open = Frame::new(Kind::StreamOpen, CHANNEL).with_id(5);
-    let (sent, stats) = answer(Lane::Bulk, open);
-    assert_eq!(sent, Some((Lane::Control, Kind::StreamReset, 5, 2)));
-    assert_eq!(stats.unsupported_frames, 1);
-    let mut call =
-        Frame::new(Kind::Call, CHANNEL).with_id(6).with_aux(1_000).with_body(vec![0; 40]);
-    call.flags |= 4;
-    let (sent, stats) = answer(Lane::Data, call);
-    assert_eq!(sent, Some((Lane::Data, Kind::Reject, 6, 2)));
-    assert_eq!(stats.unsupported_frames, 2);
-    let (sent, stats) = answer(Lane::Bulk, Frame::new(Kind::StreamData, CHANNEL).with_id(7));
-    assert_eq!((sent, stats.late_frames), (None, 1));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_is_closed_in_order_and_dialed_again() {
     let start = |n| {

@@ -12,6 +12,7 @@
 mod bad_input;
 mod calls;
 mod conformance;
+mod dedup;
 mod examples;
 mod golden;
 mod hazards;
@@ -21,5 +22,7 @@ mod liveness;
 #[cfg(mutant)]
 mod mutants;
 mod props;
+mod quorum;
+mod streams;
 mod support;
 mod tcp;
