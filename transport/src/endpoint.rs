@@ -14,7 +14,8 @@ pub(crate) use self::core::{Core, PeerEntry};
 use crate::channel::{ChannelReceiver, ChannelSender};
 use crate::{
     Address, Channel, ChannelId, ChannelOptions, DownReason, EndpointConfig, EndpointStats,
-    Identity, NodeId, Peer, PeerHealth, Runtime, SendError, StartError, Transport, TransportStats,
+    Identity, Lane, LaneStatus, NodeId, Peer, PeerHealth, Runtime, SendError, StartError,
+    Transport, TransportStats,
 };
 use std::fmt;
 use std::future::poll_fn;
@@ -232,6 +233,12 @@ impl Endpoint {
     #[must_use]
     pub fn transport_stats(&self) -> TransportStats {
         self.core.transport().stats()
+    }
+
+    /// One lane of a peer, now.
+    #[must_use]
+    pub fn lane(&self, node: NodeId, lane: Lane) -> LaneStatus {
+        self.core.transport().lane(node, lane)
     }
 
     /// Ends everything in order: own calls end as `MaybeExecuted(Cancelled)`, channels receive

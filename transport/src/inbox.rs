@@ -74,6 +74,9 @@ impl Inbox {
 
     /// Never waits: a component that does not read delays only its own channel. // H28
     pub(crate) fn push(&self, item: Item) -> Pushed {
+        while crate::mutant::on("inbox_full_waits") && self.lock().messages >= self.messages_max {
+            std::thread::yield_now();
+        }
         let mut queue = self.lock();
         if queue.closed {
             return Pushed::Closed(item);

@@ -102,12 +102,15 @@ pub mod conformance;
 mod decode;
 mod endpoint;
 mod frame;
+pub mod guide;
 mod handshake;
 mod idempotent;
 mod ids;
 mod inbox;
 mod links;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mutant;
 mod mux;
 #[cfg(feature = "tokio")]

@@ -1,8 +1,9 @@
 //! Byte streams of one peer: credit, order, and an end that is verified.
 //!
-//! The sender's frames (`StreamOpen`, `StreamData`, `StreamEnd`, its `StreamReset`) travel on Bulk, the
-//! receiver's (`StreamCredit`, `StreamDone`, its `StreamReset`) on Control: so the lane of a `StreamReset`
-//! says which of the two sides of this node it is about. A stream dies with the session of either.
+//! The sender's frames (`StreamOpen`, `StreamData`, `StreamEnd`, its `StreamReset`) travel on
+//! Bulk, the receiver's (`StreamCredit`, `StreamDone`, its `StreamReset`) on Control: so the lane
+//! of a `StreamReset` says which of the two sides of this node it is about. A stream dies with the
+//! session of either.
 
 mod incoming;
 mod outgoing;

@@ -122,3 +122,17 @@ fn dropping_the_reply_cancels_queued_and_taken_calls() {
     assert_eq!((a.stats().calls_cancelled, a.stats().calls_inflight), (2, 0));
     assert_eq!(b.stats().inbound_cancelled, 2);
 }
+
+#[test]
+fn a_call_that_waited_too_long_is_rejected_unexecuted() {
+    let net = Net::new();
+    let (a, b) = (net.endpoint(1), net.endpoint(2));
+    let (client, mut server) = (net.channel(&a), net.channel(&b));
+    let mut mux_call = std::pin::pin!(client.call(node(2), b"x", seconds(1)));
+    net.rt.leap(Duration::from_secs(2)); // the component was asleep
+    assert!(server.try_recv().is_none(), "executed after its deadline");
+    assert_eq!(b.stats().inbound_expired, 1);
+    // The caller's own deadline has passed as well: what it knows is that it does not know.
+    let outcome = net.rt.block_on(mux_call.as_mut());
+    assert_eq!(cause(outcome), Cause::Deadline);
+}

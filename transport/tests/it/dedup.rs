@@ -440,7 +440,11 @@ struct Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     /// Whatever comes in whatever order: no call has two effects, and a call within the window that
     /// had none is run when asked for.

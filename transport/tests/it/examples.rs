@@ -9,10 +9,30 @@ use quorate_transport::*;
 mod echo;
 #[path = "../../examples/quickstart.rs"]
 mod quickstart;
+#[path = "../../examples/quorum.rs"]
+#[expect(dead_code, reason = "its `main` prints; the test reads")]
+mod quorum;
+#[path = "../../examples/snapshot.rs"]
+mod snapshot;
 
 #[test]
 fn quickstart_runs() {
     quickstart::main().unwrap();
+}
+
+#[tokio::test]
+async fn quorum_hears_a_majority_and_then_the_rest() {
+    let mut out = Vec::new();
+    guarded("the votes", quorum::run(&mut out)).await.unwrap();
+    let said = String::from_utf8(out).unwrap();
+    assert!(said.starts_with("a majority: 3 of 5 said yes\n"), "{said}");
+    assert!(said.contains("later: node 4 said yes\n"), "{said}");
+    assert!(said.ends_with("node 5 may have executed it: no answer within the deadline\n"));
+}
+
+#[test]
+fn snapshot_runs() {
+    snapshot::main().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

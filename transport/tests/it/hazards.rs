@@ -1,5 +1,8 @@
 //! Hazards other systems shipped, each by its number in DESIGN.md.
 
+mod bounds;
+mod sessions;
+
 use crate::golden::hello;
 use crate::support::*;
 use crate::tcp::{bind, call_until_answered, cluster, echo, guarded};

@@ -62,18 +62,6 @@ fn an_unwatched_silent_peer_is_idle_not_dead() {
 }
 
 #[test]
-fn h36_a_pause_of_this_node_accuses_nobody() {
-    let net = Net::new();
-    let (a, _b) = lan(&net);
-    let watch = a.watch(node(2));
-    net.rt.advance(Duration::from_secs(5));
-    net.rt.leap(Duration::from_secs(3_600)); // closed the lid for an hour
-    assert_eq!(watch.health().state, PeerState::Up);
-    net.rt.advance(Duration::from_secs(5));
-    assert_eq!((watch.health().state, a.stats().peers_down), (PeerState::Up, 0));
-}
-
-#[test]
 fn a_restart_is_seen_by_its_incarnation() {
     let net = Net::new();
     let (a, b) = lan(&net);
