@@ -116,6 +116,8 @@ mod runtime;
 mod stats;
 #[cfg(feature = "tokio")]
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "tokio")]
 mod tokio_runtime;
 mod transport;
@@ -146,6 +148,9 @@ pub use runtime::{Elapsed, Runtime, Task, sleep, timeout};
 pub use stats::{ChannelStats, EndpointStats, TransportStats};
 #[cfg(feature = "tokio")]
 pub use tcp::{BindError, TcpTransport};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use tls::{ClientCertificates, TlsError, TlsHandle, TlsIdentity};
 #[cfg(feature = "tokio")]
 pub use tokio_runtime::TokioRuntime;
 pub use transport::{
