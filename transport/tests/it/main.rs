@@ -23,3 +23,5 @@ mod mutants;
 mod props;
 mod support;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
