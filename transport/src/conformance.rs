@@ -1,14 +1,16 @@
 //! What every [`Transport`] must do, as a list of cases for transports that users write.
 
+mod recorder;
+
 use crate::{
-    ChannelId, ClusterId, Frame, Identity, Incarnation, Lane, LinkEvent, NodeId, Peer, SendError,
-    SessionId, Sink, StartError, Transport,
+    Address, ChannelId, Frame, Identity, Lane, LinkEvent, NodeId, SendError, SessionId, StartError,
+    Transport,
 };
+use recorder::{Node, Recorder, identity, lock};
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 /// Guard against a test that would wait for ever; no case depends on how long anything takes.
@@ -32,7 +34,8 @@ const CHANNEL: ChannelId = ChannelId::new(16);
 ///     }
 ///     fn introduce(&self, _from: &dyn Transport, _to: NodeId) {}
 /// }
-/// conformance::run(|| InMemory(MemoryNetwork::new()));
+/// let passed = conformance::run(|| InMemory(MemoryNetwork::new()));
+/// assert_eq!(passed, conformance::CASES);
 /// ```
 pub trait Factory {
     /// A transport of this node, not started. The same node may be made again: a restart.
@@ -40,13 +43,27 @@ pub trait Factory {
 
     /// Tells `from` where the newest transport of `to` is.
     fn introduce(&self, from: &dyn Transport, to: NodeId);
+
+    /// Where the newest transport of `node` listens; only asked where
+    /// [`discover`](Transport::discover) is supported.
+    fn address(&self, node: NodeId) -> Option<Address> {
+        let _ = node;
+        None
+    }
 }
 
-/// Runs every case, each with a fresh factory.
+/// How many cases there are.
+pub const CASES: usize = 17;
+
+/// Runs every case, each with a fresh factory; returns how many passed, which is [`CASES`].
+///
+/// A transport that does not support an optional operation passes its case by answering exactly
+/// that, with nothing following.
 ///
 /// # Panics
 /// With the name of the case, if one fails.
-pub fn run<F: Factory>(factory: impl Fn() -> F) {
+pub fn run<F: Factory>(factory: impl Fn() -> F) -> usize {
+    let mut passed = 0;
     for (name, case) in cases::<F>() {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case(&factory())));
         if let Err(panic) = outcome {
@@ -56,13 +73,15 @@ pub fn run<F: Factory>(factory: impl Fn() -> F) {
             );
             std::panic::resume_unwind(panic);
         }
+        passed += 1;
     }
+    passed
 }
 
 type Case<F> = (&'static str, fn(&F));
 
-fn cases<F: Factory>() -> Vec<Case<F>> {
-    vec![
+fn cases<F: Factory>() -> [Case<F>; CASES] {
+    [
         ("starts once", starts_once),
         ("frames arrive in order on every lane", fifo),
         ("what cannot be sent is refused", refusals),
@@ -71,214 +90,16 @@ fn cases<F: Factory>() -> Vec<Case<F>> {
         ("full queues refuse, then take again", full_and_ready),
         ("a restarted peer is met again", restart),
         ("a zombie delivers nothing", zombie),
+        ("an older life that starts later is refused", stale),
+        ("a node does not send to itself", self_addressed),
+        ("what was accepted for nobody comes back", unsent),
+        ("a discovery has one answer", discover),
+        ("datagrams keep to their size", datagrams),
         ("both may begin at once", simultaneous),
         ("a shutdown sends what was accepted", drain),
         ("every Up has one Down", balance),
         ("everything accepted is delivered, returned or its session ended", conservation),
     ]
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A sink that remembers everything and can hold delivery up.
-#[derive(Default)]
-struct Recorder {
-    seen: Mutex<Seen>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Seen {
-    frames: Vec<(Peer, Lane, SessionId, u64, Vec<u8>)>,
-    events: Vec<LinkEvent>,
-    unsent: Vec<u64>,
-    held: bool,
-    woken: bool,
-}
-
-impl Recorder {
-    /// Waits for something to be seen.
-    fn wait<T>(&self, what: impl fmt::Display, found: impl Fn(&Seen) -> Option<T>) -> T {
-        let mut seen = lock(&self.seen);
-        loop {
-            if let Some(found) = found(&seen) {
-                return found;
-            }
-            let (next, timeout) =
-                self.changed.wait_timeout(seen, GUARD).unwrap_or_else(PoisonError::into_inner);
-            seen = next;
-            assert!(
-                !timeout.timed_out(),
-                "waited in vain for {what}: {} frames, unsent {:?}, events {:?}",
-                seen.frames.len(),
-                seen.unsent,
-                seen.events
-            );
-        }
-    }
-
-    fn hold(&self, yes: bool) {
-        lock(&self.seen).held = yes;
-        self.changed.notify_all();
-    }
-
-    fn ids(&self, lane: Lane) -> Vec<u64> {
-        lock(&self.seen).frames.iter().filter(|f| f.1 == lane).map(|f| f.3).collect()
-    }
-
-    fn wait_frames(&self, n: usize) {
-        self.wait(format_args!("{n} frames"), |seen| (seen.frames.len() >= n).then_some(()));
-    }
-
-    /// The first session with a life of the peer.
-    fn wait_up(&self, incarnation: u64) -> SessionId {
-        self.wait(format_args!("a session with life {incarnation}"), |seen| {
-            seen.events.iter().find_map(|event| match event {
-                LinkEvent::Up { peer, session, .. } if peer.incarnation.value() == incarnation => {
-                    Some(*session)
-                }
-                _ => None,
-            })
-        })
-    }
-
-    fn wait_frames_of(&self, n: usize, sender: &Self) {
-        self.wait(format_args!("{n} frames of a sender"), |seen| {
-            (seen.frames.len() >= n).then_some(())
-        });
-        assert_eq!(lock(&sender.seen).unsent, [], "returned by a session that was only replaced");
-    }
-
-    fn wait_down(&self, session: SessionId) {
-        self.wait("the end of a session", |seen| {
-            let down = |e: &LinkEvent| {
-                matches!(e, LinkEvent::Down { session: ended, .. } if *ended == session)
-            };
-            seen.events.iter().any(down).then_some(())
-        });
-    }
-
-    fn ups(&self) -> Vec<(Peer, Lane, SessionId)> {
-        let up = |e: &LinkEvent| match e {
-            LinkEvent::Up { peer, lane, session } => Some((*peer, *lane, *session)),
-            _ => None,
-        };
-        lock(&self.seen).events.iter().filter_map(up).collect()
-    }
-}
-
-impl Sink for Recorder {
-    fn on_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
-        let mut seen = lock(&self.seen);
-        while seen.held {
-            seen = self.changed.wait(seen).unwrap_or_else(PoisonError::into_inner);
-        }
-        assert_eq!(frame.body.pieces().len(), 1, "a body arrives as one piece");
-        seen.frames.push((from, lane, session, frame.id, frame.body.into_bytes().to_vec()));
-        self.changed.notify_all();
-    }
-
-    fn on_event(&self, event: LinkEvent) {
-        lock(&self.seen).events.push(event);
-        self.changed.notify_all();
-    }
-
-    fn on_unsent(&self, _: NodeId, _: Lane, frames: &mut dyn Iterator<Item = Frame>) {
-        lock(&self.seen).unsent.extend(frames.map(|frame| frame.id));
-        self.changed.notify_all();
-    }
-}
-
-impl Wake for Recorder {
-    fn wake(self: Arc<Self>) {
-        lock(&self.seen).woken = true;
-        self.changed.notify_all();
-    }
-}
-
-struct Node {
-    transport: Arc<dyn Transport>,
-    sink: Arc<Recorder>,
-}
-
-fn identity(node: NodeId, incarnation: u64) -> Identity {
-    Identity::new(ClusterId::new(7), node, Incarnation::new(incarnation))
-}
-
-impl Node {
-    fn new(factory: &impl Factory, node: NodeId, incarnation: u64) -> Self {
-        let transport = factory.node(identity(node, incarnation));
-        let sink = Arc::new(Recorder::default());
-        assert_eq!(transport.start(sink.clone()), Ok(()));
-        Self { transport, sink }
-    }
-
-    fn pair(factory: &impl Factory) -> (Self, Self) {
-        let (a, b) = (Self::new(factory, A, 1), Self::new(factory, B, 1));
-        factory.introduce(&*a.transport, B);
-        factory.introduce(&*b.transport, A);
-        (a, b)
-    }
-
-    fn send(&self, to: NodeId, lane: Lane, id: u64) -> Result<(), SendError> {
-        self.transport.send(to, lane, Frame::message(CHANNEL, &b"body"[..]).with_id(id))
-    }
-
-    /// Sends until it is accepted: right after the end of a session a lane may refuse for a while.
-    fn send_soon(&self, to: NodeId, lane: Lane, id: u64) {
-        for _ in 0..3_000 {
-            match self.send(to, lane, id) {
-                Ok(()) => return,
-                Err(error) => assert!(error.is_retryable(), "refused for good: {error}"),
-            }
-            // Not a measurement: gives the lane's own timers room.
-            let seen = lock(&self.sink.seen);
-            drop(self.sink.changed.wait_timeout(seen, Duration::from_millis(10)));
-        }
-        assert_eq!(self.send(to, lane, id), Ok(()), "the lane never came back");
-    }
-
-    /// Sends until one frame is delivered, whatever happens to the earlier ones.
-    fn reach(&self, to: NodeId, other: &Self, lane: Lane, first: u64) {
-        for id in first..first + 1_000 {
-            self.send_soon(to, lane, id);
-            let arrived = other.sink.wait_or_unsent(&self.sink, id);
-            if arrived {
-                return;
-            }
-        }
-        assert_eq!(first, u64::MAX, "nothing arrives");
-    }
-
-    fn shut_down(&self) {
-        let waker = Waker::from(self.sink.clone());
-        let mut cx = Context::from_waker(&waker);
-        while self.transport.poll_shutdown(&mut cx).is_pending() {
-            self.sink.wait("the shutdown", |seen| seen.woken.then_some(()));
-            lock(&self.sink.seen).woken = false;
-        }
-    }
-}
-
-impl Recorder {
-    /// Whether frame `id` arrived here; false if its sender had it back or lost the session.
-    fn wait_or_unsent(&self, sender: &Self, id: u64) -> bool {
-        for _ in 0..3_000 {
-            let arrived = lock(&self.seen).frames.iter().any(|frame| frame.3 == id);
-            if arrived {
-                return true;
-            }
-            if lock(&sender.seen).unsent.contains(&id) {
-                return false;
-            }
-            let seen = lock(&self.seen);
-            let step = self.changed.wait_timeout(seen, Duration::from_millis(10));
-            drop(step);
-        }
-        false
-    }
 }
 
 fn starts_once(factory: &impl Factory) {
@@ -304,7 +125,6 @@ fn fifo(factory: &impl Factory) {
 
 fn refusals(factory: &impl Factory) {
     let (a, _b) = Node::pair(factory);
-    assert_eq!(a.send(A, Lane::Data, 0), Err(SendError::SelfAddressed));
     assert_eq!(a.send(NodeId::new(99), Lane::Data, 0), Err(SendError::UnknownPeer));
     for lane in Lane::ALL {
         let max = a.transport.limits().body_bytes_max(lane);
@@ -402,6 +222,112 @@ fn zombie(factory: &impl Factory) {
     b.shut_down();
     young.reach(A, &a, Lane::Data, 3_000);
     assert!(!a.sink.ids(Lane::Data).iter().any(|id| (500..520).contains(id)), "a zombie spoke");
+}
+
+fn stale(factory: &impl Factory) {
+    let (a, old) = Node::pair(factory);
+    old.shut_down();
+    drop(old);
+    let young = Node::new(factory, B, 5);
+    factory.introduce(&*young.transport, A);
+    young.reach(A, &a, Lane::Data, 0);
+    let old = Node::new(factory, B, 2);
+    factory.introduce(&*old.transport, A);
+    for id in 500..600 {
+        let _ = old.send(A, Lane::Data, id);
+    }
+    young.reach(A, &a, Lane::Data, 1_000);
+    old.shut_down();
+    young.reach(A, &a, Lane::Data, 3_000);
+    assert!(
+        !a.sink.ids(Lane::Data).iter().any(|id| (500..600).contains(id)),
+        "a former life spoke"
+    );
+    let met = a.sink.ups().iter().any(|(peer, _, _)| peer.incarnation.value() == 2);
+    assert!(!met, "a former life got a session");
+}
+
+fn self_addressed(factory: &impl Factory) {
+    let (a, _b) = Node::pair(factory);
+    for lane in Lane::ALL {
+        assert_eq!(a.send(A, lane, 0), Err(SendError::SelfAddressed));
+    }
+    let datagram = a.transport.send_datagram(A, CHANNEL, b"me");
+    assert!(matches!(datagram, Err(SendError::SelfAddressed | SendError::Unsupported)));
+    assert_eq!(lock(&a.sink.seen).frames.len(), 0);
+}
+
+fn unsent(factory: &impl Factory) {
+    let (a, b) = Node::pair(factory);
+    b.shut_down();
+    drop(b);
+    let accepted: Vec<u64> = (0..200).filter(|id| a.send(B, Lane::Data, *id).is_ok()).collect();
+    a.sink.wait("what was accepted for nobody", |seen| {
+        (seen.unsent.len() >= accepted.len()).then_some(())
+    });
+    assert_eq!(lock(&a.sink.seen).unsent, accepted, "each once, in order");
+    assert_eq!(a.sink.ups().len(), 0);
+}
+
+fn discover(factory: &impl Factory) {
+    let (a, b) = (Node::new(factory, A, 1), Node::new(factory, B, 1));
+    let address = factory.address(B).or_else(|| "127.0.0.1:1".parse().ok());
+    let Some(address) = address else { return };
+    let answers_in = |seen: &recorder::Seen| {
+        let answer = |e: &&LinkEvent| {
+            matches!(e, LinkEvent::Discovered { .. } | LinkEvent::DialFailed { .. })
+        };
+        seen.events.iter().filter(answer).cloned().collect::<Vec<_>>()
+    };
+    let answers = |node: &Node| answers_in(&lock(&node.sink.seen));
+    match a.transport.discover(&address) {
+        Err(error) => {
+            assert_eq!(error, SendError::Unsupported);
+            factory.introduce(&*a.transport, B);
+            a.reach(B, &b, Lane::Data, 0);
+            assert_eq!(answers(&a), []);
+        }
+        Ok(asked) => {
+            a.sink.wait("the answer", |seen| (!answers_in(seen).is_empty()).then_some(()));
+            a.transport.set_peer(B, &[address]);
+            a.reach(B, &b, Lane::Data, 0);
+            let answers = answers(&a);
+            let [LinkEvent::Discovered { dial, peer, .. }] = answers.as_slice() else {
+                unreachable!("not one discovery: {answers:?}")
+            };
+            assert_eq!((*dial, peer.node, peer.incarnation.value()), (asked, B, 1));
+        }
+    }
+}
+
+fn datagrams(factory: &impl Factory) {
+    let (a, b) = Node::pair(factory);
+    let max = a.transport.limits().datagram_bytes_max;
+    let size = usize::try_from(max).unwrap_or(0);
+    let body = vec![7; size];
+    if a.transport.send_datagram(B, CHANNEL, &body) == Err(SendError::Unsupported) {
+        assert_eq!(max, 0, "a limit of what there is not");
+        return;
+    }
+    assert!(max > 0, "supported, and has no room");
+    let bytes = u64::from(max) + 1;
+    let refused = a.transport.send_datagram(B, CHANNEL, &vec![7; size + 1]);
+    assert_eq!(refused, Err(SendError::TooLarge { bytes, max }));
+    let refused = a.transport.send_datagram(NodeId::new(99), CHANNEL, b"x");
+    assert_eq!(refused, Err(SendError::UnknownPeer));
+    // Each may be lost, so as many as it takes; where they go over Control, one is a message there.
+    let arrived = |seen: &recorder::Seen| {
+        let datagram = seen.datagrams.iter().any(|(from, channel, found)| {
+            (from.node, *channel, &found[..]) == (A, CHANNEL, &body[..])
+        });
+        datagram || seen.frames.iter().any(|f| (f.0.node, f.1, &f.4) == (A, Lane::Control, &body))
+    };
+    while !b.sink.soon(arrived) {
+        let sent = a.transport.send_datagram(B, CHANNEL, &body);
+        assert!(sent.is_ok() || sent.is_err_and(SendError::is_retryable), "{sent:?}");
+    }
+    a.shut_down();
+    assert_eq!(a.transport.send_datagram(B, CHANNEL, b"x"), Err(SendError::Closed));
 }
 
 fn simultaneous(factory: &impl Factory) {

@@ -278,17 +278,28 @@ impl Frame {
     /// # Errors
     /// [`FrameError::TooLarge`] if the length does not fit its field. // H4
     pub fn encode_header(&self, sequence: u32) -> Result<[u8; 32], FrameError> {
+        self.encode_header_as(sequence, false)
+    }
+
+    /// With `sealed`, the body (but that of a handshake) goes without its CRC: TLS protects it.
+    pub(crate) fn encode_header_as(
+        &self,
+        sequence: u32,
+        sealed: bool,
+    ) -> Result<[u8; 32], FrameError> {
+        let handshake = matches!(self.kind, Kind::Hello | Kind::HelloAck);
+        let flags = if sealed && !handshake { self.flags | NO_BODY_CRC } else { self.flags };
         let bytes = self.body.len();
         let body_len = u32::try_from(bytes).map_err(|_| FrameError::TooLarge {
             bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
             max: u32::MAX,
         })?;
-        let crc = if self.flags & NO_BODY_CRC == 0 { self.body.crc() } else { 0 };
+        let crc = if flags & NO_BODY_CRC == 0 { self.body.crc() } else { 0 };
         let mut out = [0; HEADER];
         out[0..4].copy_from_slice(&body_len.to_le_bytes());
         out[4..8].copy_from_slice(&crc.to_le_bytes());
         out[8] = self.kind as u8;
-        out[9] = self.flags;
+        out[9] = flags;
         out[10..12].copy_from_slice(&self.channel.value().to_le_bytes());
         out[12..16].copy_from_slice(&self.aux.to_le_bytes());
         out[16..24].copy_from_slice(&self.id.to_le_bytes());

@@ -10,6 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 /// The wire version of this crate, the only one so far.
 pub(crate) const WIRE_VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"QRTEHELO";
+/// Feature bit: byte streams.
+pub(crate) const FEATURE_STREAMS: u64 = 1;
+/// Feature bit: idempotent calls.
+pub(crate) const FEATURE_IDEMPOTENT: u64 = 2;
+/// Feature bit: datagrams over UDP.
+pub(crate) const FEATURE_UDP: u64 = 4;
 /// Length of a Hello's body.
 pub(crate) const HELLO: usize = 128;
 /// Length of the body of a `HelloAck`.
@@ -114,7 +120,7 @@ pub struct Hello {
     pub identity: Identity,
     /// Who is wanted; `None`: whoever listens there.
     pub target: Option<NodeId>,
-    /// Feature bits; none is assigned to anything built yet.
+    /// Feature bits: 0 streams, 1 idempotent calls, 2 datagrams over UDP.
     pub features: u64,
     /// Random name of this connection, never zero.
     pub nonce: u64,
@@ -122,7 +128,7 @@ pub struct Hello {
     pub dead_nonce: u64,
     /// Largest body the dialer takes on this lane.
     pub frame_bytes_max: u32,
-    /// Credit per stream; 0 while streams are not built.
+    /// Credit given per stream; 0 unknown.
     pub stream_window_bytes: u32,
     /// How often the dialer pings; 0 unknown.
     pub ping_interval_ms: u32,
@@ -257,7 +263,7 @@ pub struct HelloAck {
     pub other_nonce: u64,
     /// The incarnation that is known, with `StaleIncarnation`.
     pub known: Incarnation,
-    /// Credit per stream; 0 while streams are not built.
+    /// Credit given per stream; 0 unknown.
     pub stream_window_bytes: u32,
     /// How often the acceptor pings; 0 unknown.
     pub ping_interval_ms: u32,

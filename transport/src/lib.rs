@@ -122,6 +122,8 @@ mod stats;
 mod stream;
 #[cfg(feature = "tokio")]
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "tokio")]
 mod tokio_runtime;
 mod transport;
@@ -156,6 +158,9 @@ pub use stats::{ChannelStats, EndpointStats, TransportStats};
 pub use stream::{RecvStream, SendStream, StreamError, StreamOptions};
 #[cfg(feature = "tokio")]
 pub use tcp::{BindError, TcpTransport};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use tls::{ClientCertificates, TlsError, TlsHandle, TlsIdentity};
 #[cfg(feature = "tokio")]
 pub use tokio_runtime::TokioRuntime;
 pub use transport::{

@@ -64,6 +64,9 @@ pub struct TransportStats {
     pub connections_overflow: u64,
     /// Waiters of `poll_ready` refused because there were too many.
     pub waiters_overflow: u64,
+    /// TLS handshakes that failed, dialed or accepted: wrong, missing or expired certificates, or
+    /// no TLS at all.
+    pub tls_errors: u64,
 }
 
 impl TransportStats {

@@ -1,5 +1,6 @@
 //! [`TcpTransport`]: one connection per peer and lane, opened by the first frame for it.
 
+mod bell;
 mod connection;
 mod dial;
 mod lane;
@@ -7,36 +8,29 @@ mod listen;
 mod peer;
 mod race;
 mod read;
+#[cfg(feature = "tls")]
+mod sealed;
+mod shared;
 mod socket;
+mod stream;
+mod wire;
 mod write;
 
-use crate::decode::BLOCK;
-use crate::stats::{Counter, counters};
+use crate::stats::Counter;
 use crate::{
-    Address, DialId, DownReason, Frame, FrameError, Identity, Lane, LaneStatus, Limits, LinkEvent,
-    NodeId, Role, SendError, SessionId, Sink, StartError, TcpConfig, Transport, TransportStats,
+    Address, DialId, DownReason, Frame, Identity, Lane, LaneStatus, Limits, NodeId, Role,
+    SendError, Sink, StartError, TcpConfig, Transport, TransportStats,
 };
-use bytes::BytesMut;
-use connection::{Connection, GOAWAY_IDLE, GOAWAY_SHUTDOWN};
-use peer::TcpPeer;
-use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, VecDeque};
+use shared::Shared;
+use std::collections::VecDeque;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::timeout;
-
-/// Peers in the book.
-const PEERS_MAX: usize = 65_536;
-/// Read blocks kept for reuse.
-const POOL_MAX: usize = 64;
 
 /// A listener could not be made.
 ///
@@ -50,6 +44,10 @@ pub enum BindError {
     /// Effect: none. Retry helps inside a tokio runtime.
     #[error("no tokio runtime on this thread")]
     NoRuntime,
+    /// Effect: none. Retry never helps: a member needs a certificate of its own.
+    #[cfg(feature = "tls")]
+    #[error("a member without a certificate cannot listen")]
+    NoCertificate,
     /// Effect: none. Retry helps once the address is free.
     #[error("cannot listen on {address}: {kind}")]
     Io {
@@ -65,228 +63,6 @@ impl BindError {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::NoRuntime | Self::Io { kind: io::ErrorKind::AddrInUse, .. })
-    }
-}
-
-counters!(Counters {
-    frames_in,
-    frames_out,
-    bytes_in,
-    bytes_out,
-    writes,
-    inline_writes,
-    full,
-    unsent,
-    skipped,
-    dials,
-    dials_failed,
-    handshakes_overflow,
-    handshakes_pending,
-    sessions,
-    accept_errors,
-    head_crc_errors,
-    body_crc_errors,
-    oversized_frames,
-    protocol_errors,
-    peers_overflow,
-    connections_overflow,
-    waiters_overflow,
-});
-
-/// The single counters and those that come in families.
-#[derive(Debug, Default)]
-struct AllCounters {
-    one: Counters,
-    refused: [Counter; 11],
-    refused_by_peer: [Counter; 11],
-    ended: [Counter; DownReason::COUNT],
-}
-
-impl std::ops::Deref for AllCounters {
-    type Target = Counters;
-
-    fn deref(&self) -> &Counters {
-        &self.one
-    }
-}
-
-/// Read blocks between two uses.
-#[derive(Debug, Default)]
-struct Pool(Mutex<Vec<BytesMut>>);
-
-impl Pool {
-    fn take(&self) -> BytesMut {
-        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.unwrap_or_else(|| BytesMut::with_capacity(BLOCK))
-    }
-
-    fn put(&self, block: BytesMut) {
-        let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if blocks.len() < POOL_MAX && block.capacity() == BLOCK {
-            blocks.push(block);
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Shutdown {
-    begun: bool,
-    done: bool,
-    waiters: Vec<Waker>,
-}
-
-/// What all tasks of a transport share.
-struct Shared {
-    identity: Identity,
-    config: TcpConfig,
-    limits: Limits,
-    handle: Handle,
-    sink: OnceLock<Arc<dyn Sink>>,
-    peers: RwLock<BTreeMap<NodeId, Arc<TcpPeer>>>,
-    next_session: AtomicU64,
-    next_dial: AtomicU64,
-    random: RandomState,
-    next_random: AtomicU64,
-    /// Connections and dials whose end is not reported yet.
-    live: watch::Sender<usize>,
-    closing: AtomicBool,
-    /// Ends accept loop and idle watch.
-    stopped: watch::Sender<bool>,
-    /// Ends dials.
-    killed: watch::Sender<bool>,
-    shutdown: Mutex<Shutdown>,
-    pool: Pool,
-    counters: AllCounters,
-}
-
-impl Shared {
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
-    fn next_session(&self) -> SessionId {
-        SessionId::new(self.next_session.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// For nonces and jitter: keyed by the operating system's randomness.
-    fn random(&self) -> u64 {
-        let mut hasher = self.random.build_hasher();
-        hasher.write_u64(self.next_random.fetch_add(1, Ordering::Relaxed));
-        hasher.finish()
-    }
-
-    fn peer(&self, node: NodeId) -> Option<Arc<TcpPeer>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
-    }
-
-    fn peer_or_insert(&self, node: NodeId) -> Option<Arc<TcpPeer>> {
-        if let Some(peer) = self.peer(node) {
-            return Some(peer);
-        }
-        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        if peers.len() >= PEERS_MAX {
-            peers.retain(|_, peer| Arc::strong_count(peer) > 1 || !peer.is_disposable());
-            if peers.len() >= PEERS_MAX {
-                self.counters.peers_overflow.add(1);
-                return None;
-            }
-        }
-        let new = || Arc::new(TcpPeer::new(self.identity.node, node, &self.config));
-        Some(peers.entry(node).or_insert_with(new).clone())
-    }
-
-    fn all_peers(&self) -> Vec<Arc<TcpPeer>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    fn connections(&self) -> Vec<Arc<Connection>> {
-        let of = |peer: &Arc<TcpPeer>| peer.lanes().each_ref().map(|lane| lane.lock().conn.clone());
-        self.all_peers().iter().flat_map(of).flatten().collect()
-    }
-
-    fn report(&self, event: LinkEvent) {
-        if let Some(sink) = self.sink.get() {
-            sink.on_event(event);
-        }
-    }
-
-    fn report_unsent(&self, to: NodeId, lane: Lane, frames: VecDeque<Frame>) {
-        if frames.is_empty() {
-            return;
-        }
-        self.counters.unsent.add(u64::try_from(frames.len()).unwrap_or(u64::MAX));
-        if let Some(sink) = self.sink.get() {
-            sink.on_unsent(to, lane, &mut frames.into_iter());
-        }
-    }
-
-    fn count_violation(&self, error: FrameError) {
-        match error {
-            FrameError::HeadCrc { .. } => self.counters.head_crc_errors.add(1),
-            FrameError::BodyCrc { .. } => self.counters.body_crc_errors.add(1),
-            FrameError::TooLarge { .. } => self.counters.oversized_frames.add(1),
-            FrameError::Sequence { .. }
-            | FrameError::UnknownKind { .. }
-            | FrameError::Malformed { .. } => self.counters.protocol_errors.add(1),
-        }
-    }
-
-    /// Ends everything now.
-    fn kill(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.stopped.send_replace(true);
-        self.killed.send_replace(true);
-        self.all_peers().iter().for_each(|peer| peer.kill(DownReason::Shutdown));
-    }
-
-    /// Sends what is queued for at most `drain_max`, then ends everything.
-    async fn drain(self: Arc<Self>) {
-        self.closing.store(true, Ordering::Release);
-        self.stopped.send_replace(true);
-        for peer in self.all_peers() {
-            for lane in peer.lanes() {
-                let conn = lane.lock().conn.clone();
-                if let Some(conn) = conn {
-                    conn.retire(&self, GOAWAY_SHUTDOWN, DownReason::Shutdown);
-                }
-                lane.redial.notify_waiters(); // ends backoffs
-            }
-        }
-        let mut live = self.live.subscribe();
-        let over = live.wait_for(|live| *live == 0);
-        let _ = timeout(self.config.drain_max, over).await;
-        self.kill();
-        let _ = live.wait_for(|live| *live == 0).await;
-        let mut shutdown = self.shutdown.lock().unwrap_or_else(PoisonError::into_inner);
-        shutdown.done = true;
-        let waiters = std::mem::take(&mut shutdown.waiters);
-        drop(shutdown);
-        waiters.into_iter().for_each(Waker::wake);
-    }
-
-    /// Closes connections on which nothing happened for `idle_close`, in order.
-    async fn watch_idle(self: Arc<Self>) {
-        let mut stopped = self.stopped.subscribe();
-        let mut seen: BTreeMap<SessionId, (u64, u32)> = BTreeMap::new();
-        loop {
-            let pause = self.config.idle_close / 4;
-            if timeout(pause, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
-                return;
-            }
-            let mut next = BTreeMap::new();
-            for conn in self.connections() {
-                let activity = conn.activity.load(Ordering::Relaxed);
-                let idle = match seen.get(&conn.session) {
-                    Some((last, idle)) if *last == activity => idle + 1,
-                    _ => 0,
-                };
-                if idle >= 4 {
-                    conn.retire(&self, GOAWAY_IDLE, DownReason::Closed);
-                }
-                next.insert(conn.session, (activity, idle));
-            }
-            seen = next;
-        }
     }
 }
 
@@ -340,28 +116,22 @@ impl TcpTransport {
     pub fn bind(identity: Identity, config: TcpConfig) -> Result<Arc<Self>, BindError> {
         let handle = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let listens = identity.role == Role::Member;
+        #[cfg(feature = "tls")]
+        if listens && config.tls.as_ref().is_some_and(|tls| !tls.can_listen()) {
+            return Err(BindError::NoCertificate);
+        }
         let listener = if listens { Some(listen(config.listen)?) } else { None };
         let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let shared = Arc::new(Shared {
-            identity,
-            config,
-            limits: Limits::new(config.frame_bytes_max, config.control_bytes_max),
-            handle,
-            sink: OnceLock::new(),
-            peers: RwLock::default(),
-            next_session: AtomicU64::new(0),
-            next_dial: AtomicU64::new(0),
-            random: RandomState::new(),
-            next_random: AtomicU64::new(0),
-            live: watch::Sender::new(0),
-            closing: AtomicBool::new(false),
-            stopped: watch::Sender::new(false),
-            killed: watch::Sender::new(false),
-            shutdown: Mutex::default(),
-            pool: Pool::default(),
-            counters: AllCounters::default(),
-        });
+        let shared = Arc::new(Shared::new(identity, config, handle, local_addr));
         Ok(Arc::new(Self { shared, listener: Mutex::new(listener), local_addr }))
+    }
+
+    /// Exchanges the certificates; `None` in plaintext.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    #[must_use]
+    pub fn tls_handle(&self) -> Option<crate::TlsHandle> {
+        self.shared.tls.clone()
     }
 
     /// Where it listens; `None` for a client.
@@ -526,6 +296,7 @@ impl Transport for TcpTransport {
             peers_overflow: c.peers_overflow.value(),
             connections_overflow: c.connections_overflow.value(),
             waiters_overflow: c.waiters_overflow.value(),
+            tls_errors: c.tls_errors.value(),
         }
     }
 }

@@ -338,10 +338,11 @@ pub struct LaneStatus {
     pub written_bytes: u64,
     /// Why the last dial of this lane failed; `None` once one succeeded.
     pub last_failure: Option<DownReason>,
-    /// What the peer announced for its streams in the session; 0: not known.
-    pub stream_window_bytes: u32,
-    /// Feature bits of both sides of the session; 0: not known.
+    /// Feature bits both sides announced (FORMAT.md, "Handshake"); 0 without a session or where the
+    /// transport has no handshake.
     pub features: u64,
+    /// Credit the peer gives per stream; 0 when unknown.
+    pub stream_window_bytes: u32,
 }
 
 /// Moves frames between nodes. Dyn-compatible; a new transport implements nine methods.

@@ -2,6 +2,8 @@
 
 use super::{Checks, ConfigError, DAY, MINUTE, MS};
 use crate::Lane;
+#[cfg(feature = "tls")]
+use crate::{ClientCertificates, TlsIdentity};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -30,7 +32,7 @@ pub enum AcceptPolicy {
 /// let config = TcpConfig::lan().listen("127.0.0.1:0".parse()?).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpConfig {
     pub(crate) listen: SocketAddr,
     pub(crate) accept: AcceptPolicy,
@@ -49,22 +51,35 @@ pub struct TcpConfig {
     pub(crate) drain_max: Duration,
     pub(crate) handover_max: Duration,
     pub(crate) stable_after: Duration,
+    pub(crate) ping_interval: Duration,
+    pub(crate) stream_window_bytes: u32,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsIdentity>,
+    #[cfg(feature = "tls")]
+    pub(crate) client_certificates: ClientCertificates,
 }
 
 impl TcpConfig {
     /// One machine.
     pub const fn local() -> TcpConfigBuilder {
-        TcpConfigBuilder::with_times(1, 1, 1)
+        TcpConfigBuilder::with_times(1, 1, 1, 100)
     }
 
     /// One site.
     pub const fn lan() -> TcpConfigBuilder {
-        TcpConfigBuilder::with_times(3, 2, 1)
+        TcpConfigBuilder::with_times(3, 2, 1, 500)
     }
 
     /// Several sites.
     pub const fn wan() -> TcpConfigBuilder {
-        TcpConfigBuilder::with_times(10, 5, 10)
+        TcpConfigBuilder::with_times(10, 5, 10, 2_000)
+    }
+}
+
+impl TcpConfig {
+    /// As announced in handshakes.
+    pub(crate) fn ping_interval_ms(&self) -> u32 {
+        u32::try_from(self.ping_interval.as_millis()).unwrap_or(u32::MAX)
     }
 }
 
@@ -83,14 +98,14 @@ impl Default for TcpConfig {
 /// let config = TcpConfig::local().idle_close(Duration::from_secs(5)).build()?;
 /// # Ok::<(), quorate_transport::ConfigError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct TcpConfigBuilder {
     config: TcpConfig,
 }
 
 impl TcpConfigBuilder {
-    const fn with_times(connect: u64, handshake: u64, backoff: u64) -> Self {
+    const fn with_times(connect: u64, handshake: u64, backoff: u64, ping_ms: u64) -> Self {
         let config = TcpConfig {
             listen: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             accept: AcceptPolicy::Cluster,
@@ -109,6 +124,12 @@ impl TcpConfigBuilder {
             drain_max: Duration::from_secs(2),
             handover_max: Duration::from_secs(1),
             stable_after: Duration::from_secs(10),
+            ping_interval: Duration::from_millis(ping_ms),
+            stream_window_bytes: 1 << 20,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            client_certificates: ClientCertificates::Required,
         };
         Self { config }
     }
@@ -232,6 +253,38 @@ impl TcpConfigBuilder {
         self
     }
 
+    /// What handshakes say of this node's pings; the pings themselves are those of
+    /// [`EndpointConfig::ping_interval`](crate::EndpointConfigBuilder::ping_interval). Default
+    /// 100 ms / 500 ms / 2 s · 10 ms to 60 s · too small or too large → peers are told wrong.
+    pub const fn ping_interval(mut self, d: Duration) -> Self {
+        self.config.ping_interval = d;
+        self
+    }
+
+    /// Credit given per incoming stream. Default 1 MiB · 64 KiB to 64 MiB · too small → slow on
+    /// long links · too large → memory.
+    pub const fn stream_window_bytes(mut self, n: u32) -> Self {
+        self.config.stream_window_bytes = n;
+        self
+    }
+
+    /// Seals every connection by TLS 1.3 with these certificates. Default none: plaintext, nobody
+    /// is authenticated. Nodes with and without it do not understand each other.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(mut self, identity: TlsIdentity) -> Self {
+        self.config.tls = Some(identity);
+        self
+    }
+
+    /// Whether dialers must show a certificate. Default [`ClientCertificates::Required`].
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub const fn client_certificates(mut self, demand: ClientCertificates) -> Self {
+        self.config.client_certificates = demand;
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -258,6 +311,8 @@ impl TcpConfigBuilder {
         checks.range("drain_max", c.drain_max, hundred, DAY);
         checks.range("handover_max", c.handover_max, hundred, DAY);
         checks.range("stable_after", c.stable_after, MS, DAY);
+        checks.range("ping_interval", c.ping_interval, 10 * MS, MINUTE);
+        checks.range("stream_window_bytes", c.stream_window_bytes, 64 << 10, 64 << 20);
         checks.done(c)
     }
 }

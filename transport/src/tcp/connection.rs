@@ -1,16 +1,23 @@
 //! One connection: from the end of its handshake to the report of its end.
 
+use super::bell::Bell;
+use super::dial;
 use super::lane::{Dial, TcpLane};
 use super::peer::TcpPeer;
-use super::{Shared, dial, read, write};
+use super::read::Reader;
+use super::shared::Shared;
+use super::stream::Stream;
+use super::wire::Plain;
+use super::write::Writer;
 use crate::queue::LaneQueue;
 use crate::{Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, SessionId};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 pub(super) const GOAWAY_SHUTDOWN: u32 = 1;
@@ -27,12 +34,17 @@ pub(super) struct Connection {
     pub(super) nonce: u64,
     pub(super) peer: Peer,
     pub(super) lane: Lane,
-    pub(super) stream: TcpStream,
+    /// The socket, unless TLS seals it: then the connection's one task owns it.
+    open: Option<TcpStream>,
+    /// On its way from the handshake to that task.
+    #[cfg(feature = "tls")]
+    sealed: Mutex<Option<super::stream::Sealed>>,
     /// Largest body the other side takes.
     body_bytes_max: u32,
+    pub(super) terms: Terms,
     pub(super) out: Mutex<Out>,
     /// Wakes the writer.
-    pub(super) wake: Notify,
+    pub(super) wake: Bell,
     /// Why it ends; the first reason stays.
     end: Mutex<Option<DownReason>>,
     killed: AtomicBool,
@@ -41,7 +53,8 @@ pub(super) struct Connection {
     finished: watch::Sender<bool>,
     /// Inline writes left before the writer gets its turn.
     inline_left: AtomicU32,
-    /// Rises with each burst of frames, either way.
+    /// Rises with each burst of frames that keeps it from being idle, either way: all on Control,
+    /// where pings keep a watched peer's connection, those of applications on the other lanes.
     pub(super) activity: AtomicU64,
     since: Instant,
 }
@@ -93,6 +106,16 @@ pub(super) struct Agreed {
     pub(super) nonce: u64,
     /// Largest body the other side takes; 0: as much as this side.
     pub(super) frame_bytes_max: u32,
+    pub(super) terms: Terms,
+}
+
+/// What the other side announced for those above.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Feature bits of both sides.
+    pub(super) features: u64,
+    /// Credit it gives per stream; 0 unknown.
+    pub(super) stream_window_bytes: u32,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -103,10 +126,19 @@ impl Connection {
     /// `first` is the handshake frame that is still to be written, or was: sequence 0 is used up.
     pub(super) fn new(
         shared: &Shared,
-        stream: TcpStream,
+        stream: Stream,
         agreed: &Agreed,
         first: Option<Head>,
     ) -> Arc<Self> {
+        #[cfg(feature = "tls")]
+        let (open, sealed) = match stream {
+            Stream::Plain(tcp) => (Some(tcp), None),
+            Stream::Sealed(sealed) => (None, Some(sealed)),
+        };
+        #[cfg(not(feature = "tls"))]
+        let Stream::Plain(tcp) = stream;
+        #[cfg(not(feature = "tls"))]
+        let open = Some(tcp);
         let own = shared.limits.body_bytes_max(agreed.lane);
         let theirs = agreed.frame_bytes_max;
         shared.live.send_modify(|live| *live += 1);
@@ -115,7 +147,10 @@ impl Connection {
             nonce: agreed.nonce,
             peer: agreed.peer,
             lane: agreed.lane,
-            stream,
+            open,
+            #[cfg(feature = "tls")]
+            sealed: Mutex::new(sealed),
+            terms: agreed.terms,
             body_bytes_max: if theirs == 0 { own } else { theirs.min(own) },
             out: Mutex::new(Out {
                 sequence: 1,
@@ -123,7 +158,7 @@ impl Connection {
                 head: first,
                 ..Out::default()
             }),
-            wake: Notify::new(),
+            wake: Bell::default(),
             end: Mutex::new(None),
             killed: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
@@ -153,6 +188,9 @@ impl Connection {
     /// Whether this frame may be written in its sender: a few in a row may, then the writer gathers
     /// the rest of the burst, until it found nothing more or something came in.
     pub(super) fn take_inline(&self) -> bool {
+        if self.is_sealed() {
+            return false;
+        }
         // Under the lock of the lane; the refills race with it harmlessly.
         let left = self.inline_left.load(Ordering::Relaxed);
         self.inline_left.store(left.saturating_sub(1), Ordering::Relaxed);
@@ -161,6 +199,10 @@ impl Connection {
 
     pub(super) fn refill_inline(&self) {
         self.inline_left.store(INLINE_BURST, Ordering::Relaxed);
+    }
+
+    pub(super) const fn is_sealed(&self) -> bool {
+        self.open.is_none()
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -179,7 +221,7 @@ impl Connection {
         let mut out = self.out();
         if out.answering && !crate::mutant::on("frame_before_hello_ack") {
             queue.push(frame);
-            self.wake.notify_one();
+            self.wake.ring();
             return Ok(());
         }
         let max = self.body_bytes_max;
@@ -194,23 +236,26 @@ impl Connection {
         }
         let used = 1 + frame.body.pieces().len();
         // Not now, or not at all: the writer finds out.
-        let written = self.stream.try_write_vectored(&slices[..used]).unwrap_or(0);
+        let slices = &slices[..used];
+        let written = self.open.as_ref().map_or(0, |s| s.try_write_vectored(slices).unwrap_or(0));
         if written == 0 {
             queue.push(frame);
-            self.wake.notify_one();
+            self.wake.ring();
             return Ok(());
         }
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
         out.sequence = out.sequence.wrapping_add(1);
         lane.written.fetch_add(bytes, Ordering::Relaxed);
-        self.activity.fetch_add(1, Ordering::Relaxed);
+        if self.lane == Lane::Control || frame.kind.is_application() {
+            self.activity.fetch_add(1, Ordering::Relaxed);
+        }
         shared.counters.writes.add(1);
         shared.counters.inline_writes.add(1);
         shared.counters.bytes_out.add(bytes);
         if written < frame.wire_len() {
             queue.count(&frame);
             out.head = Some(Head { header, frame, written, counted: true });
-            self.wake.notify_one();
+            self.wake.ring();
         } else {
             shared.counters.frames_out.add(1);
         }
@@ -239,12 +284,14 @@ impl Connection {
         *lock(&self.end).get_or_insert(reason)
     }
 
-    /// Ends it now. The tasks notice by the socket.
+    /// Ends it now. The tasks notice by the socket, that of a sealed one by the bell.
     pub(super) fn kill(&self, reason: DownReason) {
         self.end(reason);
         self.killed.store(true, Ordering::Release);
-        super::socket::shutdown(&self.stream, std::net::Shutdown::Both);
-        self.wake.notify_one();
+        if let Some(open) = &self.open {
+            super::socket::shutdown(open, std::net::Shutdown::Both);
+        }
+        self.wake.ring();
     }
 
     /// Ends it in order: what the writer holds is written, then a farewell; the other side is read
@@ -255,7 +302,7 @@ impl Connection {
         let mut out = self.out();
         out.goaway.get_or_insert(goaway);
         drop(out);
-        self.wake.notify_one();
+        self.wake.ring();
         let shutdown = goaway == GOAWAY_SHUTDOWN;
         let limit = if shutdown { shared.config.drain_max } else { shared.config.handover_max };
         let conn = self.clone();
@@ -277,42 +324,51 @@ pub(super) fn spawn(
     mut decoder: Decoder,
 ) {
     decoder.set_body_bytes_max(shared.limits.body_bytes_max(conn.lane));
-    let mut life = Life {
+    let life = Life {
         shared: shared.clone(),
         peer: peer.clone(),
         conn: conn.clone(),
         announced: false,
         over: false,
     };
-    let writer = shared.handle.spawn(write::run(shared.clone(), peer.clone(), conn.clone()));
-    drop(shared.handle.spawn(async move {
-        life.pass_gate().await;
-        life.announce();
-        let reason = read::run(&life.shared, &conn, &mut decoder).await;
-        if matches!(reason, DownReason::Closed | DownReason::Protocol) && !conn.is_killed() {
-            // The other side reads until this side's farewell: what the writer has in its hands
-            // still arrives, and `retire` bounds the wait.
-            let protocol = reason == DownReason::Protocol;
-            if protocol || !conn.is_leaving() {
-                conn.out().only_hands = true;
-            }
-            let goaway = if protocol { GOAWAY_PROTOCOL } else { GOAWAY_IDLE };
-            conn.retire(&life.shared, goaway, reason);
-        } else {
-            conn.kill(reason);
+    let writer = Writer::new(shared.clone(), peer.clone(), conn.clone());
+    let reader = Reader::new(shared.clone(), conn.clone(), decoder);
+    #[cfg(feature = "tls")]
+    if conn.is_sealed() {
+        let Some(stream) = lock(&conn.sealed).take() else { return };
+        drop(shared.handle.spawn(super::sealed::run(life, writer, reader, stream)));
+        return;
+    }
+    drop(shared.handle.spawn(run(life, writer, reader)));
+}
+
+async fn run(mut life: Life, mut writer: Writer, mut reader: Reader) {
+    let conn = life.conn.clone();
+    let writes = life.shared.handle.spawn({
+        let conn = conn.clone();
+        async move {
+            let Some(open) = &conn.open else { return VecDeque::new() };
+            poll_fn(|cx| writer.poll(cx, &mut Plain(open))).await
         }
-        let leftover = writer.await;
-        conn.kill(reason);
-        life.finish(leftover.unwrap_or_default());
-    }));
+    });
+    life.pass_gate().await;
+    life.announce();
+    let reason = match &conn.open {
+        Some(open) => poll_fn(|cx| reader.poll(cx, &mut Plain(open))).await,
+        None => DownReason::Closed,
+    };
+    life.wind_down(reason);
+    let leftover = writes.await;
+    conn.kill(reason);
+    life.finish(leftover.unwrap_or_default());
 }
 
 /// Owns the connection's place in the tables: also a panic or an abort of the task frees it and
 /// reports `Down`. // H29
-struct Life {
+pub(super) struct Life {
     shared: Arc<Shared>,
     peer: Arc<TcpPeer>,
-    conn: Arc<Connection>,
+    pub(super) conn: Arc<Connection>,
     announced: bool,
     over: bool,
 }
@@ -324,7 +380,7 @@ impl Life {
 
     /// Own dials that are being made may turn out to be predecessors; predecessors are read to
     /// their end first. So frames of an older session never come after those of a newer.
-    async fn pass_gate(&self) {
+    pub(super) async fn pass_gate(&self) {
         if crate::mutant::on("goaway_wait_skipped") {
             return;
         }
@@ -344,7 +400,7 @@ impl Life {
         }
     }
 
-    fn announce(&mut self) {
+    pub(super) fn announce(&mut self) {
         self.announced = true;
         self.shared.counters.sessions.add(1);
         let (peer, lane, session) = (self.conn.peer, self.conn.lane, self.conn.session);
@@ -355,7 +411,24 @@ impl Life {
         self.shared.report(LinkEvent::Up { peer, lane, session });
     }
 
-    fn finish(&mut self, leftover: VecDeque<Frame>) {
+    /// Reading is over; what is being written may still go out.
+    pub(super) fn wind_down(&self, reason: DownReason) {
+        let conn = &self.conn;
+        if matches!(reason, DownReason::Closed | DownReason::Protocol) && !conn.is_killed() {
+            // The other side reads until this side's farewell: what the writer has in its hands
+            // still arrives, and `retire` bounds the wait.
+            let protocol = reason == DownReason::Protocol;
+            if protocol || !conn.is_leaving() {
+                conn.out().only_hands = true;
+            }
+            let goaway = if protocol { GOAWAY_PROTOCOL } else { GOAWAY_IDLE };
+            conn.retire(&self.shared, goaway, reason);
+        } else {
+            conn.kill(reason);
+        }
+    }
+
+    pub(super) fn finish(&mut self, leftover: VecDeque<Frame>) {
         self.over = true;
         let reason = self.conn.end(DownReason::Closed);
         let mut unsent = leftover;

@@ -1,20 +1,22 @@
 //! Dials of one lane: at once, then after growing delays, for as long as somebody wants to send.
 
-use super::Shared;
-use super::connection::{self, Agreed, Connection, GOAWAY_REPLACED};
+use super::connection::{self, Agreed, Connection, GOAWAY_REPLACED, Terms};
 use super::lane::Dial;
 use super::peer::TcpPeer;
 use super::race::{race, wait_for};
+use super::shared::Shared;
+use super::stream::{Proof, Stream, reason_of};
+use super::wire::{Wire, write_all};
 use crate::links::{DialVerdict, DuplicateVerdict};
 use crate::{
     Address, Decoder, DialId, DownReason, Frame, FrameError, Hello, HelloAck, HelloStatus, Lane,
     LinkEvent, NodeId, Peer, Role,
 };
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -88,11 +90,12 @@ impl Dialer {
         if state.conn.is_some() {
             return None; // the peer's own dial came through meanwhile
         }
-        let news = state.last_failure.replace(reason) != Some(reason);
+        state.last_failure = Some(reason);
         let delay = state.backoff.next(self.shared.random());
         state.dial = Dial::Failed { wanted: false };
         drop(state);
-        if news && matches!(reason, DownReason::Refused(_)) {
+        let refused = matches!(reason, DownReason::Refused(_) | DownReason::Identity);
+        if refused && self.shared.may_warn(self.peer.node) {
             tracing::warn!(peer = %self.peer.node, lane = %self.lane, %reason, "handshake refused");
         } else {
             tracing::debug!(peer = %self.peer.node, lane = %self.lane, %reason, "dial failed");
@@ -166,10 +169,12 @@ async fn resolve(shared: &Shared, address: &Address) -> Result<Vec<SocketAddr>, 
 }
 
 struct Dialed {
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     hello: Hello,
     ack: HelloAck,
+    /// Whoever answered, as far as it is proven.
+    peer: Peer,
 }
 
 async fn connect(
@@ -180,28 +185,47 @@ async fn connect(
     dead_nonce: u64,
 ) -> Result<Dialed, DownReason> {
     shared.counters.dials.add(1);
-    let stream = timeout(shared.config.connect_timeout, TcpStream::connect(remote)).await;
-    let mut stream =
-        stream.map_err(|_| DownReason::Timeout)?.map_err(|e| DownReason::Io(e.kind()))?;
-    super::socket::tune(&stream, lane, &shared.config);
+    let tcp = timeout(shared.config.connect_timeout, TcpStream::connect(remote)).await;
+    let tcp = tcp.map_err(|_| DownReason::Timeout)?.map_err(|e| DownReason::Io(e.kind()))?;
+    super::socket::tune(&tcp, lane, &shared.config);
     let mut hello = Hello::new(shared.identity, lane, target, shared.random().max(1));
     hello.dead_nonce = dead_nonce;
     hello.frame_bytes_max = shared.limits.body_bytes_max(lane);
-    let exchange = exchange(shared, &mut stream, &hello);
-    let (ack, decoder) = timeout(shared.config.handshake_timeout, exchange)
+    hello.features = shared.features;
+    hello.stream_window_bytes = shared.config.stream_window_bytes;
+    hello.ping_interval_ms = shared.config.ping_interval_ms();
+    hello.advertised = shared.advertised;
+    let exchange = async {
+        let mut stream = Stream::dial(shared, tcp, target).await?;
+        let (ack, decoder) = exchange(shared, &mut stream, &hello).await?;
+        Ok((stream, ack, decoder))
+    };
+    let (stream, ack, decoder) = timeout(shared.config.handshake_timeout, exchange)
         .await
         .map_err(|_| DownReason::Timeout)??;
-    Ok(Dialed { stream, decoder, hello, ack })
+    let proof = stream.proof(shared, ack.node);
+    let welcome = matches!(ack.status, HelloStatus::Accept | HelloStatus::Duplicate);
+    if welcome && !proof.admits(Role::Member) && !crate::mutant::on("san_check_skipped") {
+        return Err(DownReason::Identity); // H23
+    }
+    let mut peer = Peer::new(ack.node, ack.incarnation, Role::Member);
+    peer.authenticated = proof == Proof::Proven;
+    Ok(Dialed { stream, decoder, hello, ack, peer })
 }
 
 async fn exchange(
     shared: &Shared,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     hello: &Hello,
 ) -> Result<(HelloAck, Decoder), DownReason> {
     let wire = hello.to_frame().encode(0).map_err(|_| DownReason::Protocol)?;
-    stream.write_all(&wire).await.map_err(|e| DownReason::Io(e.kind()))?;
-    let (frame, decoder) = first_frame(shared, stream).await?;
+    let written = write_all(stream, &wire).await;
+    // Also after an error: what the other side said before it closed tells why.
+    let answer = first_frame(shared, stream).await;
+    let (frame, decoder) = match (written, answer) {
+        (Err(error), Err(DownReason::Io(_))) => return Err(reason_of(&error)),
+        (_, answer) => answer?,
+    };
     let ack = HelloAck::decode(&frame).map_err(|error| {
         shared.count_violation(error);
         DownReason::Protocol
@@ -212,7 +236,7 @@ async fn exchange(
 /// Reads the first frame of a connection, which is never longer than a Hello.
 pub(super) async fn first_frame(
     shared: &Shared,
-    stream: &TcpStream,
+    wire: &mut impl Wire,
 ) -> Result<(Frame, Decoder), DownReason> {
     let max = u32::try_from(crate::handshake::HELLO).unwrap_or(u32::MAX);
     let mut decoder = Decoder::new(max);
@@ -226,12 +250,10 @@ pub(super) async fn first_frame(
                 return Err(DownReason::Protocol);
             }
         }
-        stream.readable().await.map_err(|e| DownReason::Io(e.kind()))?;
-        match super::read::read_some(shared, stream, &mut decoder) {
+        match poll_fn(|cx| super::read::poll_some(shared, cx, wire, &mut decoder)).await {
             Ok(0) => return Err(DownReason::Io(ErrorKind::UnexpectedEof)),
             Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-            Err(e) => return Err(DownReason::Io(e.kind())),
+            Err(error) => return Err(reason_of(&error)),
         }
     }
 }
@@ -248,12 +270,16 @@ fn install(
     lane: Lane,
     dialed: Dialed,
 ) -> Result<(), DownReason> {
-    let Dialed { stream, decoder, hello, ack } = dialed;
+    let Dialed { stream, decoder, hello, ack, peer: found } = dialed;
     let agreed = Agreed {
-        peer: Peer::new(ack.node, ack.incarnation, Role::Member),
+        peer: found,
         lane,
         nonce: hello.nonce,
         frame_bytes_max: ack.frame_bytes_max,
+        terms: Terms {
+            features: ack.features & hello.features,
+            stream_window_bytes: ack.stream_window_bytes,
+        },
     };
     let mut links = peer.links();
     let conn = match links.handle_accept(lane, ack.incarnation, hello.nonce) {
@@ -320,7 +346,7 @@ impl Question {
     async fn ask_one(&self, remote: SocketAddr) -> Result<Peer, DownReason> {
         let shared = &self.shared;
         let dialed = connect(shared, remote, Lane::Control, None, 0).await?;
-        let found = Peer::new(dialed.ack.node, dialed.ack.incarnation, Role::Member);
+        let found = dialed.peer;
         match dialed.ack.check(&dialed.hello) {
             Ok(()) => {
                 let peer = shared.peer_or_insert(found.node);

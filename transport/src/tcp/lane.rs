@@ -1,8 +1,8 @@
 //! One lane of one peer: its queue, its connection, its dial.
 
-use super::Shared;
 use super::connection::Connection;
 use super::peer::TcpPeer;
+use super::shared::Shared;
 use crate::backoff::Backoff;
 use crate::queue::LaneQueue;
 use crate::{DownReason, Frame, Lane, LaneStatus, SendError, TcpConfig};
@@ -105,7 +105,7 @@ impl TcpLane {
             state.queue.push(frame);
             drop(state);
             if idle {
-                conn.wake.notify_one();
+                conn.wake.ring();
             }
             return Ok(());
         }
@@ -200,7 +200,8 @@ impl TcpLane {
             queued_bytes: u64::try_from(state.queue.bytes()).unwrap_or(u64::MAX),
             written_bytes: self.written.load(Ordering::Relaxed),
             last_failure: state.last_failure,
-            ..LaneStatus::default()
+            features: conn.map_or(0, |c| c.terms.features),
+            stream_window_bytes: conn.map_or(0, |c| c.terms.stream_window_bytes),
         }
     }
 }

@@ -1,17 +1,19 @@
 //! The accept loop and the acceptor's side of the handshake.
 
-use super::Shared;
-use super::connection::{self, Agreed, Connection, Head};
+use super::connection::{self, Agreed, Connection, Head, Terms};
 use super::dial::first_frame;
 use super::race::{race, wait_for};
+use super::shared::Shared;
+use super::stream::{Proof, Stream};
+use super::wire::{Wire, write_all};
 use crate::links::HelloVerdict;
 use crate::{AcceptPolicy, DownReason, Hello, HelloAck, HelloStatus};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -101,8 +103,8 @@ fn greet(shared: &Arc<Shared>, stream: TcpStream, remote: SocketAddr, place: Pla
     let shared = shared.clone();
     drop(shared.handle.clone().spawn(async move {
         let limit = shared.config.handshake_timeout;
-        let answer = timeout(limit, handshake(&shared, &stream, remote)).await;
-        if let Ok(Ok((hello, decoder))) = answer {
+        let answer = timeout(limit, handshake(&shared, stream, remote)).await;
+        if let Ok(Ok((stream, hello, decoder))) = answer {
             answer_hello(&shared, stream, remote, &hello, decoder).await;
         }
         drop(place);
@@ -111,25 +113,31 @@ fn greet(shared: &Arc<Shared>, stream: TcpStream, remote: SocketAddr, place: Pla
 
 async fn handshake(
     shared: &Shared,
-    stream: &TcpStream,
+    tcp: TcpStream,
     remote: SocketAddr,
-) -> Result<(Hello, crate::Decoder), DownReason> {
-    let (frame, decoder) = first_frame(shared, stream).await.inspect_err(|reason| {
+) -> Result<(Stream, Hello, crate::Decoder), DownReason> {
+    let mut stream = Stream::accept(shared, tcp).await?;
+    let (frame, decoder) = first_frame(shared, &mut stream).await.inspect_err(|reason| {
         tracing::debug!(%remote, %reason, "no handshake");
     })?;
     let hello = Hello::decode(&frame).map_err(|error| {
         shared.count_violation(error);
-        tracing::warn!(%remote, %error, "malformed handshake");
+        if shared.may_warn(remote.ip()) {
+            tracing::warn!(%remote, %error, "malformed handshake");
+        }
         DownReason::Protocol
     })?;
-    Ok((hello, decoder))
+    Ok((stream, hello, decoder))
 }
 
-/// The checks of the format that need more than the Hello and the identity.
-fn admit(shared: &Shared, hello: &Hello) -> HelloStatus {
+/// The checks in the order of the format; the first failure is the status.
+fn admit(shared: &Shared, hello: &Hello, proof: Proof) -> HelloStatus {
     let status = hello.check(&shared.identity);
     if status != HelloStatus::Accept {
         return status;
+    }
+    if !proof.admits(hello.identity.role) && !crate::mutant::on("san_check_skipped") {
+        return HelloStatus::Identity; // H23
     }
     let known = shared.peer(hello.identity.node).is_some_and(|peer| peer.is_known());
     if shared.config.accept == AcceptPolicy::KnownOnly && !known {
@@ -147,14 +155,19 @@ fn admit(shared: &Shared, hello: &Hello) -> HelloStatus {
 
 async fn answer_hello(
     shared: &Arc<Shared>,
-    stream: TcpStream,
+    stream: Stream,
     remote: SocketAddr,
     hello: &Hello,
     decoder: crate::Decoder,
 ) {
     let me = shared.identity;
-    let mut ack = HelloAck::new(admit(shared, hello), me.node, me.incarnation, hello.nonce);
+    let proof = stream.proof(shared, hello.identity.node);
+    let status = admit(shared, hello, proof);
+    let mut ack = HelloAck::new(status, me.node, me.incarnation, hello.nonce);
     ack.frame_bytes_max = shared.limits.body_bytes_max(hello.lane);
+    ack.features = shared.features & hello.features;
+    ack.stream_window_bytes = shared.config.stream_window_bytes;
+    ack.ping_interval_ms = shared.config.ping_interval_ms();
     ack.observed = Some(remote);
     if ack.status == HelloStatus::Accept {
         match shared.peer_or_insert(hello.identity.node) {
@@ -164,7 +177,7 @@ async fn answer_hello(
                 let life = hello.identity.incarnation;
                 match links.handle_hello(hello.lane, life, nonce, dead) {
                     HelloVerdict::Accept { restarted, replaces } => {
-                        let conn = accept(shared, stream, hello, &ack);
+                        let conn = accept(shared, stream, hello, &ack, proof);
                         peer.install(shared, &conn, restarted, replaces);
                         drop(links);
                         return connection::spawn(shared, &peer, conn, decoder);
@@ -183,14 +196,23 @@ async fn answer_hello(
 }
 
 /// The connection, with the answer as the first thing its writer writes.
-fn accept(shared: &Shared, stream: TcpStream, hello: &Hello, ack: &HelloAck) -> Arc<Connection> {
-    super::socket::tune(&stream, hello.lane, &shared.config);
+fn accept(
+    shared: &Shared,
+    stream: Stream,
+    hello: &Hello,
+    ack: &HelloAck,
+    proof: Proof,
+) -> Arc<Connection> {
+    super::socket::tune(stream.tcp(), hello.lane, &shared.config);
     let id = hello.identity;
+    let mut peer = crate::Peer::new(id.node, id.incarnation, id.role);
+    peer.authenticated = proof == Proof::Proven;
     let agreed = Agreed {
-        peer: crate::Peer::new(id.node, id.incarnation, id.role),
+        peer,
         lane: hello.lane,
         nonce: hello.nonce,
         frame_bytes_max: hello.frame_bytes_max,
+        terms: Terms { features: ack.features, stream_window_bytes: hello.stream_window_bytes },
     };
     let frame = ack.to_frame();
     let head = frame.encode_header(0).ok();
@@ -199,14 +221,19 @@ fn accept(shared: &Shared, stream: TcpStream, hello: &Hello, ack: &HelloAck) -> 
 }
 
 /// The reason travels to the dialer, whose log says why. // H33
-async fn refuse(shared: &Shared, mut stream: TcpStream, hello: &Hello, ack: &HelloAck) {
+async fn refuse(shared: &Shared, mut stream: Stream, hello: &Hello, ack: &HelloAck) {
     shared.counters.refused[ack.status as usize].add(1);
     let (peer, status) = (hello.identity.node, ack.status);
-    tracing::debug!(%peer, lane = %hello.lane, %status, "handshake refused");
+    // A duplicate is the ordinary end of two dials at once.
+    if status != HelloStatus::Duplicate && shared.may_warn(peer) {
+        tracing::warn!(%peer, lane = %hello.lane, %status, "handshake refused");
+    } else {
+        tracing::debug!(%peer, lane = %hello.lane, %status, "handshake refused");
+    }
     let Ok(wire) = ack.to_frame().encode(0) else { return };
     let farewell = async {
-        let _ = stream.write_all(&wire).await;
-        let _ = stream.shutdown().await;
+        let _ = write_all(&mut stream, &wire).await;
+        poll_fn(|cx| stream.poll_close(cx)).await;
     };
     let _ = timeout(shared.config.handshake_timeout, farewell).await;
 }

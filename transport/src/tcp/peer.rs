@@ -1,8 +1,8 @@
 //! One peer: its addresses, its lanes, and the rules of its connections.
 
-use super::Shared;
 use super::connection::Connection;
 use super::lane::TcpLane;
+use super::shared::Shared;
 use crate::links::{LinkTable, Replaced};
 use crate::{Address, DownReason, Lane, NodeId, TcpConfig};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,7 +104,7 @@ impl TcpPeer {
         state.closing = false;
         state.last_failure = None;
         if !state.queue.is_empty() {
-            conn.wake.notify_one();
+            conn.wake.ring();
         }
         drop(state);
         if let Some(old) = old {

@@ -1,116 +1,158 @@
 //! The reader of one connection.
 
-use super::Shared;
 use super::connection::Connection;
-use crate::{Decoder, DownReason, Frame, FrameError, Kind};
+use super::shared::Shared;
+use super::stream::reason_of;
+use super::wire::Wire;
+use crate::{Decoder, DownReason, Frame, FrameError, Kind, Lane};
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::net::TcpStream;
+use std::task::{Context, Poll};
 
 /// Frames of one turn, so that neighbours on the executor are not starved. // H26
 const TURN_FRAMES: u32 = 256;
 /// Bytes of one turn.
 const TURN_BYTES: usize = 1 << 20;
 
-/// Reads until the connection ends; returns why.
+/// Reads until the connection ends.
 ///
-/// Bytes go from the socket into the decoder without an await in between: dropping this future
-/// loses nothing of the stream but the connection. // H1
-pub(super) async fn run(shared: &Shared, conn: &Connection, decoder: &mut Decoder) -> DownReason {
-    loop {
-        let skipped = decoder.skipped();
-        let turn = turn(shared, conn, decoder);
-        shared.counters.skipped.add(decoder.skipped() - skipped);
-        conn.activity.fetch_add(1, Ordering::Relaxed);
-        conn.refill_inline();
-        if let Some(sink) = shared.sink.get() {
-            sink.on_batch_end();
-        }
-        match turn {
-            Turn::Spent => tokio::task::yield_now().await,
-            Turn::Dry => {
-                if let Some(block) = decoder.take_idle_block() {
-                    shared.pool.put(block);
-                }
-                if let Err(error) = conn.stream.readable().await {
-                    return DownReason::Io(error.kind());
-                }
-            }
-            Turn::Over(reason) => return reason,
-        }
-    }
+/// Bytes go from the stream into the decoder without a wait in between: dropping this loses nothing
+/// of the stream but the connection. // H1
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    conn: Arc<Connection>,
+    decoder: Decoder,
 }
 
 enum Turn {
     /// The budget is used up.
     Spent,
-    /// The socket has nothing more.
+    /// The stream has nothing more; the task is woken when it has.
     Dry,
     Over(DownReason),
 }
 
-fn turn(shared: &Shared, conn: &Connection, decoder: &mut Decoder) -> Turn {
-    let (mut frames, mut bytes) = (0, 0);
-    loop {
-        match decoder.decode() {
-            Ok(Some(frame)) => {
-                if let Some(reason) = deliver(shared, conn, frame) {
-                    return Turn::Over(reason);
-                }
-                frames += 1;
-                if frames >= TURN_FRAMES {
-                    return Turn::Spent;
-                }
-                continue;
+#[derive(Default)]
+struct Progress {
+    frames: u32,
+    bytes: usize,
+    /// Something came that keeps the connection from being idle.
+    active: bool,
+}
+
+impl Reader {
+    pub(super) const fn new(shared: Arc<Shared>, conn: Arc<Connection>, decoder: Decoder) -> Self {
+        Self { shared, conn, decoder }
+    }
+
+    /// Ready with the reason when the connection is over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<DownReason> {
+        let skipped = self.decoder.skipped();
+        let mut progress = Progress::default();
+        let turn = self.turn(cx, wire, &mut progress);
+        self.shared.counters.skipped.add(self.decoder.skipped() - skipped);
+        if progress.bytes > 0 || progress.frames > 0 {
+            self.conn.refill_inline();
+        }
+        if progress.active {
+            self.conn.activity.fetch_add(1, Ordering::Relaxed);
+        }
+        if progress.frames > 0
+            && let Some(sink) = self.shared.sink.get()
+        {
+            sink.on_batch_end();
+        }
+        match turn {
+            Turn::Spent => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
-            Ok(None) => {}
-            Err(error) => return Turn::Over(violation(shared, conn, error)),
+            Turn::Dry => {
+                if let Some(block) = self.decoder.take_idle_block() {
+                    self.shared.pool.put(block);
+                }
+                Poll::Pending
+            }
+            Turn::Over(reason) => Poll::Ready(reason),
         }
-        if bytes >= TURN_BYTES {
-            return Turn::Spent;
+    }
+
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut impl Wire,
+        progress: &mut Progress,
+    ) -> Turn {
+        loop {
+            match self.decoder.decode() {
+                Ok(Some(frame)) => {
+                    progress.frames += 1;
+                    progress.active |=
+                        self.conn.lane == Lane::Control || frame.kind.is_application();
+                    if let Some(reason) = self.deliver(frame) {
+                        return Turn::Over(reason);
+                    }
+                    if progress.frames >= TURN_FRAMES {
+                        return Turn::Spent;
+                    }
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => return Turn::Over(self.violation(error)),
+            }
+            if progress.bytes >= TURN_BYTES {
+                return Turn::Spent;
+            }
+            match poll_some(&self.shared, cx, wire, &mut self.decoder) {
+                Poll::Pending => return Turn::Dry,
+                // H22
+                Poll::Ready(Ok(0)) => return Turn::Over(DownReason::Io(ErrorKind::UnexpectedEof)),
+                Poll::Ready(Ok(n)) => progress.bytes += n,
+                Poll::Ready(Err(error)) => return Turn::Over(reason_of(&error)),
+            }
         }
-        match read_some(shared, &conn.stream, decoder) {
-            Ok(0) => return Turn::Over(DownReason::Io(ErrorKind::UnexpectedEof)), // H22
-            Ok(n) => bytes += n,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Turn::Dry,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Turn::Over(DownReason::Io(e.kind())),
+    }
+
+    fn deliver(&self, frame: Frame) -> Option<DownReason> {
+        if frame.kind == Kind::GoAway {
+            let protocol = frame.aux == super::connection::GOAWAY_PROTOCOL;
+            return Some(if protocol { DownReason::Protocol } else { DownReason::Closed });
         }
+        let conn = &self.conn;
+        if !frame.kind.is_allowed_on(conn.lane) {
+            return Some(self.violation(FrameError::Malformed { what: "kind for this lane" }));
+        }
+        self.shared.counters.frames_in.add(1);
+        if let Some(sink) = self.shared.sink.get() {
+            sink.on_frame(conn.peer, conn.lane, conn.session, frame);
+        }
+        None
+    }
+
+    fn violation(&self, error: FrameError) -> DownReason {
+        self.shared.count_violation(error);
+        let (peer, lane) = (self.conn.peer.node, self.conn.lane);
+        if self.shared.may_warn(peer) {
+            tracing::warn!(%peer, %lane, %error, "protocol violation");
+        }
+        DownReason::Protocol
     }
 }
 
-/// From the socket into the decoder, without waiting.
-pub(super) fn read_some(
+/// From the stream into the decoder.
+pub(super) fn poll_some(
     shared: &Shared,
-    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    wire: &mut impl Wire,
     decoder: &mut Decoder,
-) -> io::Result<usize> {
+) -> Poll<io::Result<usize>> {
     if decoder.wants_block() {
         decoder.give_block(shared.pool.take());
     }
-    let n = decoder.fill(|mut space| stream.try_read_buf(&mut space))?;
-    shared.counters.bytes_in.add(u64::try_from(n).unwrap_or(u64::MAX));
-    Ok(n)
-}
-
-fn deliver(shared: &Shared, conn: &Connection, frame: Frame) -> Option<DownReason> {
-    if frame.kind == Kind::GoAway {
-        let protocol = frame.aux == super::connection::GOAWAY_PROTOCOL;
-        return Some(if protocol { DownReason::Protocol } else { DownReason::Closed });
+    let read = decoder.fill(|space| wire.poll_read(cx, space));
+    if let Poll::Ready(Ok(n)) = read {
+        shared.counters.bytes_in.add(u64::try_from(n).unwrap_or(u64::MAX));
     }
-    if !frame.kind.is_allowed_on(conn.lane) {
-        let what = "kind for this lane";
-        return Some(violation(shared, conn, FrameError::Malformed { what }));
-    }
-    shared.counters.frames_in.add(1);
-    if let Some(sink) = shared.sink.get() {
-        sink.on_frame(conn.peer, conn.lane, conn.session, frame);
-    }
-    None
-}
-
-fn violation(shared: &Shared, conn: &Connection, error: FrameError) -> DownReason {
-    shared.count_violation(error);
-    tracing::warn!(peer = %conn.peer.node, lane = %conn.lane, %error, "protocol violation");
-    DownReason::Protocol
+    read
 }

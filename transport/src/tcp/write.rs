@@ -1,15 +1,18 @@
 //! The writer of one connection: everything queued goes out in one gathered write.
 
-use super::Shared;
 use super::connection::{Connection, Head};
 use super::lane::TcpLane;
 use super::peer::TcpPeer;
+use super::shared::Shared;
+use super::stream::reason_of;
+use super::wire::Wire;
 use crate::frame::HEADER;
-use crate::{ChannelId, Frame, Kind};
+use crate::{ChannelId, Frame, Kind, Lane};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 
 /// Headers and small bodies are copied here.
 const SCRATCH: usize = 64 * 1024;
@@ -22,43 +25,116 @@ const PARTS_MAX: usize = 512;
 /// Slices of one system call.
 const SLICES: usize = 64;
 
-/// Writes until the connection ends; returns what it surely did not send.
-pub(super) async fn run(
+/// Gatherings of one turn, so that the reader and the neighbours on the executor get theirs. // H26
+const TURN_GATHERINGS: u32 = 8;
+
+/// Writes until the connection ends.
+pub(super) struct Writer {
     shared: Arc<Shared>,
     peer: Arc<TcpPeer>,
     conn: Arc<Connection>,
-) -> VecDeque<Frame> {
-    let mut batch = Batch::default();
-    loop {
-        if conn.is_killed() {
-            return batch.frames;
-        }
-        match fetch(&shared, &peer, &conn, &mut batch) {
-            Fetched::Work => {}
-            Fetched::Nothing => {
-                conn.refill_inline();
-                batch.scratch = Vec::new(); // an idle connection holds no block
-                conn.wake.notified().await;
+    batch: Batch,
+    /// The farewell is written: only the close is left.
+    closing: bool,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, peer: Arc<TcpPeer>, conn: Arc<Connection>) -> Self {
+        let batch = Batch { sealed: conn.is_sealed(), ..Batch::default() };
+        Self { shared, peer, conn, batch, closing: false }
+    }
+
+    /// Ready at the end with what was surely not sent.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut impl Wire,
+    ) -> Poll<VecDeque<Frame>> {
+        let mut gatherings = 0;
+        loop {
+            if self.conn.is_killed() {
+                return Poll::Ready(self.give_up());
+            }
+            if self.closing {
+                return wire.poll_close(cx).map(|()| VecDeque::new());
+            }
+            if !self.batch.frames.is_empty() {
+                if gatherings == TURN_GATHERINGS {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                gatherings += 1;
+                if let Err(error) = ready!(self.poll_batch(cx, wire)) {
+                    self.conn.kill(reason_of(&error));
+                    return Poll::Ready(self.give_up());
+                }
                 continue;
             }
-            Fetched::Farewell(code) => {
-                let goaway = Frame::new(Kind::GoAway, ChannelId::ENDPOINT).with_aux(code);
-                batch.push_uncounted(goaway);
+            match fetch(&self.shared, &self.peer, &self.conn, &mut self.batch) {
+                Fetched::Work => {}
+                Fetched::Nothing => {
+                    if let Poll::Ready(Err(error)) = wire.poll_flush(cx) {
+                        self.conn.kill(reason_of(&error));
+                        return Poll::Ready(self.give_up());
+                    }
+                    self.conn.refill_inline();
+                    self.batch.scratch = Vec::new(); // an idle connection holds no block
+                    ready!(self.conn.wake.poll(cx));
+                }
+                Fetched::Farewell(code) => {
+                    let goaway = Frame::new(Kind::GoAway, ChannelId::ENDPOINT).with_aux(code);
+                    self.batch.push_uncounted(goaway);
+                }
             }
         }
-        let own = batch.uncounted;
-        if let Err(error) = write_batch(&shared, &peer, &conn, &mut batch).await {
-            conn.kill(crate::DownReason::Io(error.kind()));
-            return batch.into_counted();
+    }
+
+    /// Writes one gathering. Progress is kept frame by frame, so that what is left after an error
+    /// is known. // H2
+    fn poll_batch(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<io::Result<()>> {
+        let lane = self.peer.lane(self.conn.lane);
+        if !self.batch.is_gathered() {
+            self.batch.gather()?;
+            self.conn.out().sequence = self.batch.sequence;
         }
-        match own {
-            Some(Kind::GoAway) => {
-                super::socket::shutdown(&conn.stream, std::net::Shutdown::Write);
-                return VecDeque::new();
+        while self.batch.written < self.batch.total {
+            match ready!(self.batch.poll_write(cx, wire)) {
+                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    self.batch.written += n;
+                    let bytes = u64::try_from(n).unwrap_or(u64::MAX);
+                    lane.written.fetch_add(bytes, Ordering::Relaxed);
+                    self.shared.counters.writes.add(1);
+                    self.shared.counters.bytes_out.add(bytes);
+                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
-            Some(_) => conn.out().answering = false,
+        }
+        match self.settle() {
+            Some(Kind::GoAway) => self.closing = true,
+            Some(_) => self.conn.out().answering = false,
             None => {}
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is wholly written leaves the hands; says which frame of the connection's own did.
+    fn settle(&mut self) -> Option<Kind> {
+        let lane = self.peer.lane(self.conn.lane);
+        let done = self.batch.whole_frames();
+        let gone = || self.batch.frames.iter().take(done);
+        let active = self.conn.lane == Lane::Control || gone().any(|f| f.kind.is_application());
+        if active && done > 0 {
+            self.conn.activity.fetch_add(1, Ordering::Relaxed);
+        }
+        let own = self.batch.uncounted.filter(|_| done > 0);
+        self.batch.retire(&self.shared, lane, done);
+        own
+    }
+
+    fn give_up(&mut self) -> VecDeque<Frame> {
+        self.settle();
+        std::mem::take(&mut self.batch).into_counted()
     }
 }
 
@@ -102,51 +178,6 @@ fn fetch(shared: &Shared, peer: &TcpPeer, conn: &Arc<Connection>, batch: &mut Ba
     Fetched::Work
 }
 
-/// Writes everything in the writer's hands. Progress is kept frame by frame, so that what is left
-/// after an error is known. // H2
-async fn write_batch(
-    shared: &Shared,
-    peer: &TcpPeer,
-    conn: &Connection,
-    batch: &mut Batch,
-) -> io::Result<()> {
-    let lane = peer.lane(conn.lane);
-    while !batch.frames.is_empty() {
-        batch.gather()?;
-        conn.out().sequence = batch.sequence;
-        let outcome = write_gathered(shared, conn, lane, batch).await;
-        conn.activity.fetch_add(1, Ordering::Relaxed);
-        let done = batch.whole_frames();
-        batch.retire(shared, lane, done);
-        outcome?;
-    }
-    Ok(())
-}
-
-async fn write_gathered(
-    shared: &Shared,
-    conn: &Connection,
-    lane: &TcpLane,
-    batch: &mut Batch,
-) -> io::Result<()> {
-    while batch.written < batch.total {
-        match batch.write_some(conn) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                batch.written += n;
-                let bytes = u64::try_from(n).unwrap_or(u64::MAX);
-                lane.written.fetch_add(bytes, Ordering::Relaxed);
-                shared.counters.writes.add(1);
-                shared.counters.bytes_out.add(bytes);
-            }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => conn.stream.writable().await?,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
 /// What the writer has in its hands.
 #[derive(Default)]
 struct Batch {
@@ -162,6 +193,8 @@ struct Batch {
     ends: Vec<usize>,
     total: usize,
     written: usize,
+    /// TLS protects the bodies: no CRC of theirs.
+    sealed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -211,6 +244,10 @@ impl Batch {
         refused
     }
 
+    const fn is_gathered(&self) -> bool {
+        self.written < self.total
+    }
+
     fn gather(&mut self) -> io::Result<()> {
         self.scratch.clear();
         self.parts.clear();
@@ -238,7 +275,7 @@ impl Batch {
             }
             None => {
                 let header = frame
-                    .encode_header(self.sequence)
+                    .encode_header_as(self.sequence, self.sealed)
                     .map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))?;
                 self.sequence = self.sequence.wrapping_add(1);
                 header
@@ -267,8 +304,8 @@ impl Batch {
         Ok(())
     }
 
-    /// One system call over what is gathered and not written. No await while slices live.
-    fn write_some(&self, conn: &Connection) -> io::Result<usize> {
+    /// One write of what is gathered and not written.
+    fn poll_write(&self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let (mut used, mut skip) = (0, self.written);
         for part in &self.parts {
@@ -286,7 +323,7 @@ impl Batch {
                 break;
             }
         }
-        conn.stream.try_write_vectored(&slices[..used])
+        wire.poll_write(cx, &slices[..used])
     }
 
     /// How many gathered frames are wholly with the kernel.
@@ -302,5 +339,8 @@ impl Batch {
         shared.counters.frames_out.add(u64::try_from(done).unwrap_or(u64::MAX));
         lane.settle(self.frames.iter().take(done).skip(skip));
         drop(self.frames.drain(..done));
+        // What was gathered is accounted for; the rest is gathered anew.
+        self.ends.clear();
+        (self.total, self.written) = (0, 0);
     }
 }

@@ -20,6 +20,30 @@ impl Factory for InMemory {
 struct OverTcp {
     runtime: tokio::runtime::Runtime,
     addresses: Mutex<BTreeMap<NodeId, SocketAddr>>,
+    #[cfg(feature = "tls")]
+    authority: Option<Arc<crate::tls::Authority>>,
+}
+
+impl OverTcp {
+    fn new() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self {
+            runtime: builder.worker_threads(4).enable_all().build().unwrap(),
+            addresses: Mutex::default(),
+            #[cfg(feature = "tls")]
+            authority: None,
+        }
+    }
+
+    fn config(&self, identity: Identity) -> TcpConfigBuilder {
+        #[cfg(feature = "tls")]
+        if let Some(authority) = &self.authority {
+            let tls = authority.identity_in(identity.cluster, identity.node.value());
+            return TcpConfig::local().tls(tls);
+        }
+        let _ = identity;
+        TcpConfig::local()
+    }
 }
 
 impl Factory for OverTcp {
@@ -27,7 +51,7 @@ impl Factory for OverTcp {
         let _guard = self.runtime.enter();
         // Generous: a loaded machine must not look like a dead peer.
         let long = Duration::from_secs(20);
-        let config = TcpConfig::local().connect_timeout(long).handshake_timeout(long);
+        let config = self.config(identity).connect_timeout(long).handshake_timeout(long);
         let config = config.handover_max(long).drain_max(long).build().unwrap();
         let transport = TcpTransport::bind(identity, config).unwrap();
         let address = transport.local_addr().unwrap();
@@ -39,21 +63,36 @@ impl Factory for OverTcp {
         let address = self.addresses.lock().unwrap()[&to];
         from.set_peer(to, &[address.into()]);
     }
+
+    fn address(&self, node: NodeId) -> Option<Address> {
+        self.addresses.lock().unwrap().get(&node).map(|at| Address::from(*at))
+    }
+}
+
+/// Prints the line that says how much was passed.
+fn report(transport: &str, passed: usize) {
+    println!("{transport}: {passed} cases passed");
+    assert_eq!(passed, conformance::CASES);
 }
 
 #[test]
 fn memory_conforms() {
-    conformance::run(|| InMemory(MemoryNetwork::new()));
+    report("memory", conformance::run(|| InMemory(MemoryNetwork::new())));
 }
 
 #[test]
 fn tcp_conforms() {
-    conformance::run(|| OverTcp {
-        runtime: tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(4)
-            .enable_all()
-            .build()
-            .unwrap(),
-        addresses: Mutex::default(),
+    report("tcp", conformance::run(OverTcp::new));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_conforms() {
+    let authority = Arc::new(crate::tls::Authority::new());
+    let passed = conformance::run(|| {
+        let mut factory = OverTcp::new();
+        factory.authority = Some(authority.clone());
+        factory
     });
+    report("tls", passed);
 }

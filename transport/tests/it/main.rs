@@ -26,3 +26,5 @@ mod quorum;
 mod streams;
 mod support;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
