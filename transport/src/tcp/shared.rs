@@ -158,7 +158,10 @@ impl Shared {
     ) -> Self {
         Self {
             identity,
-            limits: Limits::new(config.frame_bytes_max, config.control_bytes_max),
+            limits: Limits {
+                stream_window_bytes: config.stream_window_bytes,
+                ..Limits::new(config.frame_bytes_max, config.control_bytes_max)
+            },
             features: FEATURE_STREAMS | FEATURE_IDEMPOTENT,
             advertised: listens_at.filter(|at| !at.ip().is_unspecified()),
             #[cfg(feature = "tls")]
