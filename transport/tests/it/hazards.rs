@@ -1,5 +1,7 @@
 //! Hazards other systems shipped, each by its number in DESIGN.md.
 
+mod transports;
+
 use crate::golden::hello;
 use crate::support::*;
 use crate::tcp::{bind, call_until_answered, cluster, echo, guarded};

@@ -12,6 +12,7 @@
 mod bad_input;
 mod calls;
 mod conformance;
+mod datagrams;
 mod examples;
 mod golden;
 mod hazards;
