@@ -4,7 +4,7 @@
 mod tcp;
 
 #[cfg(feature = "tokio")]
-pub use tcp::{AcceptPolicy, TcpConfig, TcpConfigBuilder};
+pub use tcp::{AcceptPolicy, DatagramMode, TcpConfig, TcpConfigBuilder};
 
 use std::fmt;
 use std::time::Duration;

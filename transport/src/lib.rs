@@ -99,6 +99,7 @@ mod channel;
 mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod datagram;
 mod decode;
 mod endpoint;
 mod frame;
@@ -127,6 +128,8 @@ mod tls;
 #[cfg(feature = "tokio")]
 mod tokio_runtime;
 mod transport;
+#[cfg(feature = "tokio")]
+mod udp;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
@@ -134,8 +137,9 @@ pub use body::Body;
 pub use call::{CallError, CallOptions, Cause, MaybeExecuted, Reject, Reply};
 pub use channel::{BodyCheck, Channel, ChannelOptions, ChannelReceiver, ChannelSender, Inbound};
 #[cfg(feature = "tokio")]
-pub use config::{AcceptPolicy, TcpConfig, TcpConfigBuilder};
+pub use config::{AcceptPolicy, DatagramMode, TcpConfig, TcpConfigBuilder};
 pub use config::{ConfigError, EndpointConfig, EndpointConfigBuilder};
+pub use datagram::{Datagram, DatagramError};
 pub use decode::Decoder;
 pub use endpoint::{DialError, Endpoint, OpenError, PeerWatch, ShutdownError};
 pub use frame::{Frame, FrameError, Kind};

@@ -1,9 +1,12 @@
 //! [`Memory`]: a transport inside one process, delivered inline in the sender's thread.
 
+use crate::frame::HEADER;
 use crate::{
-    Address, Body, ClusterId, DownReason, Frame, Identity, Incarnation, Lane, LaneStatus, Limits,
-    LinkEvent, NodeId, Peer, SendError, SessionId, Sink, StartError, Transport, TransportStats,
+    Address, Body, ChannelId, ClusterId, DownReason, Frame, Identity, Incarnation, Lane,
+    LaneStatus, Limits, LinkEvent, NodeId, Peer, SendError, SessionId, Sink, StartError, Transport,
+    TransportStats,
 };
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -15,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 const QUEUE_FRAMES_MAX: usize = 4_096;
 /// Bytes waiting for one node; an empty queue takes any legal frame.
 const QUEUE_BYTES_MAX: usize = 8 << 20;
-const LIMITS: Limits = Limits::new(16 << 20, 64 << 10);
+const LIMITS: Limits = Limits::new(16 << 20, 64 << 10).with_datagrams(1_192);
 
 type Key = (ClusterId, NodeId);
 
@@ -62,7 +65,19 @@ struct Node {
 
 enum Delivery {
     Frame { from: Peer, lane: Lane, session: SessionId, frame: Frame },
+    Datagram { from: Peer, channel: ChannelId, body: Bytes },
     Event(LinkEvent),
+}
+
+impl Delivery {
+    /// As counted against the limits; events are not.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame { frame, .. } => frame.wire_len(),
+            Self::Datagram { body, .. } => HEADER + body.len(),
+            Self::Event(_) => 0,
+        }
+    }
 }
 
 impl Node {
@@ -89,6 +104,17 @@ impl Node {
 
     fn is_up(&self) -> bool {
         self.sink.is_some() && !self.closed
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        let room = self.frames < QUEUE_FRAMES_MAX && self.bytes + bytes <= QUEUE_BYTES_MAX;
+        self.frames == 0 || room
+    }
+
+    fn push(&mut self, delivery: Delivery) {
+        self.frames += 1;
+        self.bytes += delivery.bytes();
+        self.queue.push_back(delivery);
     }
 
     fn is_below_half(&self) -> bool {
@@ -163,6 +189,9 @@ impl MemoryNetwork {
                 Some(Delivery::Frame { from, lane, session, frame }) => {
                     sink.on_frame(from, lane, session, frame);
                 }
+                Some(Delivery::Datagram { from, channel, body }) => {
+                    sink.on_datagram(from, channel, body);
+                }
                 Some(Delivery::Event(event)) => sink.on_event(event),
                 None => sink.on_batch_end(),
             }
@@ -206,12 +235,19 @@ impl Turn<'_> {
             node.delivering = false;
             return None;
         };
-        if let Delivery::Frame { frame, .. } = &delivery {
+        let bytes = delivery.bytes();
+        match &delivery {
+            Delivery::Frame { .. } => {
+                node.stats.frames_in += 1;
+                node.stats.bytes_in += count(bytes);
+            }
+            Delivery::Datagram { .. } => node.stats.datagrams_in += 1,
+            Delivery::Event(_) => {}
+        }
+        if bytes > 0 {
             self.fresh = true;
             node.frames -= 1;
-            node.bytes -= frame.wire_len();
-            node.stats.frames_in += 1;
-            node.stats.bytes_in += count(frame.wire_len());
+            node.bytes -= bytes;
         }
         let ready = node.is_below_half() && !node.waiting.is_empty();
         let wakers = if ready { std::mem::take(&mut node.waiting) } else { Vec::new() };
@@ -423,10 +459,7 @@ impl Transport for Memory {
             return Err(error);
         }
         let bytes = frame.wire_len();
-        let full = wires.nodes.get(&to).is_some_and(|node| {
-            node.frames > 0
-                && (node.frames >= QUEUE_FRAMES_MAX || node.bytes + bytes > QUEUE_BYTES_MAX)
-        });
+        let full = wires.nodes.get(&to).is_some_and(|node| !node.has_room(bytes));
         let [_, session] =
             if full { [SessionId::new(0); 2] } else { wires.link(self.key, to, lane) };
         let Some(me) = self.me(&mut wires) else { return Err(SendError::Disconnected) };
@@ -439,12 +472,38 @@ impl Transport for Memory {
         *me.written.entry((to.1, lane)).or_default() += count(bytes);
         let from = me.peer();
         if let Some(node) = wires.nodes.get_mut(&to) {
-            node.frames += 1;
-            node.bytes += bytes;
-            node.queue.push_back(Delivery::Frame { from, lane, session, frame });
+            node.push(Delivery::Frame { from, lane, session, frame });
         }
         drop(wires);
         pump(&self.network, [self.key, to]);
+        Ok(())
+    }
+
+    /// Makes no session. Dropped when the nodes are cut off from each other or there is no room.
+    fn send_datagram(&self, to: NodeId, channel: ChannelId, body: &[u8]) -> Result<(), SendError> {
+        LIMITS.check_datagram(body.len())?;
+        let body = Bytes::copy_from_slice(body);
+        let to = (self.identity.cluster, to);
+        let mut wires = self.network.lock();
+        let refusal = self.refusal(&mut wires, to);
+        let Some(me) = self.me(&mut wires) else { return Ok(()) }; // a zombie reaches nobody
+        match refusal {
+            None => {}
+            Some(SendError::Disconnected) => {
+                me.stats.datagrams_unsent += 1;
+                return Ok(());
+            }
+            Some(error) => return Err(error),
+        }
+        let delivery = Delivery::Datagram { from: me.peer(), channel, body };
+        let room = wires.nodes.get_mut(&to).filter(|node| node.has_room(delivery.bytes()));
+        let sent = room.map(|node| node.push(delivery)).is_some();
+        if let Some(me) = self.me(&mut wires) {
+            me.stats.datagrams_out += u64::from(sent);
+            me.stats.datagrams_unsent += u64::from(!sent);
+        }
+        drop(wires);
+        pump(&self.network, [to]);
         Ok(())
     }
 

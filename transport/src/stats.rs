@@ -67,6 +67,27 @@ pub struct TransportStats {
     /// TLS handshakes that failed, dialed or accepted: wrong, missing or expired certificates, or
     /// no TLS at all.
     pub tls_errors: u64,
+    /// Datagrams delivered to the sink.
+    pub datagrams_in: u64,
+    /// Datagrams given to the kernel, to a Control lane, or to the other node in memory.
+    pub datagrams_out: u64,
+    /// Datagrams dropped because they were cut off, too long for what they say, or not of the
+    /// format.
+    pub datagrams_malformed: u64,
+    /// Datagrams dropped because their CRC was wrong.
+    pub datagrams_crc_errors: u64,
+    /// Datagrams dropped because they were of another cluster.
+    pub datagrams_cluster: u64,
+    /// Datagrams dropped because they were for another node.
+    pub datagrams_target: u64,
+    /// Datagrams dropped because their body was over the limit.
+    pub datagrams_oversized: u64,
+    /// Datagrams dropped because a higher incarnation of their sender is known.
+    pub datagrams_stale: u64,
+    /// Datagrams dropped because only known peers are welcome.
+    pub datagrams_refused: u64,
+    /// Datagrams dropped here: no room, no answer for the host name yet, or an error of the socket.
+    pub datagrams_unsent: u64,
 }
 
 impl TransportStats {

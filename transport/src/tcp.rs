@@ -17,10 +17,12 @@ mod wire;
 mod write;
 
 use crate::stats::Counter;
+use crate::udp::{Directory, Udp};
 use crate::{
-    Address, DialId, DownReason, Frame, Identity, Lane, LaneStatus, Limits, NodeId, Role,
-    SendError, Sink, StartError, TcpConfig, Transport, TransportStats,
+    Address, ChannelId, DialId, DownReason, Frame, Identity, Lane, LaneStatus, Limits, NodeId,
+    Role, SendError, Sink, StartError, TcpConfig, Transport, TransportStats,
 };
+use bytes::Bytes;
 use shared::Shared;
 use std::collections::VecDeque;
 use std::fmt;
@@ -120,9 +122,13 @@ impl TcpTransport {
         if listens && config.tls.as_ref().is_some_and(|tls| !tls.can_listen()) {
             return Err(BindError::NoCertificate);
         }
-        let listener = if listens { Some(listen(config.listen)?) } else { None };
+        let (listener, socket) = socket::bind(&config, listens)?;
+        let failed =
+            |error: io::Error| BindError::Io { address: config.listen, kind: error.kind() };
+        let udp = socket.map(|socket| Udp::new(identity, socket, config.datagram_bytes_max));
+        let udp = udp.transpose().map_err(failed)?.map(Arc::new);
         let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let shared = Arc::new(Shared::new(identity, config, handle, local_addr));
+        let shared = Arc::new(Shared::new(identity, config, handle, local_addr, udp));
         Ok(Arc::new(Self { shared, listener: Mutex::new(listener), local_addr }))
     }
 
@@ -141,13 +147,6 @@ impl TcpTransport {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let failed = |error: io::Error| BindError::Io { address, kind: error.kind() };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    TcpListener::from_std(listener).map_err(failed)
-}
-
 impl Transport for TcpTransport {
     fn identity(&self) -> Identity {
         self.shared.identity
@@ -164,9 +163,12 @@ impl Transport for TcpTransport {
         self.shared.sink.set(sink).map_err(|_| StartError::AlreadyStarted)?;
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let handle = &self.shared.handle;
-        if let Some(listener) = listener {
-            drop(handle.spawn(listen::run(self.shared.clone(), listener)));
-        }
+        let accepts = listener.map(|listener| listen::run(self.shared.clone(), listener));
+        let receives = self.shared.udp.clone().map(|udp| receive(udp, self.shared.clone()));
+        let mut doors = self.shared.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.extend(accepts.map(|task| handle.spawn(task)));
+        doors.extend(receives.map(|task| handle.spawn(task)));
+        drop(doors);
         drop(handle.spawn(self.shared.clone().watch_idle()));
         Ok(())
     }
@@ -176,6 +178,9 @@ impl Transport for TcpTransport {
             && let Some(peer) = self.shared.peer_or_insert(node)
         {
             peer.set_addresses(addresses);
+            if let Some(udp) = &self.shared.udp {
+                udp.readdress(node);
+            }
         }
     }
 
@@ -184,6 +189,9 @@ impl Transport for TcpTransport {
         let removed = peers.remove(&node);
         drop(peers);
         if let Some(peer) = removed {
+            if let Some(udp) = &self.shared.udp {
+                udp.forget(node);
+            }
             peer.set_addresses(&[]);
             peer.kill(DownReason::Closed);
         }
@@ -265,11 +273,37 @@ impl Transport for TcpTransport {
         Ok(id)
     }
 
+    fn send_datagram(&self, to: NodeId, channel: ChannelId, body: &[u8]) -> Result<(), SendError> {
+        let shared = &self.shared;
+        if shared.is_closing() {
+            return Err(SendError::Closed);
+        }
+        if to == shared.identity.node {
+            return Err(SendError::SelfAddressed);
+        }
+        shared.limits.check_datagram(body.len())?;
+        if shared.sink.get().is_none() {
+            return Err(SendError::Disconnected);
+        }
+        if let Some(udp) = &shared.udp {
+            return udp.send(&shared.handle, shared.known(to), to, channel, body);
+        }
+        let peer = shared.peer(to).ok_or(SendError::UnknownPeer)?;
+        let frame = Frame::message(channel, Bytes::copy_from_slice(body));
+        match peer.lane(Lane::Control).send(shared, &peer, frame) {
+            // Dropped, not refused: nobody waits for room with a datagram.
+            Err(SendError::Full) => shared.counters.datagrams_full.add(1),
+            Err(error) => return Err(error),
+            Ok(()) => shared.counters.datagrams_over_control.add(1),
+        }
+        Ok(())
+    }
+
     fn stats(&self) -> TransportStats {
         let c = &self.shared.counters;
         let ended = c.ended.each_ref().map(Counter::value);
         let sessions = c.sessions.value();
-        TransportStats {
+        let mut stats = TransportStats {
             frames_in: c.frames_in.value(),
             frames_out: c.frames_out.value(),
             bytes_in: c.bytes_in.value(),
@@ -297,6 +331,34 @@ impl Transport for TcpTransport {
             connections_overflow: c.connections_overflow.value(),
             waiters_overflow: c.waiters_overflow.value(),
             tls_errors: c.tls_errors.value(),
+            datagrams_out: c.datagrams_over_control.value(),
+            datagrams_unsent: c.datagrams_full.value(),
+            ..TransportStats::default()
+        };
+        if let Some(udp) = &self.shared.udp {
+            udp.add_to(&mut stats);
+        }
+        stats
+    }
+}
+
+/// Receives datagrams until the shutdown; a sink that panics costs one turn. // H29
+async fn receive(udp: Arc<Udp>, shared: Arc<Shared>) {
+    let mut stopped = shared.stopped.subscribe();
+    loop {
+        let mut turn = shared.handle.spawn(udp.clone().run(shared.clone()));
+        let stop = async {
+            race::wait_for(&mut stopped).await;
+            true
+        };
+        let ended = async {
+            let _ = (&mut turn).await;
+            false
+        };
+        if race::race(stop, ended).await {
+            turn.abort();
+            let _ = turn.await;
+            return;
         }
     }
 }

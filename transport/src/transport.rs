@@ -298,6 +298,27 @@ impl Limits {
         Self { frame_bytes_max, control_bytes_max, datagram_bytes_max, stream_window_bytes }
     }
 
+    /// The same with datagrams of at most this body.
+    #[must_use]
+    pub const fn with_datagrams(mut self, bytes_max: u32) -> Self {
+        self.datagram_bytes_max = bytes_max;
+        self
+    }
+
+    /// `TooLarge` if a body of `bytes` does not fit a datagram.
+    ///
+    /// # Errors
+    /// [`SendError::Unsupported`] without datagrams, [`SendError::TooLarge`].
+    pub fn check_datagram(&self, bytes: usize) -> Result<(), SendError> {
+        let max = self.datagram_bytes_max;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        match max {
+            0 => Err(SendError::Unsupported),
+            _ if bytes > u64::from(max) => Err(SendError::TooLarge { bytes, max }),
+            _ => Ok(()),
+        }
+    }
+
     /// The limit of one lane.
     #[must_use]
     pub const fn body_bytes_max(&self, lane: Lane) -> u32 {
@@ -428,10 +449,13 @@ pub trait Transport: Send + Sync + 'static {
         Err(SendError::Unsupported)
     }
 
-    /// Sends one datagram: may be lost, doubled by nobody, never retried.
+    /// Sends one datagram: it may be lost, also where there is no room for it, may come twice where
+    /// the network doubles it, and is never retried. A transport may carry it as a message on
+    /// Control, where the receiver sees [`Sink::on_frame`].
     ///
     /// # Errors
-    /// [`SendError::Unsupported`] unless the transport can.
+    /// [`SendError::Unsupported`] unless the transport can; [`SendError::TooLarge`],
+    /// [`SendError::UnknownPeer`], [`SendError::SelfAddressed`], [`SendError::Closed`].
     fn send_datagram(&self, to: NodeId, channel: ChannelId, body: &[u8]) -> Result<(), SendError> {
         let _ = (to, channel, body);
         Err(SendError::Unsupported)

@@ -24,6 +24,27 @@ pub enum AcceptPolicy {
     KnownOnly,
 }
 
+/// How datagrams travel.
+///
+/// # Examples
+/// ```
+/// use quorate_transport::{DatagramMode, TcpConfig};
+/// let config = TcpConfig::lan().datagrams(DatagramMode::Off).build()?;
+/// # Ok::<(), quorate_transport::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatagramMode {
+    /// Over UDP, on the port number of the TCP listener. Nothing seals or proves them. Default
+    /// without TLS.
+    Udp,
+    /// As messages on Control: the receiver sees a message, not a datagram. When the lane's queue
+    /// is full they are dropped, not refused. Default with TLS.
+    OverControl,
+    /// Not at all: `Unsupported`.
+    Off,
+}
+
 /// Limits and times of a [`TcpTransport`](crate::TcpTransport).
 ///
 /// # Examples
@@ -53,6 +74,9 @@ pub struct TcpConfig {
     pub(crate) stable_after: Duration,
     pub(crate) ping_interval: Duration,
     pub(crate) stream_window_bytes: u32,
+    datagrams: Option<DatagramMode>,
+    insecure_datagrams: bool,
+    pub(crate) datagram_bytes_max: u32,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsIdentity>,
     #[cfg(feature = "tls")]
@@ -77,6 +101,22 @@ impl TcpConfig {
 }
 
 impl TcpConfig {
+    const fn is_sealed(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
+
+    /// The chosen one, or the default.
+    pub(crate) const fn datagram_mode(&self) -> DatagramMode {
+        match self.datagrams {
+            Some(mode) => mode,
+            None if self.is_sealed() => DatagramMode::OverControl,
+            None => DatagramMode::Udp,
+        }
+    }
+
     /// As announced in handshakes.
     pub(crate) fn ping_interval_ms(&self) -> u32 {
         u32::try_from(self.ping_interval.as_millis()).unwrap_or(u32::MAX)
@@ -126,6 +166,9 @@ impl TcpConfigBuilder {
             stable_after: Duration::from_secs(10),
             ping_interval: Duration::from_millis(ping_ms),
             stream_window_bytes: 1 << 20,
+            datagrams: None,
+            insecure_datagrams: false,
+            datagram_bytes_max: 1_192,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]
@@ -268,6 +311,26 @@ impl TcpConfigBuilder {
         self
     }
 
+    /// How datagrams travel. Default [`DatagramMode::Udp`], with TLS [`DatagramMode::OverControl`].
+    pub const fn datagrams(mut self, mode: DatagramMode) -> Self {
+        self.config.datagrams = Some(mode);
+        self
+    }
+
+    /// Allows datagrams over UDP beside TLS: whoever can reach the port can read and forge them.
+    /// Default false: such a configuration is refused.
+    pub const fn insecure_datagrams(mut self, yes: bool) -> Self {
+        self.config.insecure_datagrams = yes;
+        self
+    }
+
+    /// Largest body of a datagram. Default 1,192, which with its header fits every IPv6 path · 256
+    /// to 8,192 · too small → refused · too large → fragments, loss.
+    pub const fn datagram_bytes_max(mut self, n: u32) -> Self {
+        self.config.datagram_bytes_max = n;
+        self
+    }
+
     /// Seals every connection by TLS 1.3 with these certificates. Default none: plaintext, nobody
     /// is authenticated. Nodes with and without it do not understand each other.
     #[cfg(feature = "tls")]
@@ -312,6 +375,12 @@ impl TcpConfigBuilder {
         checks.range("handover_max", c.handover_max, hundred, DAY);
         checks.range("stable_after", c.stable_after, MS, DAY);
         checks.range("ping_interval", c.ping_interval, 10 * MS, MINUTE);
+        checks.range("datagram_bytes_max", c.datagram_bytes_max, 256, 8_192);
+        let open = c.is_sealed() && c.datagram_mode() == DatagramMode::Udp;
+        checks.demand(
+            !open || c.insecure_datagrams,
+            "datagrams over udp beside tls need insecure_datagrams",
+        );
         checks.range("stream_window_bytes", c.stream_window_bytes, 64 << 10, 64 << 20);
         checks.done(c)
     }

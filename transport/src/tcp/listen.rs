@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Handshakes per source address at once.
 const PER_SOURCE_MAX: u32 = 16;
@@ -48,7 +48,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
                 tracing::debug!(%error, "accept failed");
                 if is_exhaustion(&error) {
                     // Nothing is accepted before something is closed: trying at once would spin.
-                    sleep(pause).await;
+                    let _ = timeout(pause, wait_for(&mut stopped)).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
             }

@@ -68,6 +68,11 @@ impl TcpPeer {
         self.book().addresses.clone()
     }
 
+    /// Where datagrams go.
+    pub(super) fn first_address(&self) -> Option<Address> {
+        self.book().addresses.first().cloned()
+    }
+
     pub(super) fn has_address(&self) -> bool {
         !self.book().addresses.is_empty()
     }

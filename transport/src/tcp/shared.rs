@@ -3,11 +3,12 @@
 use super::connection::{Connection, GOAWAY_IDLE, GOAWAY_SHUTDOWN};
 use super::peer::TcpPeer;
 use crate::decode::BLOCK;
-use crate::handshake::{FEATURE_IDEMPOTENT, FEATURE_STREAMS};
+use crate::handshake::{FEATURE_IDEMPOTENT, FEATURE_STREAMS, FEATURE_UDP};
 use crate::stats::{Counter, counters};
+use crate::udp::{Directory, Known, Udp};
 use crate::{
-    DownReason, Frame, FrameError, Identity, Lane, Limits, LinkEvent, NodeId, SessionId, Sink,
-    TcpConfig,
+    AcceptPolicy, DatagramMode, DownReason, Frame, FrameError, Identity, Lane, Limits, LinkEvent,
+    NodeId, SessionId, Sink, TcpConfig,
 };
 use bytes::BytesMut;
 use std::collections::hash_map::RandomState;
@@ -15,11 +16,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 /// Peers in the book.
@@ -55,6 +57,8 @@ counters!(Counters {
     connections_overflow,
     waiters_overflow,
     tls_errors,
+    datagrams_over_control,
+    datagrams_full,
 });
 
 /// The single counters and those that come in families.
@@ -90,6 +94,10 @@ impl Pool {
             blocks.push(block);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whom a warning is about.
@@ -129,6 +137,8 @@ pub(super) struct Shared {
     pub(super) advertised: Option<SocketAddr>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<crate::TlsHandle>,
+    /// Datagrams, where they go over UDP.
+    pub(super) udp: Option<Arc<Udp>>,
     warned: Mutex<BTreeMap<Subject, Instant>>,
     pub(super) handle: Handle,
     pub(super) sink: OnceLock<Arc<dyn Sink>>,
@@ -142,6 +152,8 @@ pub(super) struct Shared {
     pub(super) closing: AtomicBool,
     /// Ends accept loop and idle watch.
     pub(super) stopped: watch::Sender<bool>,
+    /// The tasks that hold the port.
+    pub(super) doors: Mutex<Vec<JoinHandle<()>>>,
     /// Ends dials.
     pub(super) killed: watch::Sender<bool>,
     pub(super) shutdown: Mutex<Shutdown>,
@@ -155,14 +167,20 @@ impl Shared {
         config: TcpConfig,
         handle: Handle,
         listens_at: Option<SocketAddr>,
+        udp: Option<Arc<Udp>>,
     ) -> Self {
+        let datagrams = config.datagram_mode() != DatagramMode::Off;
         Self {
             identity,
             limits: Limits {
                 stream_window_bytes: config.stream_window_bytes,
                 ..Limits::new(config.frame_bytes_max, config.control_bytes_max)
+                    .with_datagrams(if datagrams { config.datagram_bytes_max } else { 0 })
             },
-            features: FEATURE_STREAMS | FEATURE_IDEMPOTENT,
+            features: FEATURE_STREAMS
+                | FEATURE_IDEMPOTENT
+                | if udp.is_some() { FEATURE_UDP } else { 0 },
+            udp,
             advertised: listens_at.filter(|at| !at.ip().is_unspecified()),
             #[cfg(feature = "tls")]
             tls: config.tls.clone().map(crate::TlsHandle::new),
@@ -178,6 +196,7 @@ impl Shared {
             live: watch::Sender::new(0),
             closing: AtomicBool::new(false),
             stopped: watch::Sender::new(false),
+            doors: Mutex::default(),
             killed: watch::Sender::new(false),
             shutdown: Mutex::default(),
             pool: Pool::default(),
@@ -299,6 +318,13 @@ impl Shared {
         let _ = timeout(self.config.drain_max, over).await;
         self.kill();
         let _ = live.wait_for(|live| *live == 0).await;
+        if let Some(udp) = &self.udp {
+            udp.close();
+        }
+        let doors = std::mem::take(&mut *lock(&self.doors));
+        for door in doors {
+            let _ = door.await; // the port is free when the shutdown is over
+        }
         let mut shutdown = self.shutdown.lock().unwrap_or_else(PoisonError::into_inner);
         shutdown.done = true;
         let waiters = std::mem::take(&mut shutdown.waiters);
@@ -329,5 +355,22 @@ impl Shared {
             }
             seen = next;
         }
+    }
+}
+
+impl Directory for Shared {
+    fn known(&self, node: NodeId) -> Option<Known> {
+        let peer = self.peer(node)?;
+        let incarnation = peer.links().known();
+        (peer.is_known() || incarnation.is_some())
+            .then(|| Known { address: peer.first_address(), incarnation })
+    }
+
+    fn admits_strangers(&self) -> bool {
+        self.config.accept == AcceptPolicy::Cluster
+    }
+
+    fn sink(&self) -> Option<Arc<dyn Sink>> {
+        self.sink.get().cloned()
     }
 }

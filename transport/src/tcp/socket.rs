@@ -1,10 +1,14 @@
 //! Options of the sockets.
 
-use crate::{Lane, TcpConfig};
+use crate::{BindError, DatagramMode, Lane, TcpConfig};
 use socket2::{SockRef, TcpKeepalive};
-use std::net::Shutdown;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Ports the operating system may offer until one is free for both protocols.
+const PORTS_MAX: u32 = 16;
 
 /// Bytes the kernel may hold unsent on the lanes that must stay quick.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -34,4 +38,42 @@ pub(super) fn tune(stream: &TcpStream, lane: Lane, config: &TcpConfig) {
 /// Ends one or both directions; the other end of the task notices.
 pub(super) fn shutdown(stream: &TcpStream, how: Shutdown) {
     let _ = SockRef::from(stream).shutdown(how);
+}
+
+/// The listener, and the socket of datagrams on the same port number, as far as they are wanted.
+pub(super) fn bind(
+    config: &TcpConfig,
+    listens: bool,
+) -> Result<(Option<TcpListener>, Option<UdpSocket>), BindError> {
+    let wants_udp = config.datagram_mode() == DatagramMode::Udp;
+    let address = config.listen;
+    let failed = |error: io::Error| BindError::Io { address, kind: error.kind() };
+    if !listens {
+        // Whoever only dials sends from any port, and is answered there.
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let udp = wants_udp.then(|| UdpSocket::bind((any, 0))).transpose().map_err(failed)?;
+        return Ok((None, udp));
+    }
+    let mut tries = 0;
+    loop {
+        let listener = listen(address).map_err(failed)?;
+        if !wants_udp {
+            return Ok((Some(listener), None));
+        }
+        tries += 1;
+        match listener.local_addr().and_then(UdpSocket::bind) {
+            Ok(udp) => return Ok((Some(listener), Some(udp))),
+            Err(_) if address.port() == 0 && tries < PORTS_MAX => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }

@@ -118,3 +118,22 @@ fn worked_example() {
     let expected = "02000000 ac2a93d8 03 00 0700 00000000 0000000000000000 01000000 b8f5a8e5 6869";
     assert_eq!(frame.encode(1).unwrap(), unhex(expected));
 }
+
+/// A datagram of node 1 for node 2 on channel 7, body `hi`.
+pub const DATAGRAM: &str = "445101000700020098abfecd546732010100000000000000 \
+     030000000000000002000000110df14c6869";
+
+pub fn datagram() -> Vec<u8> {
+    unhex(DATAGRAM)
+}
+
+#[test]
+fn a_datagram_is_encoded_and_decoded_as_written_down() {
+    let channel = ChannelId::new(7);
+    let wire = Datagram::encode(&identity(1, 3), node(2), channel, b"hi").unwrap();
+    assert_eq!(hex(&wire), hex(&datagram()));
+    let wire = datagram();
+    let found = Datagram::decode(&wire, &identity(2, 1), 2).unwrap();
+    assert_eq!((found.source, found.incarnation.value()), (node(1), 3));
+    assert_eq!((found.channel, found.body), (channel, &b"hi"[..]));
+}

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod sessions;
+mod transports;
 
 use crate::golden::hello;
 use crate::support::*;

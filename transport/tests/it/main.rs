@@ -12,6 +12,7 @@
 mod bad_input;
 mod calls;
 mod conformance;
+mod datagrams;
 mod dedup;
 mod examples;
 mod golden;

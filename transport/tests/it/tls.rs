@@ -1,11 +1,10 @@
 //! TLS: who is let in, who is not, and that the dialer learns why.
 
 use crate::support::*;
-use crate::tcp::{bind, call_until_answered, echo, guarded};
+use crate::tcp::{bind, echo, guarded};
 use quorate_transport::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An authority of the tests.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -52,19 +51,19 @@ pub fn config(tls: TlsIdentity) -> TcpConfigBuilder {
     TcpConfig::local().tls(tls).handshake_timeout(std::time::Duration::from_secs(20))
 }
 
-fn bind_tls(n: u64, tls: TlsIdentity) -> Arc<TcpTransport> {
+pub fn bind_tls(n: u64, tls: TlsIdentity) -> Arc<TcpTransport> {
     TcpTransport::bind(identity(n, 1), config(tls).build().unwrap()).unwrap()
 }
 
-struct Running {
-    endpoint: Endpoint,
-    transport: Arc<TcpTransport>,
-    sender: ChannelSender,
+pub struct Running {
+    pub endpoint: Endpoint,
+    pub transport: Arc<TcpTransport>,
+    pub sender: ChannelSender,
 }
 
 impl Running {
     /// Answers every call.
-    fn new(transport: Arc<TcpTransport>) -> Self {
+    pub fn new(transport: Arc<TcpTransport>) -> Self {
         let endpoint = Endpoint::start(transport.clone(), EndpointConfig::default()).unwrap();
         let channel = endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap();
         let (sender, receiver) = channel.split();
@@ -72,13 +71,13 @@ impl Running {
         Self { endpoint, transport, sender }
     }
 
-    fn knows(&self, other: &Self) {
+    pub fn knows(&self, other: &Self) {
         let at = other.transport.local_addr().unwrap();
         self.endpoint.set_peer(other.endpoint.identity().node, &[at.into()]);
     }
 
     /// Calls node 2, which cannot be reached, and tells why.
-    async fn why_not(&self) -> DownReason {
+    pub async fn why_not(&self) -> DownReason {
         let outcome = guarded("an outcome", self.sender.call(node(2), b"x", seconds(20))).await;
         assert_eq!(outcome, Err(CallError::NotSent(SendError::Disconnected)));
         self.transport.lane(node(2), Lane::Data).last_failure.expect("the dial failed")
@@ -86,7 +85,7 @@ impl Running {
 }
 
 /// What comes of node 1 with `dialer` calling node 2 with `acceptor`.
-async fn refusal(dialer: TlsIdentity, acceptor: TlsIdentity) -> (DownReason, TransportStats) {
+pub async fn refusal(dialer: TlsIdentity, acceptor: TlsIdentity) -> (DownReason, TransportStats) {
     let (a, b) = (Running::new(bind_tls(1, dialer)), Running::new(bind_tls(2, acceptor)));
     a.knows(&b);
     let reason = a.why_not().await;
@@ -142,18 +141,6 @@ async fn a_right_pair_talks_on_every_lane_and_is_authenticated() {
         (stats.sessions_open, stats.protocol_errors, stats.down(DownReason::Closed)),
         (0, 0, 3)
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h23_a_valid_certificate_of_another_node_is_refused() {
-    let ca = Authority::new();
-    // The acceptor is not who was dialed.
-    let (reason, stats) = refusal(ca.identity(1), ca.identity(3)).await;
-    assert_eq!((reason, stats.tls_errors), (DownReason::Identity, 1));
-    // The dialer is not who it says to be.
-    let (reason, stats) = refusal(ca.identity(5), ca.identity(2)).await;
-    assert_eq!(reason, DownReason::Refused(HelloStatus::Identity));
-    assert_eq!(stats.refused[HelloStatus::Identity as usize], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -290,87 +277,4 @@ fn certificates_that_cannot_be_used_are_refused_with_a_reason() {
     assert!(matches!(cut, Some(TlsError::Pem { what: "chain", .. })), "{cut:?}");
     let secret = load(&pem, &chain, &key[..key.len() / 2]).unwrap().to_string();
     assert!(!secret.contains(&key[40..60]), "an error shows the key: {secret}");
-}
-
-/// Reports the number of each frame.
-struct Counting(tokio::sync::mpsc::UnboundedSender<(u64, usize)>);
-
-impl Sink for Counting {
-    fn on_frame(&self, _: Peer, _: Lane, _: SessionId, frame: Frame) {
-        let _ = self.0.send((frame.id, frame.body.len()));
-    }
-    fn on_event(&self, _: LinkEvent) {}
-    fn on_unsent(&self, _: NodeId, _: Lane, frames: &mut dyn Iterator<Item = Frame>) {
-        assert_eq!(frames.count(), 0, "returned");
-    }
-}
-
-/// Each frame arrives before the next is sent: nothing waits in a buffer for company.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h21_nothing_stays_behind_in_the_buffers_of_tls() {
-    let ca = Authority::new();
-    let (a, b) = (bind_tls(1, ca.identity(1)), bind_tls(2, ca.identity(2)));
-    let (report, mut arrived) = tokio::sync::mpsc::unbounded_channel();
-    a.start(Arc::new(Counting(report.clone()))).unwrap();
-    b.start(Arc::new(Counting(report))).unwrap();
-    a.set_peer(node(2), &[b.local_addr().unwrap().into()]);
-    // Around a record of TLS (16 KiB), a read block and what TLS may hold back.
-    let sizes = [0, 1, 16_351, 16_352, 16_353, 65_504, 65_536, 262_112, 262_144, 3 << 20];
-    for (id, size) in (0..).zip(sizes) {
-        let frame = Frame::message(CHANNEL, vec![7; size]).with_id(id);
-        a.send(node(2), Lane::Data, frame).unwrap();
-        assert_eq!(guarded("the frame", arrived.recv()).await, Some((id, size)));
-    }
-    // And much at once, more than TLS may hold back.
-    for id in 100..120 {
-        let frame = Frame::message(CHANNEL, vec![7; 150_000]).with_id(id);
-        a.send(node(2), Lane::Data, frame).unwrap();
-    }
-    for id in 100..120 {
-        assert_eq!(guarded("the frame", arrived.recv()).await, Some((id, 150_000)));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h40_certificates_are_exchanged_as_one_while_traffic_flows() {
-    let (old, new) = (Authority::new(), Authority::new());
-    let a = Running::new(bind_tls(1, old.identity(1)));
-    let b = Running::new(bind_tls(2, old.identity(2)));
-    a.knows(&b);
-    guarded("the first call", call_until_answered(&a.sender, node(2))).await;
-    let over = Arc::new(AtomicBool::new(false));
-    let traffic = tokio::spawn({
-        let (sender, over) = (a.sender.clone(), over.clone());
-        async move {
-            let mut calls = 0_u64;
-            while !over.load(Ordering::Relaxed) {
-                sender.call(node(2), vec![1; 3_000], seconds(20)).await.unwrap();
-                calls += 1;
-            }
-            calls
-        }
-    });
-    // The standing connection goes on; a new one finds the sides apart.
-    b.transport.tls_handle().unwrap().reload(new.identity(2));
-    let call = a.sender.call(node(2), b"bulk", seconds(20).lane(Lane::Bulk));
-    let outcome = guarded("an outcome", call).await;
-    assert_eq!(outcome, Err(CallError::NotSent(SendError::Disconnected)));
-    let why = a.transport.lane(node(2), Lane::Bulk).last_failure;
-    assert_eq!(why, Some(DownReason::Identity));
-    // Both sides of the dialer change at once: it believes the new and shows the new.
-    a.transport.tls_handle().unwrap().reload(new.identity(1));
-    let call = a.sender.call(node(2), b"control", seconds(20).lane(Lane::Control));
-    guarded("an answer", call).await.unwrap();
-    // And so do those of the former acceptor: `a` accepts what `b` dials.
-    let c = Running::new(bind_tls(3, new.identity(3)));
-    c.knows(&b);
-    b.knows(&c);
-    let call = b.sender.call(node(3), b"x", seconds(20));
-    guarded("an answer", call).await.unwrap();
-    over.store(true, Ordering::Relaxed);
-    assert!(guarded("the traffic", traffic).await.unwrap() > 0);
-    // Nothing is resumed from before: whoever has the old certificates stays out.
-    let late = Running::new(bind_tls(4, old.identity(4)));
-    late.knows(&b);
-    assert_eq!(late.why_not().await, DownReason::Identity);
 }
