@@ -282,7 +282,7 @@ impl ChannelSender {
         self.core.send_message(self.channel, self.payload_checked(), to, lane, body.into())
     }
 
-    /// Sends one datagram: it may be lost, and is delivered at most once.
+    /// Sends one datagram: the network may lose, reorder or double it, not alter it.
     ///
     /// # Shape
     /// At most [`Limits::datagram_bytes_max`](crate::Limits) bytes. A transport that carries

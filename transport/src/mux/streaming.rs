@@ -80,9 +80,9 @@ impl PeerMux {
         self.streams.spent(id, bytes);
     }
 
-    /// `StreamEnd` of an own stream was accepted by the transport.
-    pub fn stream_ended(&mut self, id: StreamId) {
-        self.streams.ended(id);
+    /// `StreamEnd` of an own stream is about to be sent, or was refused.
+    pub fn stream_ended(&mut self, id: StreamId, yes: bool) {
+        self.streams.ended(id, yes);
     }
 
     /// The receiver's verdict on a whole stream, once it is known. Else keeps the waker.

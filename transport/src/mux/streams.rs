@@ -140,10 +140,10 @@ impl Streams {
         }
     }
 
-    /// `StreamEnd` is with the transport: from here on the receiver may have it all.
-    pub(super) fn ended(&mut self, id: StreamId) {
+    /// Whether `StreamEnd` may be with the receiver.
+    pub(super) fn ended(&mut self, id: StreamId, yes: bool) {
         if let Some(stream) = self.outgoing.get_mut(&id.0) {
-            stream.end();
+            stream.end(yes);
         }
     }
 

@@ -147,9 +147,7 @@ impl SendStream {
         body[..8].copy_from_slice(&self.taken.to_le_bytes());
         body[8..12].copy_from_slice(&self.crc.clone().finalize().to_le_bytes());
         let end = self.frame(Kind::StreamEnd).with_body(body.to_vec());
-        poll_fn(|cx| self.poll_transmit(cx, &end)).await?;
-        // From here on the receiver may have it all.
-        self.core.with(&self.peer, |mux| mux.stream_ended(self.id));
+        poll_fn(|cx| self.poll_end(cx, &end)).await?;
         self.give_up = None;
         poll_fn(|cx| self.poll_done(cx)).await
     }
@@ -196,6 +194,17 @@ impl SendStream {
         let frame = self.frame(Kind::StreamData).with_body(self.pending.split_to(bytes));
         self.next = Some(if self.payload_checked { frame.without_body_crc() } else { frame });
         Ok(true)
+    }
+
+    /// The end counts as sent before it is: the receiver may have it all, and the session may be
+    /// over, before the transport returns. Refused, it was not sent.
+    fn poll_end(&mut self, cx: &mut Context<'_>, end: &Frame) -> Poll<Result<(), StreamError>> {
+        self.peer.mux().stream_ended(self.id, true);
+        let sent = self.poll_transmit(cx, end);
+        if !matches!(sent, Poll::Ready(Ok(()))) {
+            self.peer.mux().stream_ended(self.id, false);
+        }
+        sent
     }
 
     /// One frame to the transport, once there is room for it.

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod calls;
+mod campaign;
 mod conformance;
 mod datagrams;
 mod dedup;

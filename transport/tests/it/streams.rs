@@ -472,7 +472,7 @@ fn an_unsent_frame_ends_its_stream_definitely() {
     // Also one that says the end: it surely was not read.
     let id = wire.open();
     let end = wire.end(id, 0, 0);
-    wire.sender.stream_ended(id);
+    wire.sender.stream_ended(id, true);
     wire.sender.handle_unsent(&end);
     let done = wire.sender.poll_stream_done(id, Waker::noop());
     assert_eq!(done, Poll::Ready(Err(StreamError::Disconnected)));

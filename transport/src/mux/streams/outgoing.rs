@@ -11,7 +11,7 @@ pub(super) struct Outgoing {
     window: u64,
     /// Bytes that may be sent now.
     credit: u64,
-    /// Whether `StreamEnd` is with the transport.
+    /// Whether `StreamEnd` may be with the receiver.
     ended: bool,
     outcome: Option<Result<(), StreamError>>,
     waker: Option<Waker>,
@@ -71,8 +71,8 @@ impl Outgoing {
         self.credit = self.credit.saturating_sub(bytes);
     }
 
-    pub(super) fn end(&mut self) {
-        self.ended = true;
+    pub(super) const fn end(&mut self, yes: bool) {
+        self.ended = yes;
     }
 
     pub(super) fn poll_done(&mut self, waker: &Waker) -> Poll<Result<(), StreamError>> {
