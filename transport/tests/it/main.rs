@@ -14,6 +14,7 @@ mod calls;
 mod conformance;
 mod datagrams;
 mod examples;
+mod faulty;
 mod golden;
 mod hazards;
 mod limits;
