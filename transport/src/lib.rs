@@ -102,6 +102,8 @@ pub mod conformance;
 mod datagram;
 mod decode;
 mod endpoint;
+#[cfg(feature = "testing")]
+mod faulty;
 mod frame;
 pub mod guide;
 mod handshake;
@@ -142,6 +144,9 @@ pub use config::{ConfigError, EndpointConfig, EndpointConfigBuilder};
 pub use datagram::{Datagram, DatagramError};
 pub use decode::Decoder;
 pub use endpoint::{DialError, Endpoint, OpenError, PeerWatch, ShutdownError};
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub use faulty::{Fault, Faulty, FaultyControl, FaultyStats};
 pub use frame::{Frame, FrameError, Kind};
 pub use handshake::{Hello, HelloAck, HelloStatus};
 pub use idempotent::{IdempotentCaller, SessionKey};

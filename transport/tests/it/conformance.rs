@@ -69,6 +69,36 @@ impl Factory for OverTcp {
     }
 }
 
+/// Faults around memory: the runtime is only for the delays.
+struct Around {
+    network: MemoryNetwork,
+    runtime: tokio::runtime::Runtime,
+    delays: u16,
+}
+
+impl Around {
+    fn new(delays: u16) -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(4).enable_all().build().unwrap();
+        Self { network: MemoryNetwork::new(), runtime, delays }
+    }
+}
+
+impl Factory for Around {
+    fn node(&self, identity: Identity) -> Arc<dyn Transport> {
+        let _guard = self.runtime.enter();
+        let runtime = Arc::new(TokioRuntime::current());
+        let seed = identity.node.value();
+        let (faulty, control) = Faulty::new(self.network.node(identity), runtime, seed);
+        control.set(Fault::Delay, self.delays);
+        control.set(Fault::DatagramDelay, self.delays);
+        control.set_delay(Duration::from_micros(1), Duration::from_micros(100));
+        faulty
+    }
+
+    fn introduce(&self, _from: &dyn Transport, _to: NodeId) {}
+}
+
 /// Prints the line that says how much was passed.
 fn report(transport: &str, passed: usize) {
     println!("{transport}: {passed} cases passed");
@@ -78,6 +108,13 @@ fn report(transport: &str, passed: usize) {
 #[test]
 fn memory_conforms() {
     report("memory", conformance::run(|| InMemory(MemoryNetwork::new())));
+}
+
+#[test]
+fn faulty_conforms_with_and_without_delays() {
+    let still = conformance::run(|| Around::new(0));
+    assert_eq!(still, conformance::run(|| Around::new(300)));
+    report("faulty", still);
 }
 
 #[test]

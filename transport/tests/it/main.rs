@@ -16,6 +16,7 @@ mod conformance;
 mod datagrams;
 mod dedup;
 mod examples;
+mod faulty;
 mod golden;
 mod hazards;
 mod limits;
