@@ -3,8 +3,8 @@
 use crate::endpoint::Core;
 use crate::inbox::{Inbox, Item};
 use crate::{
-    Body, CallOptions, ChannelId, ChannelStats, Lane, LinkEvent, NodeId, Peer, Reply, Responder,
-    SendError,
+    Body, CallOptions, ChannelId, ChannelStats, Codec, Lane, LinkEvent, NodeId, Peer, Reply,
+    Responder, SendError, TypedChannel,
 };
 use bytes::Bytes;
 use std::fmt;
@@ -154,6 +154,12 @@ impl Channel {
     #[must_use]
     pub fn split(self) -> (ChannelSender, ChannelReceiver) {
         (self.sender, self.receiver)
+    }
+
+    /// The same channel speaking values: messages and requests of `Q`, answers of `R`.
+    #[must_use]
+    pub fn typed<Q, R, C: Codec<Q> + Codec<R>>(self, codec: C) -> TypedChannel<Q, R, C> {
+        TypedChannel::new(self, codec)
     }
 
     /// See [`ChannelSender::send`].

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod calls;
+mod codec;
 mod conformance;
 mod examples;
 mod golden;
