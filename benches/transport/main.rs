@@ -4,11 +4,18 @@
 //! (`-- P1 P3`) only those, with `--quick` fewer and shorter turns. Client and server run on a
 //! thread each, in one process.
 
+mod bulk;
 mod calls;
+mod decode;
 mod floors;
+mod footprint;
+mod isolation;
+mod memory;
 mod oneway;
 mod ours;
 mod peers;
+mod profile;
+mod restart;
 mod side;
 mod subject;
 
@@ -47,6 +54,9 @@ impl Bench {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|arg| arg == "--profile") {
+        return arguments[at + 1..].iter().for_each(|lane| profile::run(lane));
+    }
     let quick = arguments.iter().any(|arg| arg == "--quick");
     let wanted = arguments.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     let (rounds, turn) = if quick { (3, 20) } else { (15, 60) };
@@ -62,6 +72,14 @@ fn main() {
     bench.run("P1", calls::single);
     bench.run("P2", calls::pipelined);
     bench.run("P3", oneway::oneway);
+    bench.run("P4", memory::memory);
+    bench.run("P5", bulk::bulk);
+    bench.run("P7", isolation::beside_bulk);
+    bench.run("P8", isolation::beside_deaf);
+    bench.run("P9", decode::decode);
+    bench.run("P10", footprint::allocations);
+    bench.run("P11", restart::restart);
+    bench.run("P12", footprint::idle);
     let after =
         format!("Took {:.0} s; load at the end {}.\n", begun.elapsed().as_secs_f64(), load());
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("records");

@@ -83,10 +83,6 @@ impl Calls {
     pub(crate) fn new(sender: ChannelSender, lane: Lane) -> Self {
         Self { sender, lane, body: Bytes::from_static(PAYLOAD) }
     }
-
-    pub(crate) fn sized(sender: ChannelSender, lane: Lane, bytes: usize) -> Self {
-        Self { sender, lane, body: vec![7; bytes].into() }
-    }
 }
 
 impl Caller for Calls {

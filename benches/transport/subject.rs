@@ -81,7 +81,7 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     turn: Turn,
     /// The same without a clock, if allocations can be counted in it.
-    pub(crate) count: Option<Count>,
+    count: Option<Count>,
     served: Served,
     latencies: Rc<RefCell<Vec<u64>>>,
     _kept: Box<dyn Any>,
@@ -124,6 +124,12 @@ impl Subject {
         assert_eq!(served, taken.count, "{} did other work than it says", self.name);
         self.latencies.borrow_mut().append(&mut taken.latencies);
         taken
+    }
+
+    /// So many calls in each of `depth` loops, without a clock.
+    pub(crate) fn count(&mut self, sides: &Sides, depth: usize, each: u64) {
+        let count = self.count.as_mut().expect("a subject that makes calls");
+        count(sides, depth, each);
     }
 
     /// Latencies of all turns so far.
