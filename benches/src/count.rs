@@ -1,6 +1,7 @@
 //! A counting allocator: allocations, live bytes, and the most live bytes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Counts while [`counted`] runs; otherwise it only passes on.
@@ -11,8 +12,18 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
 
+thread_local! {
+    static HERE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Allocations of this thread so far, while anything was counted.
+pub fn here() -> u64 {
+    HERE.with(Cell::get)
+}
+
 fn took(bytes: usize) {
     if ON.load(Relaxed) {
+        HERE.with(|here| here.set(here.get() + 1));
         ALLOCATIONS.fetch_add(1, Relaxed);
         let live = LIVE.fetch_add(bytes as i64, Relaxed) + bytes as i64;
         PEAK.fetch_max(live, Relaxed);

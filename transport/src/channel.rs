@@ -3,8 +3,9 @@
 use crate::endpoint::{CallRequest, Core};
 use crate::inbox::{Inbox, Item};
 use crate::{
-    Body, CallOptions, ChannelId, ChannelStats, IdempotentCaller, Lane, LinkEvent, NodeId, Peer,
-    RecvStream, Reply, ReplySet, Responder, SendError, SendStream, SessionKey, StreamOptions,
+    Body, CallOptions, ChannelId, ChannelStats, Codec, IdempotentCaller, Lane, LinkEvent, NodeId,
+    Peer, RecvStream, Reply, ReplySet, Responder, SendError, SendStream, SessionKey, StreamOptions,
+    TypedChannel,
 };
 use bytes::Bytes;
 use std::fmt;
@@ -168,6 +169,12 @@ impl Channel {
     #[must_use]
     pub fn split(self) -> (ChannelSender, ChannelReceiver) {
         (self.sender, self.receiver)
+    }
+
+    /// The same channel speaking values: messages and requests of `Q`, answers of `R`.
+    #[must_use]
+    pub fn typed<Q, R, C: Codec<Q> + Codec<R>>(self, codec: C) -> TypedChannel<Q, R, C> {
+        TypedChannel::new(self, codec)
     }
 
     /// See [`ChannelSender::send`].

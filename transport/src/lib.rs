@@ -7,7 +7,7 @@
 //!
 //! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
 //! messaging, or exactly-once. Planned and not in it yet: TLS, byte streams, datagrams, calls to
-//! many nodes with quorums, idempotent retries, typed codecs, fault injection.
+//! many nodes with quorums, idempotent retries, fault injection.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -56,6 +56,7 @@
 //! | a silent peer is `Suspect` and `Down` in time; a wedged lane is reset alone | watched, or talked to; local timers run | `liveness`, `hazards::h15_…` |
 //! | dropping any future loses no acknowledged work and leaks no slot | always | `hazards::h02_…`, `h09_…` |
 //! | malformed input closes that one connection with a typed reason, and allocates at most 64 KiB ahead of arrival | always | `bad_input`, `hazards::h03_…`, `violations_…` |
+//! | a body that is not what its codec wrote executes nothing, and no length inside it drives allocation | typed channels | `codec::h05_…` |
 //! | two nodes that dial each other at once agree on one connection, without loss | they live | `links` (every interleaving), `conformance` (simultaneous) |
 //!
 //! # Limits
@@ -82,6 +83,8 @@
 //! - `tokio` (default): `TcpTransport`, `TokioRuntime`, `Endpoint::start`. Without it the crate has
 //!   no sockets and no executor: ids, frames, traits, [`PeerMux`], [`Endpoint`], [`Memory`].
 //! - `testing`: `conformance`, the list of cases every transport must pass.
+//! - `postcard`, `bincode`: codecs of serde for [`TypedChannel`]. bincode is unmaintained upstream
+//!   (RUSTSEC-2025-0141), so it is in no default graph and in no signature without its feature.
 //!
 //! # Sources
 //!
@@ -96,6 +99,7 @@ mod backoff;
 mod body;
 mod call;
 mod channel;
+mod codec;
 mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -132,12 +136,18 @@ mod tokio_runtime;
 mod transport;
 #[cfg(feature = "tokio")]
 mod udp;
+mod typed;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use body::Body;
 pub use call::{CallError, CallOptions, Cause, MaybeExecuted, Reject, Reply};
 pub use channel::{BodyCheck, Channel, ChannelOptions, ChannelReceiver, ChannelSender, Inbound};
+#[cfg(feature = "bincode")]
+pub use codec::Bincode;
+#[cfg(feature = "postcard")]
+pub use codec::Postcard;
+pub use codec::{Codec, CodecError, Raw};
 #[cfg(feature = "tokio")]
 pub use config::{AcceptPolicy, DatagramMode, TcpConfig, TcpConfigBuilder};
 pub use config::{ConfigError, EndpointConfig, EndpointConfigBuilder};
@@ -174,6 +184,10 @@ pub use tls::{ClientCertificates, TlsError, TlsHandle, TlsIdentity};
 pub use tokio_runtime::TokioRuntime;
 pub use transport::{
     DialId, DownReason, LaneStatus, Limits, LinkEvent, SendError, Sink, StartError, Transport,
+};
+pub use typed::{
+    TypedCallError, TypedChannel, TypedInbound, TypedReceiver, TypedReply, TypedResponder,
+    TypedSendError, TypedSender,
 };
 
 pub(crate) use responder::REJECT_DETAIL_MAX;

@@ -12,6 +12,7 @@
 mod bad_input;
 mod calls;
 mod campaign;
+mod codec;
 mod conformance;
 mod datagrams;
 mod dedup;

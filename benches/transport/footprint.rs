@@ -1,0 +1,148 @@
+//! P10 and P12: what calls allocate, and what idle connections hold.
+
+use crate::ours::{self, CHANNEL, PAYLOAD, SERVER, any_port, identity, node, open};
+use crate::side::Sides;
+use crate::subject::Subject;
+use crate::{Bench, peers};
+use bytes::Bytes;
+use quorate_benches::count::{Counted, counted, here};
+use quorate_benches::sheet::Line;
+use quorate_transport::{Endpoint, Lane, NodeId};
+use std::time::Duration;
+
+const CALLS: u64 = 2_000;
+
+fn per_call(subject: &mut Subject, sides: &Sides, depth: usize) -> f64 {
+    // Tables and buffers grow to their size before anything is counted.
+    subject.count(sides, depth, CALLS / depth as u64);
+    let ((), found) = counted(|| subject.count(sides, depth, CALLS / depth as u64));
+    found.allocations as f64 / (CALLS / depth as u64 * depth as u64) as f64
+}
+
+/// P10: allocations of a call, on both sides together.
+pub(crate) fn allocations(bench: &mut Bench) {
+    let sides = Sides::new();
+    for depth in [1, 64] {
+        let mine = per_call(&mut ours::calls(&sides), &sides, depth);
+        let mut line = Line::new(&format!("P10 allocations of a call, both sides, depth {depth}"))
+            .value(&format!("{mine:.2}"), mine, "allocations");
+        let others = [peers::tarpc::calls(&sides), peers::tonic::calls(&sides)];
+        for mut peer in others {
+            let found = per_call(&mut peer, &sides, depth);
+            line = line.peer(peer.name, &format!("{found:.2}"), found / mine.max(0.01));
+        }
+        bench.sheet.push(line.note("reported"));
+    }
+    send_path(bench, &sides);
+}
+
+/// What the client's thread allocates for messages that nobody answers.
+fn send_path(bench: &mut Bench, sides: &Sides) {
+    let pair = ours::Pair::new(sides);
+    let _server = open(&pair.server, CHANNEL);
+    let (sender, _receiver) = open(&pair.client, CHANNEL).split();
+    let send = || {
+        let sender = sender.clone();
+        sides.client.run(async move {
+            let (before, body) = (here(), Bytes::from_static(PAYLOAD));
+            for _ in 0..CALLS {
+                sender.send(SERVER, Lane::Data, body.clone()).expect("room");
+                tokio::task::yield_now().await;
+            }
+            here() - before
+        })
+    };
+    send();
+    let (found, _) = counted(send);
+    let each = found as f64 / CALLS as f64;
+    let line = Line::new("P10 allocations of a one-way message on the thread of its sender");
+    let line = line.value(&format!("{each:.3}"), each, "allocations");
+    bench.sheet.push(line.goal("0 in steady state", found <= 2));
+}
+
+/// Client and server nodes that all know each other: so many connections by three lanes each.
+const CLIENTS: u64 = 19;
+const SERVERS: u64 = 18;
+const CONNECTIONS: u64 = CLIENTS * SERVERS * 3;
+
+fn nodes(sides: &Sides) -> (Vec<Endpoint>, Vec<Endpoint>) {
+    let servers: Vec<_> = sides
+        .server
+        .run(async { (0..SERVERS).map(|n| node(identity(1_000 + n, 1), any_port())).collect() });
+    let clients: Vec<_> = sides
+        .client
+        .run(async { (0..CLIENTS).map(|n| node(identity(1 + n, 1), any_port()).1).collect() });
+    for client in &clients {
+        for (tcp, server) in &servers {
+            let at = tcp.local_addr().expect("a member listens");
+            client.set_peer(server.identity().node, &[at.into()]);
+        }
+    }
+    (clients, servers.into_iter().map(|(_, endpoint)| endpoint).collect())
+}
+
+/// Every lane of every pair is used once, at once or one after the other; then nothing is said
+/// until all pings are over.
+fn connect_all(clients: &[Endpoint], servers: &[Endpoint], at_once: bool) {
+    let up = || servers.iter().map(|s| s.transport_stats().sessions_open).sum::<u64>();
+    let mut wanted = 0;
+    for client in clients {
+        let channel = open(client, CHANNEL);
+        for (server, lane) in (0..SERVERS).flat_map(|s| Lane::ALL.map(|lane| (s, lane))) {
+            let sent = channel.send(NodeId::new(1_000 + server), lane, &PAYLOAD[..]);
+            sent.expect("queued for the dial");
+            wanted += 1;
+            while !at_once && up() < wanted {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+    }
+    while up() < CONNECTIONS {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(1_500));
+}
+
+fn each(counted: Counted, connections: u64) -> f64 {
+    counted.live as f64 / (2 * connections) as f64
+}
+
+/// P12: live heap bytes of idle connections, per end.
+pub(crate) fn idle(bench: &mut Bench) {
+    let sides = Sides::new();
+    let kib = |bytes: f64| format!("{:.1} KiB", bytes / 1024.0);
+    let hold = |at_once| {
+        let (clients, servers) = nodes(&sides);
+        let ((), found) = counted(|| connect_all(&clients, &servers, at_once));
+        each(found, CONNECTIONS)
+    };
+    let (mine, at_once) = (hold(false), hold(true));
+    let mut line = Line::new(&format!("P12 heap of an end of {CONNECTIONS} idle connections"))
+        .value(&kib(mine), mine, "bytes")
+        .note(&format!("{} when all were dialed at once", kib(at_once)));
+
+    let (at, _served) = peers::tarpc::server(&sides);
+    let dial = async move {
+        let mut all = Vec::new();
+        for _ in 0..CONNECTIONS {
+            all.push(peers::tarpc::connect(at).await);
+            crate::subject::Caller::call(&all[all.len() - 1]).await;
+        }
+        all
+    };
+    let (_all, found) = counted(|| sides.client.run(dial));
+    line = line.peer("tarpc", &kib(each(found, CONNECTIONS)), each(found, CONNECTIONS) / mine);
+
+    let (at, _served) = peers::tonic::server(&sides);
+    let dial = async move {
+        let mut all = Vec::new();
+        for _ in 0..CONNECTIONS {
+            all.push(peers::tonic::connect(at).await);
+            crate::subject::Caller::call(&all[all.len() - 1]).await;
+        }
+        all
+    };
+    let (_all, found) = counted(|| sides.client.run(dial));
+    line = line.peer("tonic", &kib(each(found, CONNECTIONS)), each(found, CONNECTIONS) / mine);
+    bench.sheet.push(line.goal("≤ 8 KiB", mine <= 8.0 * 1024.0));
+}

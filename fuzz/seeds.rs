@@ -1,0 +1,67 @@
+//! Writes the corpora that fuzzing of the transport begins with, from the golden vectors of its
+//! FORMAT.md: `cargo run --example seeds` in this directory. Nothing of it is committed.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const FORMAT: &str = include_str!("../transport/FORMAT.md");
+
+/// The frames under "Golden vectors", in order.
+fn vectors() -> Vec<Vec<u8>> {
+    let (_, golden) = FORMAT.split_once("## Golden vectors").expect("the section is there");
+    let block = golden.split("```").nth(1).expect("the vectors stand in a block");
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    for line in block.lines() {
+        match line.strip_prefix("  ") {
+            Some(hex) => {
+                let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+                let bytes = (0..hex.len()).step_by(2).map(byte);
+                frames.last_mut().expect("a name comes first").extend(bytes);
+            }
+            None if line.ends_with(':') => frames.push(Vec::new()),
+            None => {}
+        }
+    }
+    frames
+}
+
+fn write(target: &str, seeds: &[Vec<u8>]) -> io::Result<()> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&dir)?;
+    for (n, seed) in seeds.iter().enumerate() {
+        fs::write(dir.join(format!("golden-{n:02}")), seed)?;
+    }
+    println!("{target}: {} seeds", seeds.len());
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    let frames = vectors();
+    assert!(frames.len() >= 16, "one of every kind");
+    let with = |prefix: &[u8], body: &[u8]| [prefix, body].concat();
+
+    // Each alone as it is and mended, and all in a row: sequences are mended then.
+    let mut streams: Vec<_> = frames.iter().map(|frame| with(&[40, 7], frame)).collect();
+    streams.extend(frames.iter().map(|frame| with(&[41, 0], frame)));
+    streams.push(with(&[41, 99], &frames.concat()));
+    write("transport_decoder", &streams)?;
+
+    let (hello, ack) = (&frames[0][32..], &frames[1][32..]);
+    let both = with(hello, ack);
+    write("transport_handshake", &[with(&[128], &both), with(&[0], ack), with(&[255], hello)])?;
+
+    // Up, call, its answer; a call of the peer, answered; a deadline; down.
+    let play = [
+        &[6, 1][..],
+        &[3, 1, 0xff],
+        &[0, 5, 1, 0, 1, 0],
+        &[1, 4, 1, 0x80, 4, 0, 2, 7, 7],
+        &[5, 0],
+        &[3, 2, 2, 8, 200, 1],
+        &[2, 4, 0, 9, 8, 0, 0, 2, 7, 0, 0, 8, 0],
+        &[7, 1, 0],
+    ];
+    let steps: Vec<_> = play.iter().map(|step| step.to_vec()).collect();
+    write("transport_mux", &[play.concat(), with(&steps[0], &steps[3]), with(&steps[1], &steps[5])])
+}
