@@ -341,6 +341,9 @@ fn simultaneous(factory: &impl Factory) {
         b.sink.wait_frames_of(50, &a.sink);
         assert_eq!(a.sink.ids(Lane::Data), (0..50).collect::<Vec<_>>());
         assert_eq!(b.sink.ids(Lane::Data), (0..50).collect::<Vec<_>>());
+        // The names are free for the next round.
+        a.shut_down();
+        b.shut_down();
     }
 }
 

@@ -134,9 +134,9 @@ mod tls;
 #[cfg(feature = "tokio")]
 mod tokio_runtime;
 mod transport;
+mod typed;
 #[cfg(feature = "tokio")]
 mod udp;
-mod typed;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;

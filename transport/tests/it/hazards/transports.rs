@@ -59,11 +59,11 @@ async fn h21_nothing_stays_behind_in_the_buffers_of_tls() {
     }
     // And much at once, more than TLS may hold back.
     for id in 100..120 {
-        let frame = Frame::message(CHANNEL, vec![7; 150_000]).with_id(id);
+        let frame = Frame::message(CHANNEL, vec![7; 50_000]).with_id(id);
         a.send(node(2), Lane::Data, frame).unwrap();
     }
     for id in 100..120 {
-        assert_eq!(guarded("the frame", arrived.recv()).await, Some((id, 150_000)));
+        assert_eq!(guarded("the frame", arrived.recv()).await, Some((id, 50_000)));
     }
 }
 
