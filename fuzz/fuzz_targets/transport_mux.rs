@@ -157,8 +157,7 @@ impl Model {
                 self.waiting.push(id);
                 match how & 3 {
                     0 => self.mux.call_not_sent(id, SendError::Full),
-                    1 => {} // the transport has not returned yet
-                    _ => self.mux.call_sent(id),
+                    _ => {}
                 }
             }
             Err(error) => {

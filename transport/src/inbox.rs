@@ -1,6 +1,6 @@
 //! The bounded queue between the transport's threads and one component.
 
-use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, Peer, StreamId};
+use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, MuxEffect, Peer, StreamId};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,15 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// A message or call as it waits for its component.
+    pub(crate) fn plain(effect: MuxEffect) -> Option<Self> {
+        match effect {
+            MuxEffect::Message { from, lane, body, .. } => Some(Self::Message { from, lane, body }),
+            MuxEffect::Call { call, body } => Some(Self::Call { call, body }),
+            _ => None,
+        }
+    }
+
     /// What it counts against `inbox_messages_max` and `inbox_bytes_max`.
     fn cost(&self) -> (usize, usize) {
         match self {
@@ -50,11 +59,12 @@ struct Queue {
     stats: ChannelStats,
 }
 
-/// What became of a pushed item.
+/// What became of pushed items.
 pub(crate) enum Pushed {
+    /// Taken, but for those given back because there was no room.
     Taken(Option<Waker>),
-    Full(Item),
-    Closed(Item),
+    /// All were given back: the channel is closed.
+    Closed,
 }
 
 impl Inbox {
@@ -73,14 +83,29 @@ impl Inbox {
     }
 
     /// Never waits: a component that does not read delays only its own channel. // H28
-    pub(crate) fn push(&self, item: Item) -> Pushed {
+    pub(crate) fn push_all(
+        &self,
+        items: &mut dyn Iterator<Item = Item>,
+        refused: &mut Vec<Item>,
+    ) -> Pushed {
         while crate::mutant::on("inbox_full_waits") && self.lock().messages >= self.messages_max {
             std::thread::yield_now();
         }
         let mut queue = self.lock();
         if queue.closed {
-            return Pushed::Closed(item);
+            refused.extend(items);
+            return Pushed::Closed;
         }
+        for item in items {
+            refused.extend(self.push(&mut queue, item));
+        }
+        let depth = u64::try_from(queue.messages).unwrap_or(u64::MAX);
+        queue.stats.depth_max = queue.stats.depth_max.max(depth);
+        Pushed::Taken(queue.waker.take())
+    }
+
+    /// The item itself if there is no room for it.
+    fn push(&self, queue: &mut Queue, item: Item) -> Option<Item> {
         let (messages, bytes) = item.cost();
         let crowded = queue.messages + messages > self.messages_max
             || queue.bytes.saturating_add(bytes) > self.bytes_max;
@@ -91,7 +116,7 @@ impl Inbox {
                     queue.stats.dropped += 1;
                 }
             }
-            return Pushed::Full(item); // H27
+            return Some(item); // H27
         }
         if let Item::Link(event) = &item {
             coalesce(&mut queue.items, event);
@@ -100,9 +125,7 @@ impl Inbox {
         queue.bytes += bytes;
         queue.stats.received += u64::try_from(messages).unwrap_or(0);
         queue.items.push_back(item);
-        let depth = u64::try_from(queue.messages).unwrap_or(u64::MAX);
-        queue.stats.depth_max = queue.stats.depth_max.max(depth);
-        Pushed::Taken(queue.waker.take())
+        None
     }
 
     pub(crate) fn pop(&self) -> Option<Item> {

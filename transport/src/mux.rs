@@ -67,7 +67,6 @@ pub(crate) const APPLICATION: u32 = 0x1_0000;
 /// let deadline = now.saturating_add(Duration::from_secs(1));
 /// let channel = ChannelId::new(16);
 /// let (id, frame) = at_a.call(now, channel, Lane::Data, b"ping".into(), deadline)?;
-/// at_a.call_sent(id);
 ///
 /// at_b.handle_frame(now, peer(1), Lane::Data, session, frame);
 /// let mut out = MuxOutput::default();
@@ -108,8 +107,9 @@ impl PeerMux {
         }
     }
 
-    /// Takes a slot and makes the Call frame. Follow with [`call_sent`](Self::call_sent) or
-    /// [`call_not_sent`](Self::call_not_sent).
+    /// Takes a slot and makes the Call frame, which counts as sent from here on: follow with
+    /// [`call_not_sent`](Self::call_not_sent) if the transport refuses it. A session of the lane
+    /// that ends in between leaves the call `MaybeExecuted`, as nobody knows in which it went.
     ///
     /// # Errors
     /// [`SendError::Full`] if too many calls to this peer are in flight.
@@ -126,12 +126,6 @@ impl PeerMux {
         let left = u32::try_from(deadline.since(now).as_millis()).unwrap_or(u32::MAX).max(1);
         let frame = Frame::new(Kind::Call, channel).with_id(id.value()).with_aux(left);
         Ok((id, frame.with_body(body)))
-    }
-
-    /// The transport accepted the Call frame.
-    pub fn call_sent(&mut self, id: CallId) {
-        let maybe = self.maybe(Cause::Disconnected);
-        self.calls.sent(id, maybe, &mut self.out);
     }
 
     /// The transport refused the Call frame.
@@ -392,13 +386,13 @@ impl PeerMux {
 
     /// Moves all effects to `out`, in order.
     pub fn drain(&mut self, out: &mut MuxOutput) {
-        if out.is_empty() {
-            std::mem::swap(&mut self.out, out);
-        } else {
-            while let Some(effect) = self.out.pop() {
-                out.push(effect);
-            }
-        }
+        out.append(&mut self.out);
+    }
+
+    /// Whether there is anything to [`drain`](Self::drain).
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
     }
 
     /// Counters.

@@ -486,6 +486,18 @@ pub trait Sink: Send + Sync + 'static {
     /// A frame arrived; between the `Up` and the `Down` of its session.
     fn on_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame);
 
+    /// Frames of one session arrived together, in order: as [`on_frame`](Self::on_frame) for each.
+    /// A transport that has several at hand saves its sink the work per burst.
+    fn on_frames(
+        &self,
+        from: Peer,
+        lane: Lane,
+        session: SessionId,
+        frames: &mut dyn Iterator<Item = Frame>,
+    ) {
+        frames.for_each(|frame| self.on_frame(from, lane, session, frame));
+    }
+
     /// A datagram arrived.
     fn on_datagram(&self, from: Peer, channel: ChannelId, body: Bytes) {
         let _ = (from, channel, body);

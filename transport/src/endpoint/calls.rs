@@ -37,9 +37,8 @@ impl Core {
             frame = frame.without_body_crc();
         }
         self.transport.send(to, lane, frame)?;
-        if let Some(peer) = self.known(to) {
-            let now = self.runtime.now();
-            self.with(&peer, |mux| mux.note_sent(now, lane));
+        if let Some(peer) = self.known_untold(to, lane) {
+            self.note_sent(&peer, lane);
         }
         Ok(())
     }
@@ -68,10 +67,8 @@ impl Core {
             Some(prefix) => body.after(Bytes::copy_from_slice(&prefix.encode())),
             None => body,
         };
-        let begun = self.with(&peer, |mux| {
-            mux.note_sent(now, lane);
-            mux.call(now, channel, lane, body, deadline)
-        });
+        self.note_sent(&peer, lane);
+        let begun = self.with(&peer, |mux| mux.call(now, channel, lane, body, deadline));
         let (id, mut frame) = begun.inspect_err(|_| {
             self.inflight.fetch_sub(1, Ordering::AcqRel);
         })?;
@@ -81,9 +78,8 @@ impl Core {
         if payload_checked && prefix.is_none() {
             frame = frame.without_body_crc();
         }
-        match self.transmit(to, lane, frame) {
-            Ok(()) => self.with(&peer, |mux| mux.call_sent(id)),
-            Err(error) => self.with(&peer, |mux| mux.call_not_sent(id, error)),
+        if let Err(error) = self.transmit(to, lane, frame) {
+            self.with(&peer, |mux| mux.call_not_sent(id, error));
         }
         // Shut down meanwhile: whoever came too late for `fail_all` fails itself.
         if self.is_closed() {

@@ -23,6 +23,9 @@ use std::task::Waker;
 const PEERS_MAX: usize = 65_536;
 /// Channels open at once.
 const CHANNELS_MAX: usize = 256;
+const RELAXED: Ordering = Ordering::Relaxed;
+/// Outputs kept for reuse.
+const OUTPUTS_MAX: usize = 8;
 /// Session of calls to oneself, which no transport uses.
 const LOOPBACK: SessionId = SessionId::new(0);
 
@@ -32,6 +35,8 @@ pub(crate) struct PeerEntry {
     mux: Mutex<PeerMux>,
     /// Earliest time this peer has in the heap; `u64::MAX`: none.
     scheduled: AtomicU64,
+    /// Lanes on which this node sent since the peer's last deadline was run.
+    talked: [AtomicBool; 3],
 }
 
 impl PeerEntry {
@@ -55,6 +60,8 @@ pub(crate) struct Core {
     channels: RwLock<BTreeMap<ChannelId, Arc<Inbox>>>,
     timers: Timers,
     dials: Dials,
+    /// Outputs between two uses: a burst allocates none.
+    outputs: Mutex<Vec<MuxOutput>>,
     /// Components to wake at the end of the burst.
     woken: Mutex<Vec<Waker>>,
     any_woken: AtomicBool,
@@ -84,6 +91,7 @@ impl Core {
             channels: RwLock::default(),
             timers: Timers::default(),
             dials: Dials::default(),
+            outputs: Mutex::default(),
             woken: Mutex::default(),
             any_woken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -151,6 +159,12 @@ impl Core {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
+    /// The peer's entry, if there is one and it was not told of talk on this lane yet.
+    pub(super) fn known_untold(&self, node: NodeId, lane: Lane) -> Option<Arc<PeerEntry>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(&node).filter(|peer| !peer.talked[lane.index()].load(RELAXED)).cloned()
+    }
+
     /// The peer's entry, made if there is room. // H27
     pub(super) fn peer(&self, node: NodeId) -> Option<Arc<PeerEntry>> {
         if let Some(peer) = self.known(node) {
@@ -179,6 +193,7 @@ impl Core {
                 node,
                 mux: Mutex::new(PeerMux::new(node, self.config, seed)),
                 scheduled: AtomicU64::new(u64::MAX),
+                talked: Default::default(),
             })
         });
         Some(entry.clone())
@@ -186,14 +201,23 @@ impl Core {
 
     /// Changes a peer's mux, then does what came out of it without the lock.
     pub(crate) fn with<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> R {
-        let mut out = MuxOutput::default();
         let mut mux = peer.mux();
         let result = change(&mut mux);
-        mux.drain(&mut out);
         let next = mux.poll_timeout();
+        if !mux.has_output() {
+            drop(mux);
+            self.schedule(peer, next);
+            return result;
+        }
+        let mut out = lock(&self.outputs).pop().unwrap_or_default();
+        mux.drain(&mut out);
         drop(mux);
         self.schedule(peer, next);
-        self.perform(peer, out);
+        self.perform(peer, &mut out);
+        let mut outputs = lock(&self.outputs);
+        if outputs.len() < OUTPUTS_MAX {
+            outputs.push(out);
+        }
         result
     }
 
@@ -204,6 +228,16 @@ impl Core {
         }
     }
 
+    /// A frame of an application was sent: the lane is worth pinging for a while. Said to the mux
+    /// once per deadline, as its lock is dear where every frame would take it.
+    pub(super) fn note_sent(&self, peer: &PeerEntry, lane: Lane) {
+        let talked = &peer.talked[lane.index()];
+        if !talked.load(RELAXED) && !talked.swap(true, RELAXED) {
+            let now = self.runtime.now();
+            self.with(peer, |mux| mux.note_sent(now, lane));
+        }
+    }
+
     /// Runs all deadlines that have passed.
     pub(super) fn fire(&self) {
         let now = self.runtime.now();
@@ -211,16 +245,24 @@ impl Core {
             let Some(peer) = self.known(node) else { continue };
             peer.scheduled.store(u64::MAX, Ordering::Release);
             let written = Lane::ALL.map(|lane| self.transport.lane(node, lane).written_bytes);
-            self.with(&peer, |mux| mux.handle_timeout(now, written));
+            let talked = Lane::ALL.map(|lane| peer.talked[lane.index()].swap(false, RELAXED));
+            self.with(&peer, |mux| {
+                let lanes = Lane::ALL.into_iter().filter(|lane| talked[lane.index()]);
+                lanes.for_each(|lane| mux.note_sent(now, lane));
+                mux.handle_timeout(now, written);
+            });
         }
     }
 
-    fn perform(&self, peer: &PeerEntry, mut out: MuxOutput) {
+    fn perform(&self, peer: &PeerEntry, out: &mut MuxOutput) {
         while let Some(effect) = out.pop() {
             match effect {
                 MuxEffect::Send { lane, frame } => self.send_control(peer.node, lane, frame),
                 MuxEffect::Message { from, lane, channel, body } => {
-                    self.deliver(channel, Item::Message { from, lane, body });
+                    self.deliver_run(channel, Item::Message { from, lane, body }, out);
+                }
+                MuxEffect::Call { call, body } if call.prefix().is_none() => {
+                    self.deliver_run(call.channel(), Item::Call { call, body }, out);
                 }
                 MuxEffect::Call { call, body } => self.deliver_call(call, body),
                 MuxEffect::Stream { from, channel, id, head } => {
@@ -266,7 +308,7 @@ impl Core {
         self.transport.limits().check(lane, frame.body.len())?;
         frame.body = frame.body.into_bytes().into();
         let me = Peer::new(to, self.identity.incarnation, self.identity.role);
-        self.handle_frame(me, lane, LOOPBACK, frame);
+        self.handle_frames(me, lane, LOOPBACK, &mut std::iter::once(frame));
         self.wake_components();
         Ok(())
     }
@@ -276,27 +318,39 @@ impl Core {
     }
 
     pub(super) fn deliver(&self, channel: ChannelId, item: Item) {
+        self.deliver_run(channel, item, &mut MuxOutput::default());
+    }
+
+    /// Delivers an item, and those behind it that go to the same channel.
+    fn deliver_run(&self, channel: ChannelId, item: Item, out: &mut MuxOutput) {
+        let mut run = std::iter::once(item)
+            .chain(std::iter::from_fn(|| out.pop_plain(channel).and_then(Item::plain)));
         let Some(inbox) = self.inbox(channel) else {
-            self.counters.unknown_channel.add(1);
-            return self.refuse(item, NO_HANDLER);
+            return run.for_each(|item| self.refuse_unknown(item));
         };
-        match inbox.push(item) {
+        let mut refused = Vec::new();
+        let pushed = inbox.push_all(&mut run, &mut refused);
+        drop(run);
+        match pushed {
             Pushed::Taken(waker) => self.wake_later(waker),
-            Pushed::Full(item) => {
-                match &item {
-                    Item::Call { .. } => self.counters.inbound_overloaded.add(1),
-                    Item::Stream { .. } => self.counters.streams_overloaded.add(1),
-                    Item::Message { .. } | Item::Datagram { .. } | Item::Link(_) => {
-                        self.counters.inbox_dropped.add(1);
-                    }
-                }
-                self.refuse(item, OVERLOADED);
-            }
-            Pushed::Closed(item) => {
-                self.counters.unknown_channel.add(1);
-                self.refuse(item, NO_HANDLER);
-            }
+            // Closed meanwhile.
+            Pushed::Closed => return refused.into_iter().for_each(|i| self.refuse_unknown(i)),
         }
+        for item in refused {
+            match &item {
+                Item::Call { .. } => self.counters.inbound_overloaded.add(1),
+                Item::Stream { .. } => self.counters.streams_overloaded.add(1),
+                Item::Message { .. } | Item::Datagram { .. } | Item::Link(_) => {
+                    self.counters.inbox_dropped.add(1);
+                }
+            }
+            self.refuse(item, OVERLOADED);
+        }
+    }
+
+    fn refuse_unknown(&self, item: Item) {
+        self.counters.unknown_channel.add(1);
+        self.refuse(item, NO_HANDLER);
     }
 
     fn refuse(&self, item: Item, aux: u32) {
@@ -329,16 +383,30 @@ impl Core {
     }
 
     pub(super) fn wake_components(&self) {
-        if self.any_woken.swap(false, Ordering::AcqRel) {
-            let woken = std::mem::take(&mut *lock(&self.woken));
-            woken.into_iter().for_each(Waker::wake);
+        if !self.any_woken.load(Ordering::Acquire) || !self.any_woken.swap(false, Ordering::AcqRel)
+        {
+            return;
+        }
+        // One at a time: the list keeps its room, and no lock is held across a waker.
+        loop {
+            let Some(waker) = lock(&self.woken).pop() else { return };
+            waker.wake();
         }
     }
 
-    pub(super) fn handle_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
+    /// One turn with the peer's mux for all frames of a burst.
+    pub(super) fn handle_frames(
+        &self,
+        from: Peer,
+        lane: Lane,
+        session: SessionId,
+        frames: &mut dyn Iterator<Item = Frame>,
+    ) {
         let Some(peer) = self.peer(from.node) else { return };
         let now = self.runtime.now();
-        self.with(&peer, |mux| mux.handle_frame(now, from, lane, session, frame));
+        self.with(&peer, |mux| {
+            frames.for_each(|frame| mux.handle_frame(now, from, lane, session, frame));
+        });
     }
 
     // Channels.
@@ -399,7 +467,8 @@ impl Core {
         let inboxes: Vec<_> = channels.values().filter(|inbox| inbox.links).cloned().collect();
         drop(channels);
         for inbox in inboxes {
-            if let Pushed::Taken(waker) = inbox.push(Item::Link(event.clone())) {
+            let mut event = std::iter::once(Item::Link(event.clone()));
+            if let Pushed::Taken(waker) = inbox.push_all(&mut event, &mut Vec::new()) {
                 waker.into_iter().for_each(Waker::wake);
             }
         }

@@ -17,7 +17,19 @@ impl EndpointSink {
 impl Sink for EndpointSink {
     fn on_frame(&self, from: Peer, lane: Lane, session: SessionId, frame: Frame) {
         if let Some(core) = self.0.upgrade() {
-            core.handle_frame(from, lane, session, frame);
+            core.handle_frames(from, lane, session, &mut std::iter::once(frame));
+        }
+    }
+
+    fn on_frames(
+        &self,
+        from: Peer,
+        lane: Lane,
+        session: SessionId,
+        frames: &mut dyn Iterator<Item = Frame>,
+    ) {
+        if let Some(core) = self.0.upgrade() {
+            core.handle_frames(from, lane, session, frames);
         }
     }
 

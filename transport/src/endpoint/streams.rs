@@ -40,14 +40,11 @@ impl Core {
             return Err(error);
         }
         self.counters.streams_out.add(1);
-        let now = self.runtime.now();
+        self.note_sent(&peer, Lane::Bulk);
         let window = self.transport.lane(to, Lane::Bulk).stream_window_bytes;
-        self.with(&peer, |mux| {
-            mux.note_sent(now, Lane::Bulk);
-            if window > 0 {
-                mux.set_stream_window(window);
-            }
-        });
+        if window > 0 {
+            self.with(&peer, |mux| mux.set_stream_window(window));
+        }
         Ok(SendStream::new(self.clone(), peer, channel, id, payload_checked, options))
     }
 

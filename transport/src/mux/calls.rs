@@ -62,10 +62,6 @@ enum State {
 struct Waiting {
     lane: Lane,
     deadline: Monotonic,
-    /// Whether `Transport::send` has returned.
-    sent: bool,
-    /// Whether the lane's session ended before it had.
-    session_ended: bool,
     waker: Option<Waker>,
 }
 
@@ -113,8 +109,7 @@ impl Calls {
         };
         let slot = &mut self.slots[index as usize];
         let id = CallId::from_parts(index, slot.generation);
-        let (sent, session_ended, waker) = (false, false, None);
-        slot.state = State::Waiting(Waiting { lane, deadline, sent, session_ended, waker });
+        slot.state = State::Waiting(Waiting { lane, deadline, waker: None });
         self.waiting[lane.index()] += 1;
         self.deadlines.push(Reverse((deadline, id)));
         self.compact();
@@ -155,15 +150,6 @@ impl Calls {
             if let Ok(index) = u32::try_from(id.slot()) {
                 self.free.push(index);
             }
-        }
-    }
-
-    pub(super) fn sent(&mut self, id: CallId, maybe: MaybeExecuted, out: &mut MuxOutput) {
-        let Some(waiting) = self.waiting(id) else { return };
-        waiting.sent = true;
-        if waiting.session_ended {
-            // Accepted while the session was ending: in which of the two is not known.
-            self.finish(id, Err(CallError::MaybeExecuted(maybe)), out);
         }
     }
 
@@ -227,12 +213,7 @@ impl Calls {
     }
 
     pub(super) fn session_ended(&mut self, lane: Lane, maybe: MaybeExecuted, out: &mut MuxOutput) {
-        self.end_where(maybe, out, |waiting| {
-            if waiting.lane == lane {
-                waiting.session_ended = true;
-            }
-            waiting.lane == lane && waiting.sent
-        });
+        self.end_where(maybe, out, |waiting| waiting.lane == lane);
     }
 
     pub(super) fn fail_all(&mut self, maybe: MaybeExecuted, out: &mut MuxOutput) {
@@ -243,11 +224,11 @@ impl Calls {
         &mut self,
         maybe: MaybeExecuted,
         out: &mut MuxOutput,
-        mut ends: impl FnMut(&mut Waiting) -> bool,
+        ends: impl Fn(&Waiting) -> bool,
     ) {
         for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            let State::Waiting(waiting) = &mut slot.state else { continue };
+            let slot = &self.slots[index];
+            let State::Waiting(waiting) = &slot.state else { continue };
             let Ok(number) = u32::try_from(index) else { continue };
             if ends(waiting) {
                 let id = CallId::from_parts(number, slot.generation);

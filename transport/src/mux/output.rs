@@ -96,6 +96,26 @@ impl MuxOutput {
         }
     }
 
+    /// Moves all of `more` behind what is here; both keep their room.
+    pub(super) fn append(&mut self, more: &mut Self) {
+        if let Some(first) = more.first.take() {
+            self.push(first);
+        }
+        if !more.rest.is_empty() {
+            self.rest.append(&mut more.rest);
+        }
+    }
+
+    /// The next effect, if it is a message or a plain call for this channel.
+    pub(crate) fn pop_plain(&mut self, channel: ChannelId) -> Option<MuxEffect> {
+        let wanted = match self.first.as_ref().or_else(|| self.rest.front())? {
+            MuxEffect::Message { channel: found, .. } => *found == channel,
+            MuxEffect::Call { call, .. } => call.channel() == channel && call.prefix().is_none(),
+            _ => false,
+        };
+        if wanted { self.pop() } else { None }
+    }
+
     /// The next effect.
     #[must_use]
     pub fn pop(&mut self) -> Option<MuxEffect> {
