@@ -73,16 +73,17 @@ impl Faulty {
         seed: u64,
     ) -> (Arc<Self>, FaultyControl) {
         let rates = Arc::new(Rates::new(seed));
+        let mut timer = runtime.timer();
         let shared = Arc::new(Shared {
             inner,
-            runtime: runtime.clone(),
+            runtime,
             rates: rates.clone(),
             sink: OnceLock::new(),
             state: Mutex::default(),
         });
-        let (weak, mut timer) = (Arc::downgrade(&shared), runtime.timer());
+        let weak = Arc::downgrade(&shared);
         let pump = poll_fn(move |cx| pump(&weak, &mut *timer, cx));
-        runtime.spawn("faulty", Box::pin(pump));
+        shared.runtime.spawn("faulty", Box::pin(pump));
         (Arc::new(Self { shared }), FaultyControl::new(rates))
     }
 }
