@@ -6,8 +6,8 @@
 //! implementations, in memory ([`Memory`]) and over TCP (`TcpTransport`).
 //!
 //! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
-//! messaging, or exactly-once. Planned and not in it yet: TLS, byte streams, datagrams, calls to
-//! many nodes with quorums, idempotent retries, typed codecs, fault injection.
+//! messaging, or exactly-once. Planned and not in it yet: byte streams, datagrams of channels, calls
+//! to many nodes with quorums, idempotent retries, typed codecs.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -56,6 +56,7 @@
 //! | a silent peer is `Suspect` and `Down` in time; a wedged lane is reset alone | watched, or talked to; local timers run | `liveness`, `hazards::h15_…` |
 //! | dropping any future loses no acknowledged work and leaks no slot | always | `hazards::h02_…`, `h09_…` |
 //! | malformed input closes that one connection with a typed reason, and allocates at most 64 KiB ahead of arrival | always | `bad_input`, `hazards::h03_…`, `violations_…` |
+//! | `Peer::authenticated` is true only if a valid certificate names exactly that node and cluster | feature `tls` | `tls`, `hazards::transports::h23_…`, `h40_…` |
 //! | two nodes that dial each other at once agree on one connection, without loss | they live | `links` (every interleaving), `conformance` (simultaneous) |
 //!
 //! # Limits
@@ -81,7 +82,10 @@
 //!
 //! - `tokio` (default): `TcpTransport`, `TokioRuntime`, `Endpoint::start`. Without it the crate has
 //!   no sockets and no executor: ids, frames, traits, [`PeerMux`], [`Endpoint`], [`Memory`].
-//! - `testing`: `conformance`, the list of cases every transport must pass.
+//! - `tls`: TLS 1.3 for TCP (`TcpConfig::tls`), node identities in certificates. Pulls in rustls with
+//!   ring.
+//! - `testing`: `conformance`, the list of cases every transport must pass, and `Faulty`, which injects
+//!   faults into any of them.
 //!
 //! # Sources
 //!
