@@ -6,8 +6,8 @@
 //! implementations, in memory ([`Memory`]) and over TCP (`TcpTransport`).
 //!
 //! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
-//! messaging, or exactly-once. Planned and not in it yet: byte streams, datagrams of channels, calls
-//! to many nodes with quorums, idempotent retries, typed codecs.
+//! messaging, or exactly-once. Planned and not in it yet: byte streams, datagrams of channels,
+//! calls to many nodes with quorums, idempotent retries, typed codecs.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -82,10 +82,10 @@
 //!
 //! - `tokio` (default): `TcpTransport`, `TokioRuntime`, `Endpoint::start`. Without it the crate has
 //!   no sockets and no executor: ids, frames, traits, [`PeerMux`], [`Endpoint`], [`Memory`].
-//! - `tls`: TLS 1.3 for TCP (`TcpConfig::tls`), node identities in certificates. Pulls in rustls with
-//!   ring.
-//! - `testing`: `conformance`, the list of cases every transport must pass, and `Faulty`, which injects
-//!   faults into any of them.
+//! - `tls`: TLS 1.3 for TCP (`TcpConfig::tls`), node identities in certificates. Pulls in rustls
+//!   with ring.
+//! - `testing`: `conformance`, the list of cases every transport must pass, and `Faulty`, which
+//!   injects faults into any of them.
 //!
 //! # Sources
 //!
