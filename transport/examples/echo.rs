@@ -1,23 +1,29 @@
-//! An echo server and its client.
-//! `serve --listen A --node N --cluster HEX` answers every call on channel 16 with its own body and
-//! every message on 16 with a message; `call --to A --node N --cluster HEX TEXT` learns who listens
-//! at A, calls it and prints the answer. A refused handshake prints `refused: <status>`, exit 1.
+//! `serve --listen A --node N --cluster HEX [--tls DIR]` answers every call on channel 16 with its
+//! own body and every message with a message; `call --to A --node N --cluster HEX [--tls DIR] TEXT`
+//! learns who listens at A, calls it and prints the answer. DIR holds ca.pem, chain.pem, key.pem. A
+//! refused handshake prints `refused: <status>`, exit 1.
 
-use quorate_transport::{
-    Address, CallOptions, Channel, ChannelId, ChannelOptions, DialError, DownReason, Endpoint,
-    EndpointConfig, Identity, Inbound, Incarnation, Role, TcpConfig, TcpTransport,
-};
+use quorate_transport::*;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const ECHO: ChannelId = ChannelId::new(16);
-
 /// The value after `--name`.
 fn option<'a>(args: &'a [String], name: &str) -> Result<&'a str, String> {
     let at = args.iter().position(|arg| arg == name).ok_or_else(|| format!("{name} is missing"))?;
     args.get(at + 1).map(String::as_str).ok_or_else(|| format!("{name} needs a value"))
+}
+
+fn seal(config: TcpConfigBuilder, args: &[String]) -> Result<TcpConfigBuilder, Box<dyn Error>> {
+    let Ok(dir) = option(args, "--tls") else { return Ok(config) };
+    #[cfg(feature = "tls")]
+    return {
+        let pem = |name: &str| std::fs::read(format!("{dir}/{name}.pem"));
+        Ok(config.tls(TlsIdentity::from_pem(&pem("ca")?, &pem("chain")?, &pem("key")?)?))
+    };
+    #[cfg(not(feature = "tls"))]
+    Err(format!("--tls {dir} needs the feature tls").into())
 }
 
 /// Answers until the endpoint is shut down.
@@ -37,8 +43,7 @@ pub async fn serve(mut channel: Channel) {
 /// # Errors
 /// Why there is no answer.
 pub async fn run(args: &[String]) -> Result<String, Box<dyn Error>> {
-    let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
-    let life = Incarnation::new(u64::try_from(started)?);
+    let life = Incarnation::new(u64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_nanos())?);
     let cluster = option(args, "--cluster")?.parse()?;
     let me = Identity::new(cluster, option(args, "--node")?.parse()?, life);
     let serves = args.first().is_some_and(|arg| arg == "serve");
@@ -47,9 +52,9 @@ pub async fn run(args: &[String]) -> Result<String, Box<dyn Error>> {
     } else {
         (me.with_role(Role::Client), TcpConfig::lan())
     };
-    let transport = TcpTransport::bind(me, config.build()?)?;
+    let transport = TcpTransport::bind(me, seal(config, args)?.build()?)?;
     let endpoint = Endpoint::start(transport, EndpointConfig::default())?;
-    let channel = endpoint.channel(ECHO, ChannelOptions::new())?;
+    let channel = endpoint.channel(ChannelId::new(16), ChannelOptions::new())?;
     if serves {
         serve(channel).await;
         return Ok("closed".to_owned());
@@ -60,19 +65,14 @@ pub async fn run(args: &[String]) -> Result<String, Box<dyn Error>> {
     Ok(String::from_utf8(answer.await?.to_vec())?)
 }
 
-/// Runs the command line.
-pub fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match runtime.block_on(run(&args)) {
         Ok(answer) => writeln!(std::io::stdout(), "{answer}")?,
         Err(error) => {
-            match error.downcast_ref() {
-                Some(DialError::Failed(reason @ DownReason::Refused(_))) => {
-                    writeln!(std::io::stderr(), "{reason}")?;
-                }
-                _ => writeln!(std::io::stderr(), "{error}")?,
-            }
+            let told = error.to_string();
+            writeln!(std::io::stderr(), "{}", told.trim_start_matches("dial failed: "))?;
             return Ok(ExitCode::FAILURE);
         }
     }

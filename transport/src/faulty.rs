@@ -73,16 +73,17 @@ impl Faulty {
         seed: u64,
     ) -> (Arc<Self>, FaultyControl) {
         let rates = Arc::new(Rates::new(seed));
+        let mut timer = runtime.timer();
         let shared = Arc::new(Shared {
             inner,
-            runtime: runtime.clone(),
+            runtime,
             rates: rates.clone(),
             sink: OnceLock::new(),
             state: Mutex::default(),
         });
-        let (weak, mut timer) = (Arc::downgrade(&shared), runtime.timer());
+        let weak = Arc::downgrade(&shared);
         let pump = poll_fn(move |cx| pump(&weak, &mut *timer, cx));
-        runtime.spawn("faulty", Box::pin(pump));
+        shared.runtime.spawn("faulty", Box::pin(pump));
         (Arc::new(Self { shared }), FaultyControl::new(rates))
     }
 }
@@ -332,7 +333,7 @@ impl Transport for Faulty {
         let mut lanes = shared.lock().lanes_due(Monotonic::FAR_FUTURE);
         while let Some((to, lane, _)) = lanes.pop() {
             while shared.forward_one(to, lane, Monotonic::FAR_FUTURE) {}
-            if shared.lock().is_forwarding(to, lane) {
+            if shared.lock().is_moving(to, lane) {
                 cx.waker().wake_by_ref(); // another thread is at it
                 return Poll::Pending;
             }
@@ -414,11 +415,12 @@ fn corrupted(
     Some(Bytes::copy_from_slice(found.body))
 }
 
-/// The pump ends with the transport.
+/// The pump ends with the transport; the inner one ends now, also while the pump still holds it.
 impl Drop for Faulty {
     fn drop(&mut self) {
         self.shared.lock().gone = true;
         self.shared.ring();
+        let _ = self.shared.inner.poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 }
 

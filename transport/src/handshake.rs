@@ -10,12 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 /// The wire version of this crate, the only one so far.
 pub(crate) const WIRE_VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"QRTEHELO";
-/// Feature bit: byte streams.
-pub(crate) const FEATURE_STREAMS: u64 = 1;
-/// Feature bit: idempotent calls.
-pub(crate) const FEATURE_IDEMPOTENT: u64 = 2;
-/// Feature bit: datagrams over UDP.
-pub(crate) const FEATURE_UDP: u64 = 4;
 /// Length of a Hello's body.
 pub(crate) const HELLO: usize = 128;
 /// Length of the body of a `HelloAck`.

@@ -397,7 +397,7 @@ pub struct Peer {
     pub incarnation: Incarnation,
     /// Member or client.
     pub role: Role,
-    /// Whether a certificate proved the name. Never without TLS, which is not built yet.
+    /// Whether a certificate proved the name. Never without TLS.
     pub authenticated: bool,
 }
 

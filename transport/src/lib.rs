@@ -6,8 +6,8 @@
 //! implementations, in memory ([`Memory`]) and over TCP (`TcpTransport`).
 //!
 //! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
-//! messaging, or exactly-once. Planned and not in it yet: TLS, byte streams, datagrams, calls to
-//! many nodes with quorums, idempotent retries, fault injection.
+//! messaging, or exactly-once over a restart of the receiver (a retry over one is detected, not
+//! executed).
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -57,6 +57,7 @@
 //! | dropping any future loses no acknowledged work and leaks no slot | always | `hazards::h02_…`, `h09_…` |
 //! | malformed input closes that one connection with a typed reason, and allocates at most 64 KiB ahead of arrival | always | `bad_input`, `hazards::h03_…`, `violations_…` |
 //! | a body that is not what its codec wrote executes nothing, and no length inside it drives allocation | typed channels | `codec::h05_…` |
+//! | `Peer::authenticated` is true only if a valid certificate names exactly that node and cluster | feature `tls` | `tls`, `hazards::transports::h23_…`, `h40_…` |
 //! | two nodes that dial each other at once agree on one connection, without loss | they live | `links` (every interleaving), `conformance` (simultaneous) |
 //!
 //! # Limits
@@ -82,7 +83,10 @@
 //!
 //! - `tokio` (default): `TcpTransport`, `TokioRuntime`, `Endpoint::start`. Without it the crate has
 //!   no sockets and no executor: ids, frames, traits, [`PeerMux`], [`Endpoint`], [`Memory`].
-//! - `testing`: `conformance`, the list of cases every transport must pass.
+//! - `tls`: TLS 1.3 for TCP (`TcpConfig::tls`), node identities in certificates. Pulls in rustls
+//!   with ring.
+//! - `testing`: `conformance`, the list of cases every transport must pass, and `Faulty`, which
+//!   injects faults into any of them.
 //! - `postcard`, `bincode`: codecs of serde for [`TypedChannel`]. bincode is unmaintained upstream
 //!   (RUSTSEC-2025-0141), so it is in no default graph and in no signature without its feature.
 //!

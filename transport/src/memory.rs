@@ -183,7 +183,7 @@ impl MemoryNetwork {
 
     /// Delivers what waits for a node, unless another thread is at it.
     fn deliver(&self, key: Key) {
-        let mut turn = Turn { network: self, key, held: false, fresh: false };
+        let mut turn = Turn { network: self, key, life: 0, held: false, fresh: false };
         while let Some((sink, delivery)) = turn.next() {
             match delivery {
                 Some(Delivery::Frame { from, lane, session, frame }) => {
@@ -209,6 +209,8 @@ impl fmt::Debug for MemoryNetwork {
 struct Turn<'a> {
     network: &'a MemoryNetwork,
     key: Key,
+    /// Of which life it is held.
+    life: u64,
     held: bool,
     /// Whether frames were delivered since the last end of a burst.
     fresh: bool,
@@ -219,6 +221,10 @@ impl Turn<'_> {
     fn next(&mut self) -> Option<(Arc<dyn Sink>, Option<Delivery>)> {
         let mut wires = self.network.lock();
         let node = wires.nodes.get_mut(&self.key)?;
+        if self.life != node.life {
+            // The node began anew during a delivery: the new life has a turn of its own. // H13
+            (self.life, self.held, self.fresh) = (node.life, false, false);
+        }
         if node.delivering && !self.held {
             return None; // whoever is at it takes this too
         }
@@ -261,6 +267,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.held
             && let Some(node) = self.network.lock().nodes.get_mut(&self.key)
+            && node.life == self.life
         {
             node.delivering = false;
         }

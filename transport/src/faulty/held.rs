@@ -63,9 +63,10 @@ impl State {
         lane.is_some_and(|lane| lane.forwarding || !lane.frames.is_empty())
     }
 
-    /// Whether a frame is on its way to the inner transport.
-    pub(super) fn is_forwarding(&self, to: NodeId, lane: Lane) -> bool {
-        self.lanes.get(&(to, lane)).is_some_and(|lane| lane.forwarding)
+    /// Whether a frame is on its way to the inner transport, or can be.
+    pub(super) fn is_moving(&self, to: NodeId, lane: Lane) -> bool {
+        let moving = |lane: &LaneState| lane.forwarding || !lane.frames.is_empty() && !lane.blocked;
+        self.lanes.get(&(to, lane)).is_some_and(moving)
     }
 
     pub(super) fn hold(&mut self, to: NodeId, lane: Lane, frame: Frame, due: Monotonic) -> Held {

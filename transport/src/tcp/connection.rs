@@ -320,7 +320,7 @@ impl Connection {
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     peer: &Arc<TcpPeer>,
-    conn: Arc<Connection>,
+    conn: &Arc<Connection>,
     mut decoder: Decoder,
 ) {
     decoder.set_body_bytes_max(shared.limits.body_bytes_max(conn.lane));

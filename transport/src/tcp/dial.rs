@@ -5,7 +5,7 @@ use super::lane::Dial;
 use super::peer::TcpPeer;
 use super::race::{race, wait_for};
 use super::shared::Shared;
-use super::stream::{Proof, Stream, reason_of};
+use super::stream::{Stream, reason_of};
 use super::wire::{Wire, write_all};
 use crate::links::{DialVerdict, DuplicateVerdict};
 use crate::{
@@ -209,7 +209,7 @@ async fn connect(
         return Err(DownReason::Identity); // H23
     }
     let mut peer = Peer::new(ack.node, ack.incarnation, Role::Member);
-    peer.authenticated = proof == Proof::Proven;
+    peer.authenticated = proof.is_proven();
     Ok(Dialed { stream, decoder, hello, ack, peer })
 }
 
@@ -304,7 +304,7 @@ fn install(
         }
     };
     drop(links);
-    connection::spawn(shared, peer, conn, decoder);
+    connection::spawn(shared, peer, &conn, decoder);
     Ok(())
 }
 

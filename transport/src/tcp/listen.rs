@@ -180,7 +180,7 @@ async fn answer_hello(
                         let conn = accept(shared, stream, hello, &ack, proof);
                         peer.install(shared, &conn, restarted, replaces);
                         drop(links);
-                        return connection::spawn(shared, &peer, conn, decoder);
+                        return connection::spawn(shared, &peer, &conn, decoder);
                     }
                     HelloVerdict::Refuse { status, other_nonce, known } => {
                         ack.status = status;
@@ -206,7 +206,7 @@ fn accept(
     super::socket::tune(stream.tcp(), hello.lane, &shared.config);
     let id = hello.identity;
     let mut peer = crate::Peer::new(id.node, id.incarnation, id.role);
-    peer.authenticated = proof == Proof::Proven;
+    peer.authenticated = proof.is_proven();
     let agreed = Agreed {
         peer,
         lane: hello.lane,

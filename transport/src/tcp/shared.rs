@@ -3,7 +3,6 @@
 use super::connection::{Connection, GOAWAY_IDLE, GOAWAY_SHUTDOWN};
 use super::peer::TcpPeer;
 use crate::decode::BLOCK;
-use crate::handshake::{FEATURE_IDEMPOTENT, FEATURE_STREAMS, FEATURE_UDP};
 use crate::stats::{Counter, counters};
 use crate::udp::{Directory, Known, Udp};
 use crate::{
@@ -24,6 +23,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+/// Feature bit: byte streams.
+const FEATURE_STREAMS: u64 = 1;
+/// Feature bit: idempotent calls.
+const FEATURE_IDEMPOTENT: u64 = 2;
+/// Feature bit: datagrams over UDP.
+const FEATURE_UDP: u64 = 4;
 /// Peers in the book.
 const PEERS_MAX: usize = 65_536;
 /// Read blocks kept for reuse.

@@ -38,10 +38,13 @@ pub(super) enum Proof {
     /// There is no TLS, so nothing is proven and nothing demanded.
     Open,
     /// TLS without a certificate of the other side.
+    #[cfg(feature = "tls")]
     Missing,
     /// A certificate of somebody else.
+    #[cfg(feature = "tls")]
     Other,
     /// A certificate of this node of this cluster.
+    #[cfg(feature = "tls")]
     Proven,
 }
 
@@ -49,11 +52,21 @@ impl Proof {
     /// Whether whoever says to be somebody may: only clients without a certificate may, where the
     /// configuration let them through TLS. // H23
     pub(super) fn admits(self, role: Role) -> bool {
+        let _ = role;
         match self {
-            Self::Open | Self::Proven => true,
+            Self::Open => true,
+            #[cfg(feature = "tls")]
+            Self::Proven => true,
+            #[cfg(feature = "tls")]
             Self::Missing => role == Role::Client,
+            #[cfg(feature = "tls")]
             Self::Other => false,
         }
+    }
+
+    /// Whether a certificate names the node. // G10
+    pub(super) fn is_proven(self) -> bool {
+        self != Self::Open && self.admits(Role::Member)
     }
 }
 

@@ -7,6 +7,9 @@ use quorate_transport::*;
 #[path = "../../examples/echo.rs"]
 #[expect(dead_code, reason = "its command line is for processes; the test calls what it calls")]
 mod echo;
+#[cfg(feature = "tls")]
+#[path = "../../examples/mtls.rs"]
+mod mtls;
 #[path = "../../examples/quickstart.rs"]
 mod quickstart;
 #[path = "../../examples/quorum.rs"]
@@ -50,4 +53,42 @@ async fn echo_answers_and_says_why_it_is_refused() {
     let foreign = args(ClusterId::new(1).to_string());
     let refused = guarded("a refusal", echo::run(&foreign)).await.unwrap_err();
     assert_eq!(refused.to_string(), "dial failed: refused: wrong cluster");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn mtls_says_who_is_refused_and_why() {
+    mtls::main().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let [talked, refused] = runtime.block_on(guarded("both", mtls::run())).unwrap();
+    assert_eq!(talked, "node 1 called node 2, both proven: true");
+    assert_eq!(refused, "node 3: dial failed: refused: identity not proven");
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn echo_answers_over_tls_whoever_can_prove_to_be_somebody() {
+    let authority = crate::tls::Authority::new();
+    let dir = std::env::temp_dir().join(format!("quorate-echo-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (chain, key) = authority.pair(9);
+    for (name, pem) in [("ca", authority.pem()), ("chain", chain), ("key", key)] {
+        std::fs::write(dir.join(name).with_extension("pem"), pem).unwrap();
+    }
+    let server = crate::tls::bind_tls(1, authority.identity(1));
+    let at = server.local_addr().unwrap().to_string();
+    let endpoint = Endpoint::start(server, EndpointConfig::default()).unwrap();
+    tokio::spawn(echo::serve(endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap()));
+    let cluster = CLUSTER.to_string();
+    let call = |node: &str| {
+        let dir = dir.to_str().unwrap();
+        let args =
+            ["call", "--to", &at, "--node", node, "--cluster", &cluster, "--tls", dir, "hello"];
+        args.map(str::to_owned)
+    };
+    let answer = guarded("an answer", echo::run(&call("9"))).await.unwrap();
+    assert_eq!(answer, "hello");
+    let refused = guarded("a refusal", echo::run(&call("8"))).await.unwrap_err();
+    assert_eq!(refused.to_string(), "dial failed: refused: identity not proven");
+    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -291,7 +291,7 @@ async fn datagrams_are_lost_doubled_delayed_and_never_altered() {
     }
     rt.advance(Duration::from_secs(1));
     let stats = control.stats();
-    assert_eq!(a.send_datagram(node(2), CHANNEL, &[0; 1_193]).is_err(), true);
+    assert!(a.send_datagram(node(2), CHANNEL, &[0; 1_193]).is_err());
     control.calm();
     a.send_datagram(node(2), CHANNEL, &u64::MAX.to_le_bytes()).unwrap();
     let mut arrived = Vec::new();

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     unreachable_pub,
     clippy::cast_possible_truncation,
     reason = "helpers of tests fail the way tests do"

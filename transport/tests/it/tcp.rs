@@ -159,3 +159,76 @@ async fn nothing_goes_out_before_the_answer_of_the_handshake() {
     sender.join().unwrap();
     assert!(accepted.load(Ordering::Relaxed) > 0, "the sender never found a connection");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_knows_what_both_sides_announced() {
+    let over = |n, window, mode| {
+        let config = TcpConfig::local().stream_window_bytes(window).datagrams(mode);
+        let transport = TcpTransport::bind(identity(n, 1), config.build().unwrap()).unwrap();
+        transport.start(Arc::new(Deaf)).unwrap();
+        transport
+    };
+    let a = over(1, 65_536, DatagramMode::Udp);
+    let b = over(2, 2 << 20, DatagramMode::Udp);
+    let c = over(3, 1 << 20, DatagramMode::Off);
+    assert_eq!(a.lane(node(2), Lane::Data), LaneStatus::default());
+    for other in [&b, &c] {
+        let to = other.identity().node;
+        a.set_peer(to, &[other.local_addr().unwrap().into()]);
+        a.send(to, Lane::Data, Frame::message(CHANNEL, &b"x"[..])).unwrap();
+        guarded("a session at both ends", async {
+            while a.lane(to, Lane::Data).session.is_none()
+                || other.lane(node(1), Lane::Data).session.is_none()
+            {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    let announced = |at: &TcpTransport, of| {
+        let status = at.lane(node(of), Lane::Data);
+        (status.features, status.stream_window_bytes)
+    };
+    // Streams, idempotent calls, and UDP where both have it.
+    assert_eq!((announced(&a, 2), announced(&b, 1)), ((0b111, 2 << 20), (0b111, 65_536)));
+    assert_eq!((announced(&a, 3), announced(&c, 1)), ((0b011, 1 << 20), (0b011, 65_536)));
+}
+
+/// Pings keep the Control of a watched peer, and no other lane.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_lane_of_a_watched_peer_closes_and_its_control_stays() {
+    let start = |n| {
+        let config = TcpConfig::local().idle_close(Duration::from_millis(100));
+        let transport = TcpTransport::bind(identity(n, 1), config.build().unwrap()).unwrap();
+        let pings = EndpointConfig::local().ping_interval(Duration::from_millis(10));
+        let pings = pings.suspect_after(Duration::from_secs(20));
+        let pings = pings.down_after(Duration::from_secs(25)).stall_max(Duration::from_secs(30));
+        let endpoint = Endpoint::start(transport.clone(), pings.build().unwrap()).unwrap();
+        (endpoint, transport)
+    };
+    let ((a, at_a), (b, at_b)) = (start(1), start(2));
+    a.set_peer(node(2), &[at_b.local_addr().unwrap().into()]);
+    echo(b.channel(CHANNEL, ChannelOptions::new()).unwrap().split().1);
+    let (sender, mut receiver) =
+        a.channel(CHANNEL, ChannelOptions::new().links(true)).unwrap().split();
+    let _watch = a.watch(node(2));
+    let mut control = None;
+    for _ in 0..3 {
+        guarded("an answer", call_until_answered(&sender, node(2))).await;
+        loop {
+            match guarded("the end of the lane", receiver.recv()).await {
+                Some(Inbound::Link(LinkEvent::Up { lane: Lane::Control, session, .. })) => {
+                    assert_eq!(control.replace(session), None, "dialed once");
+                }
+                Some(Inbound::Link(LinkEvent::Down { lane, reason, .. })) => {
+                    assert_eq!((lane, reason), (Lane::Data, DownReason::Closed));
+                    break;
+                }
+                Some(Inbound::Link(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(control.is_some());
+    assert_eq!(at_a.lane(node(2), Lane::Control).session, control);
+}

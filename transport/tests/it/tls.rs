@@ -35,6 +35,11 @@ impl Authority {
         self.identity_in(CLUSTER, n)
     }
 
+    /// Certificate and key of node `n`, as PEM.
+    pub fn pair(&self, n: u64) -> Pair {
+        self.signs(CLUSTER, n, |_| {})
+    }
+
     pub fn identity_in(&self, cluster: ClusterId, n: u64) -> TlsIdentity {
         self.believes(&self.signs(cluster, n, |_| {}))
     }
@@ -45,7 +50,7 @@ impl Authority {
     }
 }
 
-type Pair = (String, String);
+pub type Pair = (String, String);
 
 pub fn config(tls: TlsIdentity) -> TcpConfigBuilder {
     TcpConfig::local().tls(tls).handshake_timeout(std::time::Duration::from_secs(20))
