@@ -197,27 +197,26 @@ impl World {
     fn check_liveness(&mut self) {
         for from in 0..NODES {
             for to in (0..NODES).filter(|to| *to != from) {
-                let before = self.oracle.lock().unwrap().answered();
-                for _ in 0..50 {
-                    let id = self.id();
-                    let how = How {
-                        lane: Lane::Data,
-                        len: 1,
-                        within: Duration::from_secs(5),
-                        idempotent: false,
-                        patience: u32::MAX,
-                    };
-                    let oracle = self.oracle.clone();
-                    self.nodes[from as usize].call(&oracle, node(to + 1), id, how);
-                    while self.turn(Duration::from_millis(50)) {}
-                    if self.oracle.lock().unwrap().answered() > before {
-                        break;
-                    }
-                }
-                let after = self.oracle.lock().unwrap().answered();
-                assert!(after > before, "{from} does not reach {to} in peace");
+                let reached = (0..50).any(|_| self.is_answered(from as usize, node(to + 1)));
+                assert!(reached, "{from} does not reach {to} in peace");
             }
         }
+    }
+
+    /// Whether one more call is answered.
+    fn is_answered(&mut self, from: usize, to: NodeId) -> bool {
+        let before = self.oracle.lock().unwrap().answered();
+        let (id, oracle) = (self.id(), self.oracle.clone());
+        let how = How {
+            lane: Lane::Data,
+            len: 1,
+            within: Duration::from_secs(5),
+            idempotent: false,
+            patience: u32::MAX,
+        };
+        self.nodes[from].call(&oracle, to, id, how);
+        while self.turn(Duration::from_millis(50)) {}
+        self.oracle.lock().unwrap().answered() > before
     }
 
     fn finish(self) -> Totals {
