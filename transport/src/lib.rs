@@ -113,12 +113,13 @@ mod links;
 mod memory;
 mod mutant;
 mod mux;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(loom)))]
 mod queue;
 mod responder;
 mod runtime;
 mod stats;
-#[cfg(feature = "tokio")]
+mod sync;
+#[cfg(all(feature = "tokio", not(loom)))] // tokio itself has no sockets under loom
 mod tcp;
 #[cfg(feature = "tokio")]
 mod tokio_runtime;
@@ -154,7 +155,7 @@ pub use quorate_clocks::{Clock, Monotonic, Timer};
 pub use responder::Responder;
 pub use runtime::{Elapsed, Runtime, Task, sleep, timeout};
 pub use stats::{ChannelStats, EndpointStats, TransportStats};
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(loom)))]
 pub use tcp::{BindError, TcpTransport};
 #[cfg(feature = "tokio")]
 pub use tokio_runtime::TokioRuntime;
