@@ -125,7 +125,7 @@ impl Decoder {
     }
 
     /// Gives the block away if it holds nothing, for another connection to use.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", not(loom)))]
     pub(crate) fn take_idle_block(&mut self) -> Option<BytesMut> {
         if self.at < self.block.len() || self.block.capacity() == 0 {
             return None;
@@ -139,13 +139,13 @@ impl Decoder {
     }
 
     /// Whether the next [`fill`](Self::fill) would have to allocate a block.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", not(loom)))]
     pub(crate) fn wants_block(&self) -> bool {
         self.block.capacity() == 0 && self.large.as_ref().is_none_or(|l| l.missing() == 0)
     }
 
     /// Takes an empty block to read into.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", not(loom)))]
     pub(crate) fn give_block(&mut self, block: BytesMut) {
         if self.block.capacity() == 0 {
             self.block = block;

@@ -1,9 +1,10 @@
 //! The bounded queue between the transport's threads and one component.
 
+use crate::sync::{Mutex, MutexGuard};
 use crate::{ChannelId, ChannelStats, InboundCall, Lane, LinkEvent, MuxEffect, Peer, StreamId};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Link events kept per lane of a peer.
@@ -180,11 +181,10 @@ impl Inbox {
 
     pub(crate) fn stats(&self) -> ChannelStats {
         let queue = self.lock();
-        ChannelStats {
-            depth: u64::try_from(queue.messages).unwrap_or(u64::MAX),
-            bytes: u64::try_from(queue.bytes).unwrap_or(u64::MAX),
-            ..queue.stats
-        }
+        let mut stats = queue.stats;
+        stats.depth = u64::try_from(queue.messages).unwrap_or(u64::MAX);
+        stats.bytes = u64::try_from(queue.bytes).unwrap_or(u64::MAX);
+        stats
     }
 }
 

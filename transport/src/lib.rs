@@ -124,14 +124,15 @@ mod memory;
 mod metrics;
 mod mutant;
 mod mux;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(loom)))]
 mod queue;
 mod quorum;
 mod responder;
 mod runtime;
 mod stats;
 mod stream;
-#[cfg(feature = "tokio")]
+mod sync;
+#[cfg(all(feature = "tokio", not(loom)))] // tokio itself has no sockets under loom
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -139,7 +140,7 @@ mod tls;
 mod tokio_runtime;
 mod transport;
 mod typed;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(loom)))]
 mod udp;
 
 pub use address::{Address, AddressError};
@@ -179,7 +180,7 @@ pub use responder::Responder;
 pub use runtime::{Elapsed, Runtime, Task, sleep, timeout};
 pub use stats::{ChannelStats, EndpointStats, TransportStats};
 pub use stream::{RecvStream, SendStream, StreamError, StreamOptions};
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(loom)))]
 pub use tcp::{BindError, TcpTransport};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]

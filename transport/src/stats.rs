@@ -228,7 +228,7 @@ impl Counter {
         self.0.fetch_max(n, std::sync::atomic::Ordering::Relaxed);
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", not(loom)))]
     pub(crate) fn sub(&self, n: u64) {
         self.0.fetch_sub(n, std::sync::atomic::Ordering::Relaxed);
     }
