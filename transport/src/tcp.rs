@@ -209,8 +209,11 @@ impl Transport for TcpTransport {
         if shared.sink.get().is_none() {
             return Err(SendError::Disconnected);
         }
-        let peer = shared.peer(to).ok_or(SendError::UnknownPeer)?;
-        peer.lane(lane).send(shared, &peer, frame)
+        // The table stays locked for readers meanwhile: cheaper than a share of the peer per frame,
+        // and nothing below calls back.
+        let peers = shared.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let peer = peers.get(&to).ok_or(SendError::UnknownPeer)?;
+        peer.lane(lane).send(shared, peer, frame)
     }
 
     fn poll_ready(

@@ -127,7 +127,6 @@ impl SendStream {
     pub async fn send(&mut self, chunk: Bytes) -> Result<(), StreamError> {
         poll_fn(|cx| self.poll_flush(cx)).await?;
         self.taken += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        self.crc.update(&chunk);
         self.pending = chunk;
         poll_fn(|cx| self.poll_flush(cx)).await
     }
@@ -191,7 +190,9 @@ impl SendStream {
         let bytes = self.pending.len().min(credit).min(CHUNK_MAX);
         mux.stream_sent(self.id, u64::try_from(bytes).unwrap_or(u64::MAX));
         drop(mux);
-        let frame = self.frame(Kind::StreamData).with_body(self.pending.split_to(bytes));
+        let piece = self.pending.split_to(bytes);
+        self.crc.update(&piece); // piece by piece: a large chunk must not hold up the executor
+        let frame = self.frame(Kind::StreamData).with_body(piece);
         self.next = Some(if self.payload_checked { frame.without_body_crc() } else { frame });
         Ok(true)
     }

@@ -17,6 +17,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -35,7 +36,9 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     pub(super) lane: Lane,
     /// The socket, unless TLS seals it: then the connection's one task owns it.
-    open: Option<TcpStream>,
+    open: Option<OwnedWriteHalf>,
+    /// Until the reader takes it.
+    half: Mutex<Option<OwnedReadHalf>>,
     /// On its way from the handshake to that task.
     #[cfg(feature = "tls")]
     sealed: Mutex<Option<super::stream::Sealed>>,
@@ -131,14 +134,15 @@ impl Connection {
         first: Option<Head>,
     ) -> Arc<Self> {
         #[cfg(feature = "tls")]
-        let (open, sealed) = match stream {
+        let (tcp, sealed) = match stream {
             Stream::Plain(tcp) => (Some(tcp), None),
             Stream::Sealed(sealed) => (None, Some(sealed)),
         };
         #[cfg(not(feature = "tls"))]
         let Stream::Plain(tcp) = stream;
         #[cfg(not(feature = "tls"))]
-        let open = Some(tcp);
+        let tcp = Some(tcp);
+        let (half, open) = tcp.map(TcpStream::into_split).unzip();
         let own = shared.limits.body_bytes_max(agreed.lane);
         let theirs = agreed.frame_bytes_max;
         shared.live.send_modify(|live| *live += 1);
@@ -148,6 +152,7 @@ impl Connection {
             peer: agreed.peer,
             lane: agreed.lane,
             open,
+            half: Mutex::new(half),
             #[cfg(feature = "tls")]
             sealed: Mutex::new(sealed),
             terms: agreed.terms,
@@ -289,7 +294,7 @@ impl Connection {
         self.end(reason);
         self.killed.store(true, Ordering::Release);
         if let Some(open) = &self.open {
-            super::socket::shutdown(open, std::net::Shutdown::Both);
+            super::socket::shutdown(open.as_ref(), std::net::Shutdown::Both);
         }
         self.wake.ring();
     }
@@ -348,13 +353,14 @@ async fn run(mut life: Life, mut writer: Writer, mut reader: Reader) {
         let conn = conn.clone();
         async move {
             let Some(open) = &conn.open else { return VecDeque::new() };
-            poll_fn(|cx| writer.poll(cx, &mut Plain(open))).await
+            poll_fn(|cx| writer.poll(cx, &mut Plain(open.as_ref()))).await
         }
     });
     life.pass_gate().await;
     life.announce();
-    let reason = match &conn.open {
-        Some(open) => poll_fn(|cx| reader.poll(cx, &mut Plain(open))).await,
+    let half = lock(&conn.half).take();
+    let reason = match half {
+        Some(mut half) => poll_fn(|cx| reader.poll(cx, &mut half)).await,
         None => DownReason::Closed,
     };
     life.wind_down(reason);

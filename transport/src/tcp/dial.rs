@@ -6,7 +6,7 @@ use super::peer::TcpPeer;
 use super::race::{race, wait_for};
 use super::shared::Shared;
 use super::stream::{Stream, reason_of};
-use super::wire::{Wire, write_all};
+use super::wire::{Source, write_all};
 use crate::links::{DialVerdict, DuplicateVerdict};
 use crate::{
     Address, Decoder, DialId, DownReason, Frame, FrameError, Hello, HelloAck, HelloStatus, Lane,
@@ -236,7 +236,7 @@ async fn exchange(
 /// Reads the first frame of a connection, which is never longer than a Hello.
 pub(super) async fn first_frame(
     shared: &Shared,
-    wire: &mut impl Wire,
+    wire: &mut impl Source,
 ) -> Result<(Frame, Decoder), DownReason> {
     let max = u32::try_from(crate::handshake::HELLO).unwrap_or(u32::MAX);
     let mut decoder = Decoder::new(max);

@@ -94,17 +94,18 @@ impl TcpLane {
         frame: Frame,
     ) -> Result<(), SendError> {
         let mut state = self.lock();
-        if let Some(conn) = state.conn.clone() {
+        let LaneState { conn, queue, .. } = &mut *state;
+        if let Some(conn) = conn {
             conn.check(&frame)?;
-            state.admit(shared, &frame)?;
+            queue.admit(&frame).inspect_err(|_| shared.counters.full.add(1))?;
             let small = frame.wire_len() <= INLINE_MAX;
-            if state.queue.is_settled() && small && !conn.is_leaving() && conn.take_inline() {
-                return conn.write_now(shared, self, &mut state.queue, frame);
+            if queue.is_settled() && small && !conn.is_leaving() && conn.take_inline() {
+                return conn.write_now(shared, self, queue, frame);
             }
-            let idle = state.queue.is_empty();
-            state.queue.push(frame);
+            let idle = queue.is_empty().then(|| conn.clone());
+            queue.push(frame);
             drop(state);
-            if idle {
+            if let Some(conn) = idle {
                 conn.wake.ring();
             }
             return Ok(());

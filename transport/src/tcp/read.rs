@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::shared::Shared;
 use super::stream::reason_of;
-use super::wire::Wire;
+use super::wire::{Source, yield_turn};
 use crate::{Decoder, DownReason, Frame, FrameError, Kind, Lane};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use std::task::{Context, Poll};
 
 /// Frames of one turn, so that neighbours on the executor are not starved. // H26
 const TURN_FRAMES: u32 = 256;
-/// Bytes of one turn.
-const TURN_BYTES: usize = 1 << 20;
+/// Bytes of one turn: what a heartbeat on another lane may have to wait for. // H14
+const TURN_BYTES: usize = 128 * 1024;
+/// Room for frames of a burst that a connection keeps while it is idle.
+const BURST_KEPT: usize = 8;
 
 /// Reads until the connection ends.
 ///
@@ -23,6 +25,8 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     conn: Arc<Connection>,
     decoder: Decoder,
+    /// Decoded and not delivered yet.
+    burst: Vec<Frame>,
 }
 
 enum Turn {
@@ -43,11 +47,15 @@ struct Progress {
 
 impl Reader {
     pub(super) const fn new(shared: Arc<Shared>, conn: Arc<Connection>, decoder: Decoder) -> Self {
-        Self { shared, conn, decoder }
+        Self { shared, conn, decoder, burst: Vec::new() }
     }
 
     /// Ready with the reason when the connection is over.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<DownReason> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut impl Source,
+    ) -> Poll<DownReason> {
         let skipped = self.decoder.skipped();
         let mut progress = Progress::default();
         let turn = self.turn(cx, wire, &mut progress);
@@ -65,10 +73,11 @@ impl Reader {
         }
         match turn {
             Turn::Spent => {
-                cx.waker().wake_by_ref();
+                yield_turn(cx);
                 Poll::Pending
             }
             Turn::Dry => {
+                self.burst.shrink_to(BURST_KEPT);
                 if let Some(block) = self.decoder.take_idle_block() {
                     self.shared.pool.put(block);
                 }
@@ -81,25 +90,17 @@ impl Reader {
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
-        wire: &mut impl Wire,
+        wire: &mut impl Source,
         progress: &mut Progress,
     ) -> Turn {
         loop {
-            match self.decoder.decode() {
-                Ok(Some(frame)) => {
-                    progress.frames += 1;
-                    progress.active |=
-                        self.conn.lane == Lane::Control || frame.kind.is_application();
-                    if let Some(reason) = self.deliver(frame) {
-                        return Turn::Over(reason);
-                    }
-                    if progress.frames >= TURN_FRAMES {
-                        return Turn::Spent;
-                    }
-                    continue;
-                }
-                Ok(None) => {}
-                Err(error) => return Turn::Over(self.violation(error)),
+            let over = self.decode_all(progress);
+            self.deliver();
+            if let Some(reason) = over {
+                return Turn::Over(reason);
+            }
+            if progress.frames >= TURN_FRAMES {
+                return Turn::Spent;
             }
             if progress.bytes >= TURN_BYTES {
                 return Turn::Spent;
@@ -114,20 +115,38 @@ impl Reader {
         }
     }
 
-    fn deliver(&self, frame: Frame) -> Option<DownReason> {
-        if frame.kind == Kind::GoAway {
-            let protocol = frame.aux == super::connection::GOAWAY_PROTOCOL;
-            return Some(if protocol { DownReason::Protocol } else { DownReason::Closed });
-        }
-        let conn = &self.conn;
-        if !frame.kind.is_allowed_on(conn.lane) {
-            return Some(self.violation(FrameError::Malformed { what: "kind for this lane" }));
-        }
-        self.shared.counters.frames_in.add(1);
-        if let Some(sink) = self.shared.sink.get() {
-            sink.on_frame(conn.peer, conn.lane, conn.session, frame);
+    /// Decodes what is there, as far as the turn goes; the reason if the connection is over.
+    fn decode_all(&mut self, progress: &mut Progress) -> Option<DownReason> {
+        while progress.frames < TURN_FRAMES {
+            let frame = match self.decoder.decode() {
+                Ok(frame) => frame?,
+                Err(error) => return Some(self.violation(error)),
+            };
+            progress.frames += 1;
+            progress.active |= self.conn.lane == Lane::Control || frame.kind.is_application();
+            if frame.kind == Kind::GoAway {
+                let protocol = frame.aux == super::connection::GOAWAY_PROTOCOL;
+                return Some(if protocol { DownReason::Protocol } else { DownReason::Closed });
+            }
+            if !frame.kind.is_allowed_on(self.conn.lane) {
+                return Some(self.violation(FrameError::Malformed { what: "kind for this lane" }));
+            }
+            self.burst.push(frame);
         }
         None
+    }
+
+    /// All frames of a burst go to the sink together.
+    fn deliver(&mut self) {
+        if self.burst.is_empty() {
+            return;
+        }
+        let conn = &self.conn;
+        self.shared.counters.frames_in.add(u64::try_from(self.burst.len()).unwrap_or(u64::MAX));
+        let frames = &mut self.burst.drain(..);
+        if let Some(sink) = self.shared.sink.get() {
+            sink.on_frames(conn.peer, conn.lane, conn.session, frames);
+        }
     }
 
     fn violation(&self, error: FrameError) -> DownReason {
@@ -144,7 +163,7 @@ impl Reader {
 pub(super) fn poll_some(
     shared: &Shared,
     cx: &mut Context<'_>,
-    wire: &mut impl Wire,
+    wire: &mut impl Source,
     decoder: &mut Decoder,
 ) -> Poll<io::Result<usize>> {
     if decoder.wants_block() {

@@ -1,7 +1,7 @@
 //! [`Stream`]: a connection before it has its tasks, plain or sealed by TLS.
 
 use super::shared::Shared;
-use super::wire::{Plain, Wire};
+use super::wire::{Plain, Source, Wire};
 use crate::{DownReason, NodeId, Role};
 use bytes::BufMut;
 use std::io::{self, IoSlice};
@@ -180,7 +180,7 @@ pub(super) fn reason_of(error: &io::Error) -> DownReason {
     DownReason::Io(error.kind())
 }
 
-impl Wire for Stream {
+impl Source for Stream {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -192,7 +192,9 @@ impl Wire for Stream {
             Self::Sealed(stream) => stream.poll_read(cx, space),
         }
     }
+}
 
+impl Wire for Stream {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -223,7 +225,7 @@ impl Wire for Stream {
 }
 
 #[cfg(feature = "tls")]
-impl Wire for Sealed {
+impl Source for Sealed {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -232,7 +234,10 @@ impl Wire for Sealed {
         // A future that takes nothing while it is pending: it may be made anew each time. // H1
         pin!((**self).read_buf(&mut &mut *space)).poll(cx)
     }
+}
 
+#[cfg(feature = "tls")]
+impl Wire for Sealed {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

@@ -5,7 +5,7 @@ use super::lane::TcpLane;
 use super::peer::TcpPeer;
 use super::shared::Shared;
 use super::stream::reason_of;
-use super::wire::Wire;
+use super::wire::{Wire, yield_turn};
 use crate::frame::HEADER;
 use crate::{ChannelId, Frame, Kind, Lane};
 use std::collections::VecDeque;
@@ -18,15 +18,16 @@ use std::task::{Context, Poll, ready};
 const SCRATCH: usize = 64 * 1024;
 /// Bodies below this are copied, so that a batch of small frames is one slice.
 const COPY_BELOW: usize = 1024;
-/// Bytes of one gathering.
-const GATHER_MAX: usize = 1 << 20;
+/// Bytes of one gathering, and of one turn.
+const GATHER_MAX: usize = 128 * 1024;
 /// Slices of one gathering.
 const PARTS_MAX: usize = 512;
 /// Slices of one system call.
 const SLICES: usize = 64;
 
-/// Gatherings of one turn, so that the reader and the neighbours on the executor get theirs. // H26
-const TURN_GATHERINGS: u32 = 8;
+/// Gatherings of one turn, so that the reader and the neighbours on the executor get theirs: what a
+/// heartbeat on another lane may have to wait for. // H14, H26
+const TURN_GATHERINGS: u32 = 1;
 
 /// Writes until the connection ends.
 pub(super) struct Writer {
@@ -60,7 +61,7 @@ impl Writer {
             }
             if !self.batch.frames.is_empty() {
                 if gatherings == TURN_GATHERINGS {
-                    cx.waker().wake_by_ref();
+                    yield_turn(cx);
                     return Poll::Pending;
                 }
                 gatherings += 1;
