@@ -39,7 +39,7 @@ async fn live(dir: &Path, line: &str) -> Result<String, Box<dyn Error>> {
     let life = Incarnation::new(SystemClock::new().wall().as_nanos()); // rises at each start
     let tcp = TcpConfig::local().build()?;
     let me = |id| Identity::new(ClusterId::new(7), id, life);
-    let bind = |id| TcpTransport::bind(me(id), tcp);
+    let bind = |id| TcpTransport::bind(me(id), tcp.clone());
     let transports = [bind(ids[0])?, bind(ids[1])?, bind(ids[2])?];
     let at: Vec<_> = transports.iter().filter_map(|t| t.local_addr()).collect();
     let mut running = Vec::new();
