@@ -77,3 +77,31 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H18, H17, H14: what the kernel was told of a connection.
+    #[tokio::test]
+    async fn h18_small_frames_leave_at_once_and_half_open_connections_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let config = TcpConfig::lan().user_timeout(Duration::from_secs(7)).build().unwrap();
+        for lane in Lane::ALL {
+            let stream = TcpStream::connect(at).await.unwrap();
+            assert!(!stream.nodelay().unwrap(), "Nagle is on by default");
+            tune(&stream, lane, &config);
+            assert!(stream.nodelay().unwrap());
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap());
+            #[cfg(target_os = "linux")]
+            {
+                let timeout = socket.tcp_user_timeout().unwrap();
+                assert_eq!(timeout, Some(Duration::from_secs(7)));
+                let bounded = socket.tcp_notsent_lowat().unwrap() == UNSENT_MAX;
+                assert_eq!(bounded, lane != Lane::Bulk, "{lane}");
+            }
+        }
+    }
+}
