@@ -7,7 +7,7 @@ use crate::{Bench, peers};
 use bytes::Bytes;
 use quorate_benches::sheet::Line;
 use quorate_benches::turns::{Contender, take_turns};
-use quorate_transport::{Inbound, Lane, SendError};
+use quorate_transport::{Endpoint, Inbound, Lane, SendError};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -87,8 +87,21 @@ pub(crate) fn messages(sides: &Sides, lane: Lane, bytes: usize) -> impl FnMut(&S
                 }
             }
         });
-        while counted.recv_timeout(LOST).expect("a message was lost") < total {}
+        loop {
+            match counted.recv_timeout(LOST) {
+                Ok(found) if found >= total => return,
+                Ok(_) => {}
+                Err(_) => panic!("a message was lost: {}", tell_all(&pair)),
+            }
+        }
     }
+}
+
+/// What both sides counted.
+fn tell_all(pair: &Pair) -> String {
+    let of =
+        |who: &str, e: &Endpoint| format!("{who}: {:?}\n{:?}\n", e.stats(), e.transport_stats());
+    of("client", &pair.client) + &of("server", &pair.server)
 }
 
 pub(crate) fn by<'a>(
