@@ -330,6 +330,10 @@ impl PeerMux {
                 self.calls.finish(CallId::new(frame.id), Err(error), &mut self.out);
             }
             Kind::Message => self.stats.messages_unsent += 1,
+            Kind::Ping => {
+                self.live.ping_unsent(frame.id);
+                self.stats.control_unsent += 1;
+            }
             Kind::StreamOpen | Kind::StreamData | Kind::StreamEnd => {
                 self.streams.handle_unsent(frame.id, &mut self.out);
             }

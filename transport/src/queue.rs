@@ -3,6 +3,11 @@
 use crate::{ChannelId, Frame, SendError};
 use std::collections::VecDeque;
 
+/// Frames of the endpoint's own (pings, cancels; they have no body) beyond the limits.
+const RESERVE: usize = 64;
+/// Bytes of a frame without a body.
+const HEADER: usize = 32;
+
 /// Frames accepted and not yet given to the kernel. What the writer holds in its hands still
 /// counts, until [`settle`](Self::settle). // H27
 #[derive(Debug)]
@@ -65,11 +70,15 @@ impl LaneQueue {
         if self.count == 0 {
             return Ok(());
         }
-        let over =
-            self.count >= self.frames_max || self.bytes.saturating_add(bytes) > self.bytes_max;
+        // A flood of messages must not keep the pings out that prove the peer alive.
+        let endpoint = frame.channel == ChannelId::ENDPOINT;
+        let (more_frames, more_bytes) = if endpoint { (RESERVE, RESERVE * HEADER) } else { (0, 0) };
+        let over = self.count >= self.frames_max + more_frames
+            || self.bytes.saturating_add(bytes) > self.bytes_max + more_bytes;
         let share_max = self.share_max;
         let share = *self.share(frame.channel);
-        if over || share > 0 && share.saturating_add(bytes) > share_max {
+        let crowds = share > 0 && share.saturating_add(bytes) > share_max;
+        if over || crowds && !endpoint {
             return Err(SendError::Full);
         }
         Ok(())
@@ -131,6 +140,18 @@ mod tests {
         assert_eq!(queue.admit(&frame(1, 100)), Ok(()));
         assert_eq!(queue.admit(&frame(2, 600)), Ok(()), "nothing of its own waits");
         assert_eq!(queue.admit(&frame(2, 601)), Err(SendError::Full));
+    }
+
+    #[test]
+    fn a_full_queue_has_room_for_a_few_pings() {
+        let mut queue = LaneQueue::new(1_000, 3, 100);
+        (0..3).for_each(|_| queue.push(frame(1, 100)));
+        assert_eq!(queue.admit(&frame(1, 32)), Err(SendError::Full));
+        for _ in 0..RESERVE {
+            assert_eq!(queue.admit(&frame(0, 32)), Ok(()));
+            queue.push(frame(0, 32));
+        }
+        assert_eq!(queue.admit(&frame(0, 32)), Err(SendError::Full));
     }
 
     #[test]

@@ -278,21 +278,18 @@ impl Core {
     /// Answers, cancels and pings: nobody waits for their fate, so a failure is only counted. Small
     /// frames of streams are tried again: the stream would stand still without them.
     pub(super) fn send_control(&self, to: NodeId, lane: Lane, frame: Frame) {
-        let again = is_kept(frame.kind).then(|| frame.clone());
+        let again = is_minded(frame.kind).then(|| frame.clone());
         let Err(error) = self.transmit(to, lane, frame) else { return };
-        let kept = match again {
-            Some(frame) if error == SendError::Full => self.keep(to, lane, frame),
-            _ => false,
+        let Some((frame, peer)) = again.zip(self.known(to)) else {
+            return self.counters.control_unsent.add(1);
         };
-        if !kept {
-            self.counters.control_unsent.add(1);
-        }
-    }
-
-    fn keep(&self, to: NodeId, lane: Lane, frame: Frame) -> bool {
         let now = self.runtime.now();
-        let peer = self.known(to);
-        peer.is_some_and(|peer| self.with(&peer, |mux| mux.retry_later(now, lane, frame)))
+        self.with(&peer, |mux| {
+            let waits = frame.kind != Kind::Ping && error == SendError::Full;
+            if !waits || !mux.retry_later(now, lane, frame.clone()) {
+                mux.handle_unsent(&frame);
+            }
+        });
     }
 
     /// To the transport, or straight back for this node itself. // H32
@@ -530,9 +527,10 @@ impl Drop for Core {
     }
 }
 
-/// Frames without which a stream stands still.
-const fn is_kept(kind: Kind) -> bool {
-    matches!(kind, Kind::StreamCredit | Kind::StreamDone | Kind::StreamReset)
+/// Frames whose fate matters: a stream stands still without the first three, and a ping that never
+/// left must not be waited for.
+const fn is_minded(kind: Kind) -> bool {
+    matches!(kind, Kind::StreamCredit | Kind::StreamDone | Kind::StreamReset | Kind::Ping)
 }
 
 fn dedup_limits(config: EndpointConfig) -> DedupLimits {

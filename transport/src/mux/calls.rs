@@ -141,16 +141,18 @@ impl Calls {
         }
     }
 
-    fn release(&mut self, id: CallId) {
-        if let Some(slot) = self.slot(id) {
-            slot.state = State::Free;
-            if !crate::mutant::on("generation_not_bumped") {
-                slot.generation = slot.generation.wrapping_add(1);
-            }
-            if let Ok(index) = u32::try_from(id.slot()) {
-                self.free.push(index);
-            }
+    /// What was in a slot that is in use; the slot is free then, for a call of another name.
+    fn release(&mut self, id: CallId) -> Option<State> {
+        // A free slot already has the generation of its next call: only a call that began ends.
+        let slot = self.slot(id).filter(|slot| !matches!(slot.state, State::Free))?;
+        let state = std::mem::replace(&mut slot.state, State::Free);
+        if !crate::mutant::on("generation_not_bumped") {
+            slot.generation = slot.generation.wrapping_add(1);
         }
+        if let Ok(index) = u32::try_from(id.slot()) {
+            self.free.push(index);
+        }
+        Some(state)
     }
 
     /// Ends a waiting call. Whether there was one.
@@ -195,11 +197,10 @@ impl Calls {
             State::Free => return Poll::Pending,
             State::Done(_) => {}
         }
-        let State::Done(outcome) = std::mem::replace(&mut slot.state, State::Free) else {
-            return Poll::Pending;
-        };
-        self.release(id);
-        Poll::Ready(outcome)
+        match self.release(id) {
+            Some(State::Done(outcome)) => Poll::Ready(outcome),
+            _ => Poll::Pending,
+        }
     }
 
     /// Frees the slot; the lane to cancel on, if no outcome was there yet. // H9

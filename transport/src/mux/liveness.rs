@@ -310,6 +310,19 @@ impl Liveness {
         Some(sample)
     }
 
+    /// A ping surely never left: it waits for no answer, and the next check sends another. Silence
+    /// of this node's own must not be taken for the peer's. // H36
+    pub(super) fn ping_unsent(&mut self, id: u64) {
+        for lane in Lane::ALL {
+            let life = &mut self.lanes[lane.index()];
+            if life.ping == Some(id) {
+                life.ping = None;
+                life.last_ping = Monotonic::ZERO;
+                self.health.lanes[lane.index()].ping_sent = None;
+            }
+        }
+    }
+
     pub(super) fn handle_timeout(
         &mut self,
         now: Monotonic,

@@ -27,7 +27,7 @@ pub(super) const GOAWAY_PROTOCOL: u32 = 3;
 pub(super) const GOAWAY_IDLE: u32 = 4;
 
 /// Frames written in their senders, one system call each, before a burst is left to the writer.
-const INLINE_BURST: u32 = 4;
+const INLINE_BURST: u32 = 1;
 
 #[derive(Debug)]
 pub(super) struct Connection {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 /// Frames of one turn, so that neighbours on the executor are not starved. // H26
 const TURN_FRAMES: u32 = 256;
 /// Bytes of one turn: what a heartbeat on another lane may have to wait for. // H14
-const TURN_BYTES: usize = 128 * 1024;
+const TURN_BYTES: usize = 64 * 1024;
 /// Room for frames of a burst that a connection keeps while it is idle.
 const BURST_KEPT: usize = 8;
 

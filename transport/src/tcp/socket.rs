@@ -85,7 +85,7 @@ mod tests {
     /// H18, H17, H14: what the kernel was told of a connection.
     #[tokio::test]
     async fn h18_small_frames_leave_at_once_and_half_open_connections_end() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let config = TcpConfig::lan().user_timeout(Duration::from_secs(7)).build().unwrap();
         for lane in Lane::ALL {

@@ -19,7 +19,7 @@ const SCRATCH: usize = 64 * 1024;
 /// Bodies below this are copied, so that a batch of small frames is one slice.
 const COPY_BELOW: usize = 1024;
 /// Bytes of one gathering, and of one turn.
-const GATHER_MAX: usize = 128 * 1024;
+const GATHER_MAX: usize = 64 * 1024;
 /// Slices of one gathering.
 const PARTS_MAX: usize = 512;
 /// Slices of one system call.

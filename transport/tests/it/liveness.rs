@@ -92,3 +92,52 @@ fn link_events_are_delivered_on_request_and_coalesced() {
     assert!(without.try_recv().is_none());
     assert!(matches!(events[..], [LinkEvent::Up { .. }, LinkEvent::Down { .. }]), "{events:?}");
 }
+
+/// A ping that found no room proves nothing about the peer: another one follows.
+#[test]
+fn a_ping_that_never_left_is_sent_again() {
+    let mut mux = PeerMux::new(node(2), EndpointConfig::default(), 7);
+    let mut now = Monotonic::from_nanos(1);
+    let (session, lane) = (SessionId::new(1), Lane::Control);
+    let peer = Peer::new(node(2), Incarnation::new(1), Role::Member);
+    mux.handle_event(now, &LinkEvent::Up { peer, lane, session });
+    mux.watch(now);
+    let (mut out, mut pings) = (MuxOutput::default(), 0);
+    // Three seconds are `down_after`: in that time no ping leaves but the last.
+    for _ in 0..5 {
+        now = now.saturating_add(Duration::from_millis(500));
+        mux.handle_timeout(now, [0; 3]);
+        mux.drain(&mut out);
+        while let Some(effect) = out.pop() {
+            let MuxEffect::Send { frame, .. } = effect else { continue };
+            assert_eq!(frame.kind, Kind::Ping);
+            pings += 1;
+            if pings < 4 {
+                mux.handle_unsent(&frame);
+            } else {
+                let pong = Frame::new(Kind::Pong, ChannelId::ENDPOINT).with_id(frame.id);
+                mux.handle_frame(now, peer, lane, session, pong);
+            }
+        }
+    }
+    assert!(pings >= 4, "only {pings} pings");
+    now = now.saturating_add(Duration::from_millis(600));
+    mux.handle_timeout(now, [0; 3]);
+    assert_eq!((mux.health().state, mux.stats().downs), (PeerState::Up, 0));
+}
+
+/// A cancel that names the next call of a free slot frees nothing twice.
+#[test]
+fn a_cancel_of_a_call_that_never_began_is_ignored() {
+    let config = EndpointConfig::lan().peer_calls_inflight_max(1).build().unwrap();
+    let mut mux = PeerMux::new(node(2), config, 7);
+    let now = Monotonic::from_nanos(1);
+    let deadline = now.saturating_add(Duration::from_secs(1));
+    let call = |mux: &mut PeerMux| mux.call(now, CHANNEL, Lane::Data, b"x".into(), deadline);
+    let (first, _) = call(&mut mux).unwrap();
+    let _ = mux.cancel(first);
+    let next = CallId::new(first.value() + (1 << 32));
+    assert!(mux.cancel(next).is_none() && mux.cancel(next).is_none());
+    assert!(call(&mut mux).is_ok());
+    assert!(call(&mut mux).is_err(), "one slot is one slot");
+}
