@@ -8,6 +8,7 @@ use super::stream::reason_of;
 use super::wire::{Wire, yield_turn};
 use crate::frame::HEADER;
 use crate::{ChannelId, Frame, Kind, Lane};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 /// Headers and small bodies are copied here.
-const SCRATCH: usize = 64 * 1024;
+const SCRATCH: usize = crate::decode::BLOCK;
 /// Bodies below this are copied, so that a batch of small frames is one slice.
 const COPY_BELOW: usize = 1024;
 /// Bytes of one gathering, and of one turn.
@@ -79,7 +80,10 @@ impl Writer {
                         return Poll::Ready(self.give_up());
                     }
                     self.conn.refill_inline();
-                    self.batch.scratch = Vec::new(); // an idle connection holds no block
+                    // An idle connection holds no block.
+                    if let Some(scratch) = self.batch.take_scratch() {
+                        self.shared.pool.put(scratch);
+                    }
                     ready!(self.conn.wake.poll(cx));
                 }
                 Fetched::Farewell(code) => {
@@ -95,6 +99,9 @@ impl Writer {
     fn poll_batch(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<io::Result<()>> {
         let lane = self.peer.lane(self.conn.lane);
         if !self.batch.is_gathered() {
+            if self.batch.scratch.capacity() == 0 {
+                self.batch.scratch = self.shared.pool.take();
+            }
             self.batch.gather()?;
             self.conn.out().sequence = self.batch.sequence;
         }
@@ -188,7 +195,7 @@ struct Batch {
     begun: Option<([u8; HEADER], usize)>,
     /// Kind of the first frame if the lane's queue does not count it (handshake, farewell).
     uncounted: Option<Kind>,
-    scratch: Vec<u8>,
+    scratch: BytesMut,
     parts: Vec<Part>,
     /// Where each gathered frame ends.
     ends: Vec<usize>,
@@ -249,6 +256,11 @@ impl Batch {
         self.written < self.total
     }
 
+    fn take_scratch(&mut self) -> Option<BytesMut> {
+        self.scratch.clear();
+        (self.scratch.capacity() > 0).then(|| std::mem::take(&mut self.scratch))
+    }
+
     fn gather(&mut self) -> io::Result<()> {
         self.scratch.clear();
         self.parts.clear();
@@ -282,9 +294,6 @@ impl Batch {
                 header
             }
         };
-        if self.scratch.capacity() == 0 {
-            self.scratch.reserve(SCRATCH);
-        }
         let start = self.scratch.len();
         self.scratch.extend_from_slice(&header);
         let bytes = frame.body.len();
