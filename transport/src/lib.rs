@@ -1,9 +1,11 @@
 //! One bounded transport for every distributed component of a process.
 //!
-//! **Is:** identities and a versioned handshake; three independent lanes per peer; one-way messages
-//! and calls with deadlines and cancellation; outcomes that say whether a call may have run
-//! ([`CallError`]); limits on everything; a tiny dyn-compatible trait ([`Transport`]) with two
-//! implementations, in memory ([`Memory`]) and over TCP (`TcpTransport`).
+//! **Is:** identities and a versioned handshake; three independent lanes per peer; one-way
+//! messages, calls with deadlines and cancellation, calls to many nodes with quorums, calls that
+//! are never executed twice, byte streams with a verified end, datagrams; outcomes that say whether a
+//! call may have run ([`CallError`]); limits on everything; a tiny dyn-compatible trait
+//! ([`Transport`]) with two implementations, in memory ([`Memory`]) and over TCP, TLS 1.3 and UDP
+//! (`TcpTransport`). Three pages say more: [`guide`].
 //!
 //! **Is not:** RPC stubs, HTTP, discovery of services, NAT traversal, load balancing, durable
 //! messaging, or exactly-once over a restart of the receiver (a retry over one is detected, not
@@ -40,6 +42,8 @@
 //! | Single-Socket Channel | one session per (peer, [`Lane`]): one socket, both directions, FIFO |
 //! | Request Pipeline | [`Channel::call`]: many calls in flight on one session, bounded |
 //! | Request Batch | the lane writer: everything queued goes out in one gathered write |
+//! | Request Waiting List | [`ReplySet::quorum`], [`ReplySet::quorum_where`] |
+//! | Idempotent Receiver | [`IdempotentCaller`], and the table behind every [`Endpoint`] |
 //! | Heartbeat | [`PeerWatch`], [`PeerHealth`] |
 //! | Generation Clock (use of) | [`Incarnation`] in the handshake, zombie exclusion |
 //!
@@ -51,6 +55,9 @@
 //! | FIFO per sender, receiver and lane within a session; none of an older session after the first of a newer | always; none across lanes | `conformance` (fifo, simultaneous) |
 //! | `send` and `call` never wait; an `Err` means nothing was sent | always | `conformance` (refusals, full queues) |
 //! | `NotSent` and `Rejected` mean the handler had no effect; all else is `MaybeExecuted` | handlers reject only what they did not do | `calls`, `hazards::h11_…`, `h38_…`, `h39_…` |
+//! | an idempotent call is executed at most once, however often it is retried, also over a restart of the receiver | the receiver's incarnation rises; at most `dedup_window` newer calls of the session | `dedup`, `campaign` |
+//! | a stream ends in `None` only if every byte came and the sender finished; `finish` is `Ok` only after the receiver's application accepted | always | `streams`, `campaign` |
+//! | traffic on Bulk or Data delays Control by turns of 64 KiB, not by what is queued | Linux: `TCP_NOTSENT_LOWAT`; elsewhere the socket's buffer | `hazards::bounds::h14_…`, benches P7 |
 //! | a component that does not read delays only its own channel | always | `hazards::h28_…` |
 //! | once a frame of a life of a node was delivered, none of an earlier life is | this process remembers the peer | `conformance` (zombie), `links::h13_…` |
 //! | a silent peer is `Suspect` and `Down` in time; a wedged lane is reset alone | watched, or talked to; local timers run | `liveness`, `hazards::h15_…` |
@@ -64,7 +71,8 @@
 //!
 //! Everything that is queued has a bound, a counter and a typed answer: see [`EndpointConfig`] and
 //! `TcpConfig`. Fixed: 65,536 peers, 8,192 connections (dials included), 8 addresses per peer, 255
-//! bytes per address, 256 channels, 1,024 waiters of `poll_ready` per lane, 1 KiB of reject detail.
+//! bytes per address, 256 channels, 1,024 waiters of `poll_ready` per lane, 1 KiB of reject detail,
+//! 64 KiB of a stream's head and of its chunks on the wire, 1,024 observed sources of datagrams.
 //!
 //! # How to drive it
 //!
@@ -87,6 +95,7 @@
 //!   with ring.
 //! - `testing`: `conformance`, the list of cases every transport must pass, and `Faulty`, which
 //!   injects faults into any of them.
+//! - `metrics`: `Endpoint::record_metrics`, for the `metrics` facade.
 //! - `postcard`, `bincode`: codecs of serde for [`TypedChannel`]. bincode is unmaintained upstream
 //!   (RUSTSEC-2025-0141), so it is in no default graph and in no signature without its feature.
 //!

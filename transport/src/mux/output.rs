@@ -10,7 +10,7 @@ use std::task::Waker;
 /// Something the driver has to do, outside of any lock.
 ///
 /// # Examples
-/// See [`PeerMux`].
+/// See [`PeerMux`](crate::PeerMux).
 /// ```
 /// use quorate_transport::{Lane, MuxEffect};
 /// let effect = MuxEffect::Reset { lane: Lane::Data };
@@ -72,7 +72,8 @@ pub enum MuxEffect {
     },
 }
 
-/// Effects in order, filled by [`PeerMux::drain`] and reused by its owner.
+/// Effects in order, filled by
+/// [`PeerMux::drain`](crate::PeerMux::drain) and reused by its owner.
 ///
 /// # Cost
 /// One effect at a time (the usual case) allocates nothing.
