@@ -2,8 +2,8 @@
 //!
 //! **Is:** identities and a versioned handshake; three independent lanes per peer; one-way
 //! messages, calls with deadlines and cancellation, calls to many nodes with quorums, calls that
-//! are never executed twice, byte streams with a verified end, datagrams; outcomes that say whether a
-//! call may have run ([`CallError`]); limits on everything; a tiny dyn-compatible trait
+//! are never executed twice, byte streams with a verified end, datagrams; outcomes that say whether
+//! a call may have run ([`CallError`]); limits on everything; a tiny dyn-compatible trait
 //! ([`Transport`]) with two implementations, in memory ([`Memory`]) and over TCP, TLS 1.3 and UDP
 //! (`TcpTransport`). Three pages say more: [`guide`].
 //!
