@@ -59,7 +59,11 @@ pub async fn run(args: &[String]) -> Result<String, Box<dyn Error>> {
         serve(channel).await;
         return Ok("closed".to_owned());
     }
-    let server = endpoint.discover(&option(args, "--to")?.parse::<Address>()?).await?;
+    let found = endpoint.discover(&option(args, "--to")?.parse::<Address>()?).await;
+    let server = found.map_err(|error| match error {
+        DialError::Failed(DownReason::Refused(status)) => format!("refused: {status:?}"),
+        other => other.to_string(),
+    })?;
     let text = args.last().ok_or("TEXT is missing")?.clone().into_bytes();
     let answer = channel.call(server.node, text, CallOptions::within(Duration::from_secs(5)));
     Ok(String::from_utf8(answer.await?.to_vec())?)
@@ -68,13 +72,8 @@ pub async fn run(args: &[String]) -> Result<String, Box<dyn Error>> {
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match runtime.block_on(run(&args)) {
-        Ok(answer) => writeln!(std::io::stdout(), "{answer}")?,
-        Err(error) => {
-            let told = error.to_string();
-            writeln!(std::io::stderr(), "{}", told.trim_start_matches("dial failed: "))?;
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let answer = runtime.block_on(run(&args));
+    let told = answer.as_ref().map_or_else(ToString::to_string, Clone::clone);
+    writeln!(std::io::stdout(), "{told}")?;
+    Ok(if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -52,7 +52,7 @@ async fn echo_answers_and_says_why_it_is_refused() {
     assert_eq!(answer, "hello");
     let foreign = args(ClusterId::new(1).to_string());
     let refused = guarded("a refusal", echo::run(&foreign)).await.unwrap_err();
-    assert_eq!(refused.to_string(), "dial failed: refused: wrong cluster");
+    assert_eq!(refused.to_string(), "refused: WrongCluster");
 }
 
 #[cfg(feature = "tls")]
@@ -89,6 +89,6 @@ async fn echo_answers_over_tls_whoever_can_prove_to_be_somebody() {
     let answer = guarded("an answer", echo::run(&call("9"))).await.unwrap();
     assert_eq!(answer, "hello");
     let refused = guarded("a refusal", echo::run(&call("8"))).await.unwrap_err();
-    assert_eq!(refused.to_string(), "dial failed: refused: identity not proven");
+    assert_eq!(refused.to_string(), "refused: Identity");
     std::fs::remove_dir_all(&dir).unwrap();
 }
