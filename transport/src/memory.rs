@@ -193,7 +193,7 @@ impl MemoryNetwork {
                     sink.on_datagram(from, channel, body);
                 }
                 Some(Delivery::Event(event)) => sink.on_event(event),
-                None => sink.on_batch_end(),
+                None => return sink.on_batch_end(),
             }
         }
     }
@@ -217,7 +217,7 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// The next delivery; without one, the end of a burst, once.
+    /// The next delivery; without one, the end of the burst, and of the turn.
     fn next(&mut self) -> Option<(Arc<dyn Sink>, Option<Delivery>)> {
         let mut wires = self.network.lock();
         let node = wires.nodes.get_mut(&self.key)?;
@@ -232,14 +232,11 @@ impl Turn<'_> {
         self.held = true;
         node.delivering = true;
         let Some(delivery) = node.queue.pop_front() else {
-            if std::mem::take(&mut self.fresh) {
-                return Some((sink, None));
-            }
             // Under the same lock that saw the queue empty: whoever adds to it from here on
             // delivers it too.
             self.held = false;
             node.delivering = false;
-            return None;
+            return self.fresh.then_some((sink, None));
         };
         let bytes = delivery.bytes();
         match &delivery {
@@ -291,11 +288,14 @@ fn pump(network: &MemoryNetwork, keys: impl IntoIterator<Item = Key>) {
             PENDING.with_borrow_mut(VecDeque::clear);
         }
     }
-    PENDING.with_borrow_mut(|p| p.extend(keys.into_iter().map(|key| (network.clone(), key))));
     if ACTIVE.replace(true) {
-        return;
+        let later = keys.into_iter().map(|key| (network.clone(), key));
+        return PENDING.with_borrow_mut(|p| p.extend(later));
     }
     let _active = Active;
+    for key in keys {
+        network.deliver(key);
+    }
     while let Some((network, key)) = PENDING.with_borrow_mut(VecDeque::pop_front) {
         network.deliver(key);
     }
@@ -477,12 +477,13 @@ impl Transport for Memory {
         me.stats.frames_out += 1;
         me.stats.bytes_out += count(bytes);
         *me.written.entry((to.1, lane)).or_default() += count(bytes);
-        let from = me.peer();
+        let (from, news) = (me.peer(), !me.queue.is_empty());
         if let Some(node) = wires.nodes.get_mut(&to) {
             node.push(Delivery::Frame { from, lane, session, frame });
         }
         drop(wires);
-        pump(&self.network, [self.key, to]);
+        // Only a session that was just made has something for this node as well.
+        pump(&self.network, news.then_some(self.key).into_iter().chain([to]));
         Ok(())
     }
 
