@@ -106,9 +106,9 @@ impl Body {
     #[must_use]
     pub(crate) fn crc(&self) -> u32 {
         if let Pieces::One(one) = &self.0 {
-            return crc32fast::hash(one);
+            return crate::crc::crc(one);
         }
-        let mut hasher = crc32fast::Hasher::new();
+        let mut hasher = crate::crc::hasher();
         for piece in self.pieces() {
             hasher.update(piece);
         }

@@ -112,7 +112,7 @@ fn fold_node(node: NodeId) -> u32 {
 }
 
 fn crc(wire: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = crate::crc::hasher();
     hasher.update(&wire[..36]);
     hasher.update(&wire[HEADER..]);
     hasher.finalize()

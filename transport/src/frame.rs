@@ -304,7 +304,7 @@ impl Frame {
         out[12..16].copy_from_slice(&self.aux.to_le_bytes());
         out[16..24].copy_from_slice(&self.id.to_le_bytes());
         out[24..28].copy_from_slice(&sequence.to_le_bytes());
-        let head_crc = crc32fast::hash(&out[..28]);
+        let head_crc = crate::crc::crc(&out[..28]);
         out[28..32].copy_from_slice(&head_crc.to_le_bytes());
         Ok(out)
     }
@@ -341,7 +341,7 @@ impl Header {
     /// Header CRC before anything else is believed, the length above all. // H6
     pub(crate) fn decode(raw: &[u8; HEADER]) -> Result<Self, FrameError> {
         let word = |at: usize| u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]);
-        let (expected, found) = (crc32fast::hash(&raw[..28]), word(28));
+        let (expected, found) = (crate::crc::crc(&raw[..28]), word(28));
         if expected != found && !crate::mutant::on("head_crc_after_length") {
             return Err(FrameError::HeadCrc { expected, found });
         }
@@ -388,7 +388,7 @@ impl Header {
     /// The frame, or `None` for an unknown kind that may be skipped.
     pub(crate) fn into_frame(self, body: Bytes) -> Result<Option<Frame>, FrameError> {
         if self.flags & NO_BODY_CRC == 0 {
-            let found = crc32fast::hash(&body);
+            let found = crate::crc::crc(&body);
             if found != self.body_crc {
                 return Err(FrameError::BodyCrc { expected: self.body_crc, found });
             }

@@ -116,6 +116,7 @@ mod codec;
 mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod crc;
 mod datagram;
 mod decode;
 mod endpoint;

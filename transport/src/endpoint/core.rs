@@ -39,6 +39,12 @@ pub(crate) struct PeerEntry {
     talked: [AtomicBool; 3],
 }
 
+/// What a change of a mux leaves to be done without its lock.
+struct Todo {
+    timer: Option<Monotonic>,
+    out: Option<MuxOutput>,
+}
+
 impl PeerEntry {
     pub(crate) const fn node(&self) -> NodeId {
         self.node
@@ -201,30 +207,52 @@ impl Core {
 
     /// Changes a peer's mux, then does what came out of it without the lock.
     pub(crate) fn with<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> R {
-        let mut mux = peer.mux();
-        let result = change(&mut mux);
-        let next = mux.poll_timeout();
-        if !mux.has_output() {
-            drop(mux);
-            self.schedule(peer, next);
-            return result;
-        }
-        let mut out = lock(&self.outputs).pop().unwrap_or_default();
-        mux.drain(&mut out);
-        drop(mux);
-        self.schedule(peer, next);
-        self.perform(peer, &mut out);
-        let mut outputs = lock(&self.outputs);
-        if outputs.len() < OUTPUTS_MAX {
-            outputs.push(out);
-        }
+        let (result, todo) = self.change(peer, change);
+        self.finish(peer.node, todo);
         result
     }
 
-    fn schedule(&self, peer: &PeerEntry, next: Option<Monotonic>) {
-        let Some(next) = next else { return };
-        if next.as_nanos() < peer.scheduled.fetch_min(next.as_nanos(), Ordering::AcqRel) {
-            self.timers.add(next, peer.node);
+    /// The same by name, without taking a share of the entry; it is made if there is room.
+    fn with_node(&self, node: NodeId, change: impl FnOnce(&mut PeerMux)) {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(peer) = peers.get(&node) else {
+            drop(peers);
+            if let Some(peer) = self.peer(node) {
+                self.with(&peer, change);
+            }
+            return;
+        };
+        let ((), todo) = self.change(peer, change);
+        drop(peers);
+        self.finish(node, todo);
+    }
+
+    fn change<R>(&self, peer: &PeerEntry, change: impl FnOnce(&mut PeerMux) -> R) -> (R, Todo) {
+        let mut mux = peer.mux();
+        let result = change(&mut mux);
+        let next = mux.poll_timeout();
+        let out = mux.has_output().then(|| {
+            let mut out = lock(&self.outputs).pop().unwrap_or_default();
+            mux.drain(&mut out);
+            out
+        });
+        drop(mux);
+        // Only what is earlier than what the peer has in the heap is news to the timers.
+        let earlier = |at: &Monotonic| {
+            at.as_nanos() < peer.scheduled.fetch_min(at.as_nanos(), Ordering::AcqRel)
+        };
+        (result, Todo { timer: next.filter(earlier), out })
+    }
+
+    fn finish(&self, node: NodeId, todo: Todo) {
+        if let Some(at) = todo.timer {
+            self.timers.add(at, node);
+        }
+        let Some(mut out) = todo.out else { return };
+        self.perform(node, &mut out);
+        let mut outputs = lock(&self.outputs);
+        if outputs.len() < OUTPUTS_MAX {
+            outputs.push(out);
         }
     }
 
@@ -254,10 +282,10 @@ impl Core {
         }
     }
 
-    fn perform(&self, peer: &PeerEntry, out: &mut MuxOutput) {
+    fn perform(&self, node: NodeId, out: &mut MuxOutput) {
         while let Some(effect) = out.pop() {
             match effect {
-                MuxEffect::Send { lane, frame } => self.send_control(peer.node, lane, frame),
+                MuxEffect::Send { lane, frame } => self.send_control(node, lane, frame),
                 MuxEffect::Message { from, lane, channel, body } => {
                     self.deliver_run(channel, Item::Message { from, lane, body }, out);
                 }
@@ -270,7 +298,7 @@ impl Core {
                 }
                 MuxEffect::Revoked { call } => self.revoke_call(&call),
                 MuxEffect::Wake { waker } => waker.wake(),
-                MuxEffect::Reset { lane } => self.transport.reset(peer.node, lane),
+                MuxEffect::Reset { lane } => self.transport.reset(node, lane),
             }
         }
     }
@@ -399,9 +427,8 @@ impl Core {
         session: SessionId,
         frames: &mut dyn Iterator<Item = Frame>,
     ) {
-        let Some(peer) = self.peer(from.node) else { return };
         let now = self.runtime.now();
-        self.with(&peer, |mux| {
+        self.with_node(from.node, |mux| {
             frames.for_each(|frame| mux.handle_frame(now, from, lane, session, frame));
         });
     }

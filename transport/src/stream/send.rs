@@ -102,7 +102,7 @@ impl SendStream {
             pending: Bytes::new(),
             next: None,
             taken: 0,
-            crc: crc32fast::Hasher::new(),
+            crc: crate::crc::hasher(),
             timer,
             give_up: None,
             over: false,

@@ -45,7 +45,7 @@ impl Incoming {
             credit: window,
             owed: 0,
             received: 0,
-            crc: crc32fast::Hasher::new(),
+            crc: crate::crc::hasher(),
             state: State::Open,
             waker: None,
         }
