@@ -7,23 +7,35 @@ use std::path::Path;
 
 const FORMAT: &str = include_str!("../transport/FORMAT.md");
 
-/// The frames under "Golden vectors", in order.
-fn vectors() -> Vec<Vec<u8>> {
+/// The blocks under "Golden vectors", in order.
+fn blocks() -> impl Iterator<Item = &'static str> {
     let (_, golden) = FORMAT.split_once("## Golden vectors").expect("the section is there");
-    let block = golden.split("```").nth(1).expect("the vectors stand in a block");
+    golden.split("```").skip(1).step_by(2)
+}
+
+fn bytes(hex: &str) -> impl Iterator<Item = u8> + '_ {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    (0..hex.len()).step_by(2).map(byte)
+}
+
+/// The frames, in order.
+fn vectors() -> Vec<Vec<u8>> {
+    let block = blocks().next().expect("the vectors stand in a block");
     let mut frames: Vec<Vec<u8>> = Vec::new();
     for line in block.lines() {
         match line.strip_prefix("  ") {
-            Some(hex) => {
-                let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
-                let bytes = (0..hex.len()).step_by(2).map(byte);
-                frames.last_mut().expect("a name comes first").extend(bytes);
-            }
+            Some(hex) => frames.last_mut().expect("a name comes first").extend(bytes(hex)),
             None if line.ends_with(':') => frames.push(Vec::new()),
             None => {}
         }
     }
     frames
+}
+
+/// The datagram, which has the block behind the frames.
+fn datagram() -> Vec<u8> {
+    let block = blocks().nth(1).expect("it stands in a block");
+    block.lines().filter_map(|line| line.strip_prefix("  ")).flat_map(bytes).collect()
 }
 
 fn write(target: &str, seeds: &[Vec<u8>]) -> io::Result<()> {
@@ -50,6 +62,14 @@ fn main() -> io::Result<()> {
     let (hello, ack) = (&frames[0][32..], &frames[1][32..]);
     let both = with(hello, ack);
     write("transport_handshake", &[with(&[128], &both), with(&[0], ack), with(&[255], hello)])?;
+
+    // As it is, mended, without a body, and for somebody else.
+    let whole = datagram();
+    assert_eq!(&whole[..2], b"DQ", "its magic");
+    let other = with(&whole[..32], &[&[3, 0, 0, 0][..], &whole[36..]].concat());
+    let packets =
+        [with(&[44], &whole), with(&[47], &whole), with(&[47], &whole[..40]), with(&[45], &other)];
+    write("transport_datagram", &packets)?;
 
     // Up, call, its answer; a call of the peer, answered; a deadline; down.
     let play = [

@@ -1,31 +1,33 @@
-//! P5 and P6: bulk. Streams are not built: large messages on Bulk stand in for them, reported and
-//! not judged; the floors are those of the streams to come.
+//! P5 and P6: bulk in one byte stream, over TCP and over TLS. The floors copy the same blocks.
 
-use crate::Bench;
 use crate::floors::connect;
-use crate::oneway::{LOST, by, messages};
-use crate::ours::{Pair, SERVER, open};
+use crate::oneway::{LOST, by};
+use crate::ours::{CHANNEL, Pair, SERVER, open};
 use crate::side::Sides;
+use crate::{Bench, peers};
 use bytes::Bytes;
 use quorate_benches::sheet::Line;
-use quorate_benches::turns::{Contender, take_turns};
-use quorate_transport::{ChannelId, Inbound, Lane, SendError};
-use std::future::poll_fn;
+use quorate_benches::turns::{Rounds, take_turns};
+use quorate_transport::{
+    Channel, ChannelId, ChannelReceiver, ChannelSender, Inbound, StreamOptions,
+};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// Bytes of a chunk.
-pub(crate) const CHUNK: usize = 64 << 10;
-/// Chunks of a turn: 64 MiB.
-const CHUNKS: u64 = 1_024;
+/// Bytes of a block.
+pub(crate) const BLOCK: usize = 64 << 10;
+/// Blocks of a turn: 64 MiB.
+const BLOCKS: u64 = 1_024;
 const RAW: &str = "raw TCP copy";
 const TLS: &str = "raw tokio-rustls copy";
+const TONIC: &str = "tonic client streaming";
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -34,7 +36,7 @@ type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 fn copy(sides: &Sides, to: Writer, mut from: Reader) -> impl FnMut(&Sides, u64) + use<> {
     let (tell, counted) = mpsc::channel();
     drop(sides.server.begin(async move {
-        let (mut block, mut total) = (vec![0; CHUNK], 0_u64);
+        let (mut block, mut total) = (vec![0; BLOCK], 0_u64);
         while let Ok(read @ 1..) = from.read(&mut block).await {
             total += read as u64;
             tell.send(total).ok();
@@ -43,9 +45,9 @@ fn copy(sides: &Sides, to: Writer, mut from: Reader) -> impl FnMut(&Sides, u64) 
     let (to, mut total) = (Arc::new(Mutex::new(to)), 0);
     move |sides, count| {
         let to = to.clone();
-        total += count * CHUNK as u64;
+        total += count * BLOCK as u64;
         sides.client.run(async move {
-            let (mut to, block) = (to.lock().await, vec![7; CHUNK]);
+            let (mut to, block) = (to.lock().await, vec![7; BLOCK]);
             for _ in 0..count {
                 to.write_all(&block).await.expect("connected");
             }
@@ -64,12 +66,13 @@ fn tls(sides: &Sides) -> impl FnMut(&Sides, u64) + use<> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let certificate = made.cert.der().clone();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let server = ServerConfig::builder().with_no_client_auth();
+    let server = ServerConfig::builder_with_protocol_versions(&[&TLS13]).with_no_client_auth();
     let server = server.with_single_cert(vec![certificate.clone()], key.into());
     let acceptor = TlsAcceptor::from(Arc::new(server.expect("they belong together")));
     let mut roots = RootCertStore::empty();
     roots.add(certificate).expect("it was just made");
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client = ClientConfig::builder_with_protocol_versions(&[&TLS13]);
+    let client = client.with_root_certificates(roots).with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
     let (near, far) = connect(sides);
     let accepted = sides.server.begin(async move { acceptor.accept(far).await });
@@ -79,72 +82,131 @@ fn tls(sides: &Sides) -> impl FnMut(&Sides, u64) + use<> {
     copy(sides, Box::new(near.expect("a handshake")), Box::new(far))
 }
 
+/// Streams of a client to a server that takes them whole.
+pub(crate) struct Streams {
+    sender: ChannelSender,
+    /// Bytes that the server's application took.
+    taken: Arc<AtomicU64>,
+    _open: ChannelReceiver,
+}
+
+impl Streams {
+    pub(crate) fn new(sides: &Sides, pair: &Pair, id: ChannelId) -> Self {
+        let taken = Arc::default();
+        drop(sides.server.begin(take(open(&pair.server, id), Arc::clone(&taken))));
+        let (sender, _open) = open(&pair.client, id).split();
+        Self { sender, taken, _open }
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// What `measure` gives while a stream runs all the time, and how many bytes a second of it
+    /// were taken meanwhile.
+    pub(crate) fn beside(&self, sides: &Sides, measure: impl FnOnce() -> f64) -> (f64, f64) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, before) = (stop.clone(), self.taken());
+        let blocks = std::iter::from_fn(move || (!stopped.load(Ordering::Relaxed)).then_some(()));
+        let sent = sides.client.begin(send(self.sender.clone(), blocks));
+        let asked = Instant::now();
+        while self.taken() == before {
+            assert!(asked.elapsed() < LOST, "the stream does not begin");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let (begun, before) = (Instant::now(), self.taken());
+        let found = measure();
+        let rate = (self.taken() - before) as f64 / begun.elapsed().as_secs_f64();
+        stop.store(true, Ordering::Relaxed);
+        sent.recv_timeout(LOST).expect("the stream does not end");
+        (found, rate)
+    }
+}
+
+/// One stream of as many blocks as `blocks` has items; over when the receiver has accepted it.
+async fn send<T>(sender: ChannelSender, blocks: impl Iterator<Item = T>) {
+    let block = Bytes::from(vec![7; BLOCK]);
+    let stream = sender.open_stream(SERVER, Bytes::new(), StreamOptions::new());
+    let mut stream = stream.expect("room for a stream");
+    for _ in blocks {
+        stream.send(block.clone()).await.expect("the receiver reads");
+    }
+    stream.finish().await.expect("the receiver accepts");
+}
+
+/// Takes every stream of a channel whole, each in a task of its own.
+async fn take(mut channel: Channel, taken: Arc<AtomicU64>) {
+    while let Some(inbound) = channel.recv().await {
+        let (Inbound::Stream { mut stream, .. }, taken) = (inbound, taken.clone()) else {
+            continue;
+        };
+        drop(tokio::spawn(async move {
+            while let Some(chunk) = stream.chunk().await? {
+                taken.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+            stream.accept()
+        }));
+    }
+}
+
+/// A stream for each turn.
+fn streams(sides: &Sides, pair: Pair) -> impl FnMut(&Sides, u64) + use<> {
+    let streams = Streams::new(sides, &pair, CHANNEL);
+    move |sides, count| {
+        let (_kept, before) = (&pair, streams.taken());
+        sides.client.run(send(streams.sender.clone(), 0..count));
+        assert_eq!(streams.taken() - before, count * BLOCK as u64, "other bytes than were sent");
+    }
+}
+
+/// Streams of ours alone, for a profiler; nanoseconds for a block.
+pub(crate) fn alone(sides: &Sides, pair: Pair, time: Duration) -> f64 {
+    let (mut turn, begun, mut count) = (streams(sides, pair), Instant::now(), 0);
+    while begun.elapsed() < time {
+        turn(sides, BLOCKS);
+        count += BLOCKS;
+    }
+    begun.elapsed().as_secs_f64() * 1e9 / count as f64
+}
+
 fn rate(ns: f64) -> (String, f64) {
-    let gigabytes = CHUNK as f64 / ns;
+    let gigabytes = BLOCK as f64 / ns;
     (format!("{gigabytes:.2} GB/s"), gigabytes)
 }
 
-/// P5 and P6 as far as they can be measured.
-pub(crate) fn bulk(bench: &mut Bench) {
-    let sides = Sides::new();
-    let contenders: Vec<Contender<'_>> = vec![
-        by(RAW, &sides, CHUNKS, raw(&sides)),
-        by("ours", &sides, CHUNKS, messages(&sides, Lane::Bulk, CHUNK)),
-        by(TLS, &sides, CHUNKS, tls(&sides)),
-    ];
-    let rounds = take_turns(contenders, bench.rounds);
+/// Rates of ours and of the floor; its ratio is one of rates, not of times.
+fn rates(lane: &str, rounds: &Rounds, floor: &str) -> Line {
     let (mine, number) = rate(rounds.ns("ours"));
-    let floor = format!("{RAW} {}", rate(rounds.ns(RAW)).0);
-    let line = Line::new("P5 messages of 64 KiB on Bulk (streams: not built)")
+    let to_floor = rounds.ratio(floor, "ours");
+    Line::new(lane)
         .value(&mine, number, "GB/s")
-        .floor(&floor, rounds.ratio("ours", RAW))
-        .note("not judged");
-    bench.sheet.push(line);
-    let (floor, number) = rate(rounds.ns(TLS));
-    let line = Line::new(&format!("P6 floor: {TLS}")).value(&floor, number, "GB/s");
-    bench.sheet.push(line.note("TLS and streams: not built"));
+        .floor(&format!("{floor} {}", rate(rounds.ns(floor)).0), to_floor)
+        .goal("≥ 0.9× floor", to_floor >= 0.9)
 }
 
-/// What `measure` gives while messages of a chunk keep Bulk to the server full, and how many bytes
-/// a second came over meanwhile.
-pub(crate) fn beside(
-    sides: &Sides,
-    pair: &Pair,
-    id: ChannelId,
-    measure: impl FnOnce() -> f64,
-) -> (f64, f64) {
-    let (mut channel, (sender, _receiver)) =
-        (open(&pair.server, id), open(&pair.client, id).split());
-    let (arrived, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let count = arrived.clone();
-    let read = sides.server.begin(async move {
-        while let Some(Inbound::Message { body, .. }) = channel.recv().await {
-            if body.len() < CHUNK {
-                return;
-            }
-            count.fetch_add(body.len() as u64, Ordering::Relaxed);
-        }
-    });
-    let stopped = stop.clone();
-    let sent = sides.client.begin(async move {
-        let body = Bytes::from(vec![7; CHUNK]);
-        loop {
-            let last = stopped.load(Ordering::Relaxed);
-            let body = if last { Bytes::new() } else { body.clone() };
-            while let Err(error) = sender.send(SERVER, Lane::Bulk, body.clone()) {
-                assert_eq!(error, SendError::Full);
-                poll_fn(|cx| sender.poll_ready(SERVER, Lane::Bulk, cx)).await.expect("connected");
-            }
-            if last {
-                return;
-            }
-        }
-    });
-    let begun = Instant::now();
-    let found = measure();
-    let rate = arrived.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
-    stop.store(true, Ordering::Relaxed);
-    sent.recv().expect("no panic");
-    read.recv_timeout(LOST).expect("a message was lost");
-    (found, rate)
+/// P5: a stream over TCP.
+pub(crate) fn plain(bench: &mut Bench) {
+    let sides = Sides::new();
+    let contenders = vec![
+        by(RAW, &sides, BLOCKS, raw(&sides)),
+        by("ours", &sides, BLOCKS, streams(&sides, Pair::new(&sides))),
+        by(TONIC, &sides, BLOCKS, peers::tonic::streams(&sides, BLOCK)),
+    ];
+    let rounds = take_turns(contenders, bench.rounds);
+    let better = rounds.ratio(TONIC, "ours");
+    let line = rates("P5 streams of 64 MiB, TCP", &rounds, RAW)
+        .peer(TONIC, &rate(rounds.ns(TONIC)).0, better)
+        .goal("≥ 1.5× tonic", better >= 1.5);
+    bench.sheet.push(line);
+}
+
+/// P6: the same over TLS.
+pub(crate) fn sealed(bench: &mut Bench) {
+    let sides = Sides::new();
+    let contenders = vec![
+        by(TLS, &sides, BLOCKS, tls(&sides)),
+        by("ours", &sides, BLOCKS, streams(&sides, Pair::sealed(&sides))),
+    ];
+    let rounds = take_turns(contenders, bench.rounds);
+    bench.sheet.push(rates("P6 streams of 64 MiB, TLS 1.3", &rounds, TLS));
 }

@@ -1,14 +1,17 @@
 //! P10 and P12: what calls allocate, and what idle connections hold.
 
-use crate::ours::{self, CHANNEL, PAYLOAD, SERVER, any_port, identity, node, open};
-use crate::side::Sides;
-use crate::subject::Subject;
+use crate::certificates::Authority;
+use crate::oneway::LOST;
+use crate::ours::{self, CHANNEL, PAYLOAD, SERVER, any_port, identity, open, start};
+use crate::side::{Side, Sides};
+use crate::subject::{Caller, Subject};
 use crate::{Bench, peers};
 use bytes::Bytes;
 use quorate_benches::count::{Counted, counted, here};
 use quorate_benches::sheet::Line;
-use quorate_transport::{Endpoint, Lane, NodeId};
-use std::time::Duration;
+use quorate_transport::{Endpoint, Lane, NodeId, TcpConfig, TcpTransport};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const CALLS: u64 = 2_000;
 
@@ -65,20 +68,27 @@ const CLIENTS: u64 = 19;
 const SERVERS: u64 = 18;
 const CONNECTIONS: u64 = CLIENTS * SERVERS * 3;
 
-fn nodes(sides: &Sides) -> (Vec<Endpoint>, Vec<Endpoint>) {
-    let servers: Vec<_> = sides
-        .server
-        .run(async { (0..SERVERS).map(|n| node(identity(1_000 + n, 1), any_port())).collect() });
-    let clients: Vec<_> = sides
-        .client
-        .run(async { (0..CLIENTS).map(|n| node(identity(1 + n, 1), any_port()).1).collect() });
-    for client in &clients {
+fn nodes(sides: &Sides, sealed: bool) -> (Vec<Endpoint>, Vec<Endpoint>) {
+    let authority = sealed.then(Authority::new);
+    let settings = |node| {
+        let config = TcpConfig::local().listen(any_port());
+        let config = authority.iter().fold(config, |c, authority| c.tls(authority.certify(node)));
+        (identity(node, 1), config)
+    };
+    let begin = |side: &Side, first, count| {
+        let all: Vec<_> = (first..first + count).map(settings).collect();
+        side.run(async { all.into_iter().map(|(id, config)| start(id, config)).collect() })
+    };
+    let servers: Vec<(Arc<TcpTransport>, Endpoint)> = begin(&sides.server, 1_000, SERVERS);
+    let clients: Vec<(Arc<TcpTransport>, Endpoint)> = begin(&sides.client, 1, CLIENTS);
+    for (_, client) in &clients {
         for (tcp, server) in &servers {
             let at = tcp.local_addr().expect("a member listens");
             client.set_peer(server.identity().node, &[at.into()]);
         }
     }
-    (clients, servers.into_iter().map(|(_, endpoint)| endpoint).collect())
+    let endpoints = |all: Vec<_>| all.into_iter().map(|(_, endpoint)| endpoint).collect();
+    (endpoints(clients), endpoints(servers))
 }
 
 /// Every lane of every pair is used once, at once or one after the other; then nothing is said
@@ -97,7 +107,9 @@ fn connect_all(clients: &[Endpoint], servers: &[Endpoint], at_once: bool) {
             }
         }
     }
+    let asked = Instant::now();
     while up() < CONNECTIONS {
+        assert!(asked.elapsed() < 2 * LOST, "only {} of {CONNECTIONS} are up", up());
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(1_500));
@@ -107,42 +119,53 @@ fn each(counted: Counted, connections: u64) -> f64 {
     counted.live as f64 / (2 * connections) as f64
 }
 
+fn kib(bytes: f64) -> String {
+    format!("{:.1} KiB", bytes / 1024.0)
+}
+
+/// Live heap bytes of an end, dialed one after the other or all at once.
+fn hold(sides: &Sides, sealed: bool, at_once: bool) -> f64 {
+    let (clients, servers) = nodes(sides, sealed);
+    let ((), found) = counted(|| connect_all(&clients, &servers, at_once));
+    each(found, CONNECTIONS)
+}
+
+/// The same of a peer's connections, each used once.
+fn held_by<C: Caller, D>(sides: &Sides, dial: impl Fn() -> D + Send + 'static) -> f64
+where
+    D: Future<Output = C> + Send,
+{
+    let dial = async move {
+        let mut all = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let client = dial().await;
+            client.call().await;
+            all.push(client);
+        }
+        all
+    };
+    let (_all, found) = counted(|| sides.client.run(dial));
+    each(found, CONNECTIONS)
+}
+
 /// P12: live heap bytes of idle connections, per end.
 pub(crate) fn idle(bench: &mut Bench) {
     let sides = Sides::new();
-    let kib = |bytes: f64| format!("{:.1} KiB", bytes / 1024.0);
-    let hold = |at_once| {
-        let (clients, servers) = nodes(&sides);
-        let ((), found) = counted(|| connect_all(&clients, &servers, at_once));
-        each(found, CONNECTIONS)
-    };
-    let (mine, at_once) = (hold(false), hold(true));
+    let (mine, at_once) = (hold(&sides, false, false), hold(&sides, false, true));
     let mut line = Line::new(&format!("P12 heap of an end of {CONNECTIONS} idle connections"))
         .value(&kib(mine), mine, "bytes")
         .note(&format!("{} when all were dialed at once", kib(at_once)));
-
     let (at, _served) = peers::tarpc::server(&sides);
-    let dial = async move {
-        let mut all = Vec::new();
-        for _ in 0..CONNECTIONS {
-            all.push(peers::tarpc::connect(at).await);
-            crate::subject::Caller::call(&all[all.len() - 1]).await;
-        }
-        all
-    };
-    let (_all, found) = counted(|| sides.client.run(dial));
-    line = line.peer("tarpc", &kib(each(found, CONNECTIONS)), each(found, CONNECTIONS) / mine);
-
+    let peer = held_by(&sides, move || peers::tarpc::connect(at));
+    line = line.peer("tarpc", &kib(peer), peer / mine);
     let (at, _served) = peers::tonic::server(&sides);
-    let dial = async move {
-        let mut all = Vec::new();
-        for _ in 0..CONNECTIONS {
-            all.push(peers::tonic::connect(at).await);
-            crate::subject::Caller::call(&all[all.len() - 1]).await;
-        }
-        all
-    };
-    let (_all, found) = counted(|| sides.client.run(dial));
-    line = line.peer("tonic", &kib(each(found, CONNECTIONS)), each(found, CONNECTIONS) / mine);
+    let peer = held_by(&sides, move || peers::tonic::connect(at));
+    line = line.peer("tonic", &kib(peer), peer / mine);
     bench.sheet.push(line.goal("≤ 8 KiB", mine <= 8.0 * 1024.0));
+
+    let (mine, at_once) = (hold(&sides, true, false), hold(&sides, true, true));
+    let line = Line::new(&format!("P12 heap of an end of {CONNECTIONS} idle TLS connections"))
+        .value(&kib(mine), mine, "bytes")
+        .note(&format!("{} when all were dialed at once", kib(at_once)));
+    bench.sheet.push(line.goal("≤ 48 KiB", mine <= 48.0 * 1024.0));
 }

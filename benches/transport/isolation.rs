@@ -1,6 +1,6 @@
 //! P7 and P8: who delays whom.
 
-use crate::bulk::{self, CHUNK};
+use crate::bulk::{BLOCK, Streams};
 use crate::ours::{CHANNEL, Calls, Pair, SERVER, open, serve};
 use crate::side::Sides;
 use crate::subject::{Caller, one_by_one};
@@ -51,36 +51,35 @@ fn beside_large<C: Caller>(bench: &Bench, sides: &Sides, small: &C, large: &C) -
     })
 }
 
-/// P7: calls on Control while Bulk is full of large messages to the same node.
-pub(crate) fn beside_bulk(bench: &mut Bench) {
+/// P7: calls on Control while a stream to the same node runs all the time.
+pub(crate) fn beside_stream(bench: &mut Bench) {
     let sides = Sides::new();
     let pair = Pair::new(&sides);
     let _served = serve(&sides.server, open(&pair.server, CHANNEL));
     let (sender, _receiver) = open(&pair.client, CHANNEL).split();
     let calls = Calls::new(sender, Lane::Control);
+    let streams = Streams::new(&sides, &pair, OTHER);
     let turn = bench.turn * 4;
     let mut rate = Vec::new();
     let (idle, busy, ratio) = median_of(bench.rounds.min(7), || {
         let idle = p99(&sides, calls.clone(), turn);
-        let (busy, bytes_a_second) =
-            bulk::beside(&sides, &pair, OTHER, || p99(&sides, calls.clone(), turn));
+        let (busy, bytes_a_second) = streams.beside(&sides, || p99(&sides, calls.clone(), turn));
         rate.push(bytes_a_second);
         (idle, busy)
     });
-    let lane = "P7 p99 of a Control call beside messages of 64 KiB on Bulk (streams: not built)";
-    let mut line = Line::new(lane)
+    let mut line = Line::new("P7 p99 of a Control call beside a stream to the same node")
         .value(&time(busy), busy, "ns")
         .floor(&format!("p99 idle {}", time(idle)), ratio)
-        .note(&format!("bulk at {:.2} GB/s meanwhile", quantile(rate, 0.5) / 1e9))
+        .note(&format!("stream at {:.2} GB/s meanwhile", quantile(rate, 0.5) / 1e9))
         .goal("≤ 2× idle", ratio <= 2.0)
         .goal("< 1 ms", busy < 1e6);
     let (at, _served) = peers::tarpc::server(&sides);
     let small = sides.client.run(peers::tarpc::connect(at));
-    let (_, peer, _) = beside_large(bench, &sides, &small, &small.sized(CHUNK));
+    let (_, peer, _) = beside_large(bench, &sides, &small, &small.sized(BLOCK));
     line = line.peer("tarpc, one connection", &time(peer), peer / busy);
     let (at, _served) = peers::tonic::server(&sides);
     let small = sides.client.run(peers::tonic::connect(at));
-    let (_, peer, _) = beside_large(bench, &sides, &small, &small.sized(CHUNK));
+    let (_, peer, _) = beside_large(bench, &sides, &small, &small.sized(BLOCK));
     line = line.peer("tonic, one connection", &time(peer), peer / busy);
     bench.sheet.push(line);
 }

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod calls;
+mod certificates;
 mod decode;
 mod floors;
 mod footprint;
@@ -73,8 +74,9 @@ fn main() {
     bench.run("P2", calls::pipelined);
     bench.run("P3", oneway::oneway);
     bench.run("P4", memory::memory);
-    bench.run("P5", bulk::bulk);
-    bench.run("P7", isolation::beside_bulk);
+    bench.run("P5", bulk::plain);
+    bench.run("P6", bulk::sealed);
+    bench.run("P7", isolation::beside_stream);
     bench.run("P8", isolation::beside_deaf);
     bench.run("P9", decode::decode);
     bench.run("P10", footprint::allocations);

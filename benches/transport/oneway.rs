@@ -57,7 +57,7 @@ fn floor(sides: &Sides) -> impl FnMut(&Sides, u64) + use<> {
 }
 
 /// `send` on Data, waiting for room when it says that there is none.
-pub(crate) fn messages(sides: &Sides, lane: Lane, bytes: usize) -> impl FnMut(&Sides, u64) + use<> {
+pub(crate) fn messages(sides: &Sides) -> impl FnMut(&Sides, u64) + use<> {
     let pair = Pair::new(sides);
     let (tell, counted) = mpsc::channel();
     let mut channel = open(&pair.server, CHANNEL);
@@ -65,25 +65,26 @@ pub(crate) fn messages(sides: &Sides, lane: Lane, bytes: usize) -> impl FnMut(&S
         let mut count = 0_u64;
         while let Some(inbound) = channel.recv().await {
             let Inbound::Message { body, .. } = inbound else { continue };
-            assert_eq!(body.len(), bytes);
+            assert_eq!(body.len(), PAYLOAD.len());
             count += 1;
-            if bytes > 1024 || count.is_multiple_of(STEP) {
+            if count.is_multiple_of(STEP) {
                 tell.send(count).ok();
             }
         }
     }));
     let (sender, receiver) = open(&pair.client, CHANNEL).split();
-    let body = if bytes == 64 { Bytes::from_static(PAYLOAD) } else { vec![7; bytes].into() };
     let mut total = 0;
     move |sides, count| {
         let _kept = (&pair, &receiver);
-        let (sender, body) = (sender.clone(), body.clone());
+        let (sender, body) = (sender.clone(), Bytes::from_static(PAYLOAD));
         total += count;
         sides.client.run(async move {
             for _ in 0..count {
-                while let Err(error) = sender.send(SERVER, lane, body.clone()) {
+                while let Err(error) = sender.send(SERVER, Lane::Data, body.clone()) {
                     assert_eq!(error, SendError::Full);
-                    poll_fn(|cx| sender.poll_ready(SERVER, lane, cx)).await.expect("connected");
+                    poll_fn(|cx| sender.poll_ready(SERVER, Lane::Data, cx))
+                        .await
+                        .expect("connected");
                 }
             }
         });
@@ -122,7 +123,7 @@ pub(crate) fn oneway(bench: &mut Bench) {
     let sides = Sides::new();
     let contenders = vec![
         by(FLOOR, &sides, COUNT, floor(&sides)),
-        by("ours", &sides, COUNT, messages(&sides, Lane::Data, 64)),
+        by("ours", &sides, COUNT, messages(&sides)),
         by(SEND, &sides, COUNT, peers::framed::messages(&sides, true)),
         by("LengthDelimitedCodec, feed", &sides, COUNT, peers::framed::messages(&sides, false)),
     ];

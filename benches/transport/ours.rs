@@ -1,11 +1,13 @@
 //! Two nodes of ours over TCP, and the server that answers every call with its own body.
 
+use crate::certificates::Authority;
 use crate::side::{Side, Sides};
 use crate::subject::{Caller, Served, Subject};
 use bytes::Bytes;
 use quorate_transport::{
     CallOptions, Channel, ChannelId, ChannelOptions, ChannelSender, ClusterId, Endpoint,
-    EndpointConfig, Identity, Inbound, Incarnation, Lane, NodeId, Role, TcpConfig, TcpTransport,
+    EndpointConfig, Identity, Inbound, Incarnation, Lane, NodeId, Role, TcpConfig,
+    TcpConfigBuilder, TcpTransport,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,18 +15,24 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(crate) const CHANNEL: ChannelId = ChannelId::new(16);
+pub(crate) const CLUSTER: ClusterId = ClusterId::new(7);
 pub(crate) const SERVER: NodeId = NodeId::new(2);
 const WITHIN: Duration = Duration::from_secs(10);
 /// The payload of most lanes.
 pub(crate) const PAYLOAD: &[u8; 64] = &[7; 64];
 
 pub(crate) fn identity(node: u64, life: u64) -> Identity {
-    Identity::new(ClusterId::new(7), NodeId::new(node), Incarnation::new(life))
+    Identity::new(CLUSTER, NodeId::new(node), Incarnation::new(life))
 }
 
 /// A node that listens at `at`, on the runtime of this thread.
 pub(crate) fn node(identity: Identity, at: SocketAddr) -> (Arc<TcpTransport>, Endpoint) {
-    let config = TcpConfig::local().listen(at).build().expect("within the ranges");
+    start(identity, TcpConfig::local().listen(at))
+}
+
+/// A node with these settings, on the runtime of this thread.
+pub(crate) fn start(identity: Identity, config: TcpConfigBuilder) -> (Arc<TcpTransport>, Endpoint) {
+    let config = config.build().expect("within the ranges");
     let tcp = TcpTransport::bind(identity, config).expect("a free port");
     let endpoint = Endpoint::start(tcp.clone(), EndpointConfig::default()).expect("first start");
     (tcp, endpoint)
@@ -46,10 +54,22 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(sides: &Sides) -> Self {
-        let (listening, server) = sides.server.run(async { node(identity(2, 1), any_port()) });
+        Self::started(sides, |_| TcpConfig::local())
+    }
+
+    /// The same behind TLS, with a certificate each.
+    pub(crate) fn sealed(sides: &Sides) -> Self {
+        let authority = Authority::new();
+        Self::started(sides, |node| TcpConfig::local().tls(authority.certify(node)))
+    }
+
+    fn started(sides: &Sides, settings: impl Fn(u64) -> TcpConfigBuilder) -> Self {
+        let settings = |node| settings(node).listen(any_port());
+        let (mine, its) = (settings(1), settings(2));
+        let (listening, server) = sides.server.run(async { start(identity(2, 1), its) });
         let mut client = identity(1, 1);
         client.role = Role::Client;
-        let (_, client) = sides.client.run(async move { node(client, any_port()) });
+        let (_, client) = sides.client.run(async move { start(client, mine) });
         let at = listening.local_addr().expect("a member listens");
         client.set_peer(SERVER, &[at.into()]);
         Self { client, server }

@@ -1,9 +1,9 @@
 //! `--profile P2`: the loop of ours alone, for some seconds, so that a profiler sees nothing else.
 
 use crate::oneway::messages;
-use crate::ours;
+use crate::ours::{self, Pair};
 use crate::side::Sides;
-use quorate_transport::Lane;
+use crate::{bulk, decode, memory};
 use std::time::{Duration, Instant};
 
 const TIME: Duration = Duration::from_secs(5);
@@ -20,16 +20,17 @@ pub(crate) fn run(lane: &str) {
         "P2" => calls(64),
         "P2-256" => calls(256),
         "P3" => {
-            let (mut send, begun, mut count) =
-                (messages(&sides, Lane::Data, 64), Instant::now(), 0);
+            let (mut send, begun, mut count) = (messages(&sides), Instant::now(), 0);
             while begun.elapsed() < TIME {
                 send(&sides, 100_000);
                 count += 100_000;
             }
             begun.elapsed().as_secs_f64() * 1e9 / f64::from(count)
         }
-        "P4" => crate::memory::alone(&sides, TIME),
-        "P9" => crate::decode::alone(TIME),
+        "P4" => memory::alone(&sides, TIME),
+        "P5" => bulk::alone(&sides, Pair::new(&sides), TIME),
+        "P6" => bulk::alone(&sides, Pair::sealed(&sides), TIME),
+        "P9" => decode::alone(TIME),
         other => panic!("nothing to profile in {other}"),
     };
     println!("{lane}: {ns:.0} ns");

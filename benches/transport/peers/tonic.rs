@@ -5,6 +5,7 @@ use crate::ours::{PAYLOAD, any_port};
 use crate::side::Sides;
 use crate::subject::{Caller, Served, Subject};
 use bytes::{Buf, BufMut, Bytes};
+use futures_util::stream;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -15,10 +16,13 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::http::{Request as HttpRequest, Response as HttpResponse};
 use tonic::codegen::{BoxFuture, Service};
-use tonic::server::{NamedService, UnaryService};
+use tonic::server::{ClientStreamingService, NamedService, UnaryService};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
+
+const ECHO: &str = "/bench.Echo/Echo";
+const TAKE: &str = "/bench.Echo/Take";
 
 #[derive(Clone, Copy, Default)]
 struct Raw;
@@ -85,7 +89,31 @@ impl Service<HttpRequest<Body>> for Echo {
 
     fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).unary(service, request).await) })
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(Raw);
+            Ok(match request.uri().path() {
+                TAKE => grpc.client_streaming(Take, request).await,
+                _ => grpc.unary(service, request).await,
+            })
+        })
+    }
+}
+
+/// Takes a stream of messages whole and answers how many bytes they had.
+struct Take;
+
+impl ClientStreamingService<Bytes> for Take {
+    type Response = Bytes;
+    type Future = BoxFuture<Response<Bytes>, Status>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        Box::pin(async move {
+            let (mut messages, mut total) = (request.into_inner(), 0);
+            while let Some(message) = messages.message().await? {
+                total += message.len() as u64;
+            }
+            Ok(Response::new(Bytes::copy_from_slice(&total.to_le_bytes())))
+        })
     }
 }
 
@@ -97,13 +125,24 @@ impl Calls {
     pub(crate) fn sized(&self, bytes: usize) -> Self {
         Self(self.0.clone(), vec![7; bytes].into())
     }
+
+    /// So many messages in one stream; over when the server has answered.
+    async fn stream(mut self, count: u64) {
+        self.0.ready().await.expect("connected");
+        let bytes = count * self.1.len() as u64;
+        let messages = stream::iter((0..count).map(move |_| self.1.clone()));
+        let path = PathAndQuery::from_static(TAKE);
+        let answer = self.0.client_streaming(Request::new(messages), path, Raw).await;
+        let answer: Response<Bytes> = answer.expect("an answer");
+        assert_eq!(answer.into_inner(), &bytes.to_le_bytes()[..], "bytes were lost");
+    }
 }
 
 impl Caller for Calls {
     async fn call(&self) {
         let mut grpc = self.0.clone();
         grpc.ready().await.expect("connected");
-        let path = PathAndQuery::from_static("/bench.Echo/Echo");
+        let path = PathAndQuery::from_static(ECHO);
         let answer = grpc.unary(Request::new(self.1.clone()), path, Raw).await;
         let answer: Response<Bytes> = answer.expect("an answer");
         assert_eq!(answer.into_inner(), self.1);
@@ -132,4 +171,11 @@ pub(crate) async fn connect(at: SocketAddr) -> Calls {
 pub(crate) fn calls(sides: &Sides) -> Subject {
     let (at, served) = server(sides);
     Subject::new(TONIC, sides.client.run(connect(at)), served, ())
+}
+
+/// Streams of messages of so many bytes, one at a time on one connection.
+pub(crate) fn streams(sides: &Sides, bytes: usize) -> impl FnMut(&Sides, u64) + use<> {
+    let (at, _) = server(sides);
+    let calls = sides.client.run(connect(at)).sized(bytes);
+    move |sides, count| sides.client.run(calls.clone().stream(count))
 }
