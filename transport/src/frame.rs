@@ -38,7 +38,7 @@ pub enum Kind {
     Reject = 6,
     /// The caller gave up.
     Cancel = 7,
-    /// Opens a byte stream (not built yet: answered with a reset).
+    /// Opens a byte stream.
     StreamOpen = 8,
     /// Bytes of a stream.
     StreamData = 9,

@@ -306,7 +306,8 @@ impl PeerMux {
                 self.live.down(now, *lane, *session, &mut self.out);
                 // A replaced session was read to its end and its successor carries the answers.
                 if *reason != crate::DownReason::Replaced {
-                    let maybe = self.maybe(Cause::Disconnected);
+                    let life = self.live.incarnation_on(*lane);
+                    let maybe = MaybeExecuted::new(Cause::Disconnected, self.node, life);
                     self.calls.session_ended(*lane, maybe, &mut self.out); // H11
                     // An idempotent call goes on: its caller will ask again.
                     let ended = self.inbound.take_lane(*lane).into_iter();

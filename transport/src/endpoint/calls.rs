@@ -145,17 +145,23 @@ impl Core {
     /// The caller gave up: a call that is still queued is not executed.
     pub(super) fn revoke_call(&self, call: &Arc<InboundCall>) {
         let Some(inbox) = self.inbox(call.channel()) else { return };
-        if inbox.remove(call)
-            && let Some(prefix) = call.prefix()
-        {
-            let attached = self.dedup().release(call, prefix);
-            attached.iter().for_each(|other| self.send_reject(other, OVERLOADED, Bytes::new()));
+        if inbox.remove(call) {
+            self.release(call);
         }
+    }
+
+    /// An idempotent call was not executed and will not be: it may be tried again.
+    fn release(&self, call: &Arc<InboundCall>) {
+        let Some(prefix) = call.prefix() else { return };
+        let attached = self.dedup().release(call, prefix);
+        attached.iter().for_each(|other| self.send_reject(other, OVERLOADED, Bytes::new()));
     }
 
     /// Whether a component may have this call: not revoked, not expired.
     pub(crate) fn take_call(&self, call: &Arc<InboundCall>) -> bool {
         if call.is_revoked() {
+            // Cancelled between its way out of the queue and here: nobody has run it.
+            self.release(call);
             return false;
         }
         let late = call.deadline() <= self.runtime.now();

@@ -101,6 +101,8 @@ pub(super) struct Liveness {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct LaneLife {
+    /// Of the peer in the lane's latest session.
+    incarnation: Option<Incarnation>,
     /// Last frame of an application, either way.
     last_talk: Option<Monotonic>,
     last_ping: Monotonic,
@@ -129,7 +131,7 @@ impl Liveness {
             watches: 0,
             watchers: Vec::new(),
             version: 0,
-            next_ping: 0,
+            next_ping: 1, // 0 is that of pings nobody waits for
             since: Monotonic::ZERO,
             grace: Monotonic::ZERO,
             next_check: None,
@@ -138,6 +140,12 @@ impl Liveness {
 
     pub(super) const fn incarnation(&self) -> Incarnation {
         self.health.incarnation
+    }
+
+    /// The life of the peer that the lane's latest session talked to: another lane may know a newer
+    /// one already.
+    pub(super) fn incarnation_on(&self, lane: Lane) -> Incarnation {
+        self.lanes[lane.index()].incarnation.unwrap_or(self.health.incarnation)
     }
 
     pub(super) const fn health(&self) -> PeerHealth {
@@ -212,6 +220,7 @@ impl Liveness {
         }
         self.health.lanes[lane.index()] =
             LaneHealth { session: Some(session), last_heard: now, ping_sent: None };
+        self.lanes[lane.index()].incarnation = Some(peer.incarnation);
         self.lanes[lane.index()].ping = None;
         self.heard(now, lane, false, out);
         self.arm(now);

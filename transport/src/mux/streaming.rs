@@ -31,7 +31,7 @@ impl Retries {
             return false;
         }
         self.frames.push_back((lane, frame));
-        self.at = Some(now.saturating_add(RETRY_AFTER));
+        self.at.get_or_insert_with(|| now.saturating_add(RETRY_AFTER));
         true
     }
 

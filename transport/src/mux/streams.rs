@@ -162,7 +162,7 @@ impl Streams {
     /// The owner is gone: an unfinished stream tells the receiver so.
     pub(super) fn drop_outgoing(&mut self, id: StreamId, aux: u32, out: &mut MuxOutput) {
         if let Some(stream) = self.outgoing.remove(&id.0)
-            && stream.is_open()
+            && !stream.is_told()
         {
             out.push(send(Lane::Bulk, frame(Kind::StreamReset, stream.channel(), id.0, aux)));
         }
@@ -266,10 +266,10 @@ impl Streams {
         let error = read_reset(aux);
         if lane == Lane::Bulk {
             let stream = self.incoming.get_mut(&id).ok_or(Late)?;
-            if stream.fail(error, out) { Ok(()) } else { Err(Late) }
+            if stream.reset(error, out) { Ok(()) } else { Err(Late) }
         } else {
             let stream = self.outgoing.get_mut(&id).ok_or(Late)?;
-            if stream.fail(error, out) { Ok(()) } else { Err(Late) }
+            if stream.reset(error, out) { Ok(()) } else { Err(Late) }
         }
     }
 
@@ -299,8 +299,8 @@ impl Streams {
         let verdict = stream.verdict();
         let (kind, aux) = match &verdict {
             Ok(()) => (Kind::StreamDone, 0),
-            Err(StreamError::Unfinished) => (Kind::StreamReset, RESET_ABANDONED),
-            Err(_) => return verdict,
+            Err(_) if stream.is_told() => return verdict,
+            Err(_) => (Kind::StreamReset, RESET_ABANDONED),
         };
         out.push(send(Lane::Control, frame(kind, stream.channel(), id.0, aux)));
         verdict
@@ -309,7 +309,7 @@ impl Streams {
     /// The component does not want it (any more).
     pub(super) fn drop_incoming(&mut self, id: StreamId, aux: u32, out: &mut MuxOutput) {
         if let Some(stream) = self.incoming.remove(&id.0)
-            && !stream.has_failed()
+            && !stream.is_told()
         {
             let reset = frame(Kind::StreamReset, stream.channel(), id.0, aux);
             out.push(send(Lane::Control, reset));
@@ -320,6 +320,9 @@ impl Streams {
     pub(super) fn session_ended(&mut self, lane: Lane, out: &mut MuxOutput) {
         if lane == Lane::Data {
             return;
+        }
+        if lane == Lane::Bulk {
+            self.peer_window = 0; // the next session says its own
         }
         for stream in self.outgoing.values_mut() {
             stream.session_ended(out);

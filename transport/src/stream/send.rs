@@ -125,6 +125,7 @@ impl SendStream {
     /// A chunk is taken whole or not at all: [`taken_bytes`](Self::taken_bytes) tells which. The
     /// rest of a chunk whose `send` was dropped goes before the next one, or with `finish`.
     pub async fn send(&mut self, chunk: Bytes) -> Result<(), StreamError> {
+        self.give_up = None; // time counts while somebody waits
         poll_fn(|cx| self.poll_flush(cx)).await?;
         self.taken += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.pending = chunk;
@@ -141,6 +142,7 @@ impl SendStream {
     /// Dropping it abandons the stream unless its end was sent already: then the receiver may still
     /// accept it.
     pub async fn finish(mut self) -> Result<(), StreamError> {
+        self.give_up = None;
         poll_fn(|cx| self.poll_flush(cx)).await?;
         let mut body = [0; 16];
         body[..8].copy_from_slice(&self.taken.to_le_bytes());

@@ -76,11 +76,11 @@ impl Pending {
     fn enter(self: &Arc<Self>, shared: &Arc<Shared>, source: IpAddr) -> Option<Place> {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: u32 = sources.values().sum();
-        let count = sources.entry(source).or_default();
-        if all >= shared.config.handshakes_pending_max || *count >= PER_SOURCE_MAX {
-            return None;
+        let count = sources.get(&source).copied().unwrap_or(0);
+        if all >= shared.config.handshakes_pending_max || count >= PER_SOURCE_MAX {
+            return None; // whoever is turned away leaves no entry either
         }
-        *count += 1;
+        sources.insert(source, count + 1);
         shared.counters.handshakes_pending.add(1);
         Some(Place { pending: self.clone(), shared: shared.clone(), source })
     }

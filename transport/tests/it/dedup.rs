@@ -492,3 +492,51 @@ proptest! {
         prop_assert!(model.effects.values().all(|n| *n == 1));
     }
 }
+
+/// A call that ended with its lane names the life it was sent to, though another lane has met the
+/// next one already: the next one must not run the retry.
+#[test]
+fn a_call_names_the_life_its_own_lane_talked_to() {
+    let mut mux = PeerMux::new(node(2), EndpointConfig::default(), 7);
+    let now = Monotonic::from_nanos(1);
+    let life = |n| Peer::new(node(2), Incarnation::new(n), Role::Member);
+    let up =
+        |n, lane, session| LinkEvent::Up { peer: life(n), lane, session: SessionId::new(session) };
+    mux.handle_event(now, &up(1, Lane::Data, 1));
+    let deadline = now.saturating_add(Duration::from_secs(9));
+    let (id, _) = mux.call(now, CHANNEL, Lane::Data, b"x".into(), deadline).unwrap();
+    mux.handle_event(now, &up(2, Lane::Control, 2));
+    let (session, reason) = (SessionId::new(1), DownReason::Restarted);
+    mux.handle_event(now, &LinkEvent::Down { node: node(2), lane: Lane::Data, session, reason });
+    let Poll::Ready(Err(CallError::MaybeExecuted(maybe))) = mux.poll_call(id, Waker::noop()) else {
+        panic!("not ended")
+    };
+    assert_eq!(maybe.incarnation, Incarnation::new(1));
+}
+
+/// Cancels race with the component that takes the calls: no entry stays behind as running.
+#[test]
+fn cancels_that_meet_the_taking_strand_no_entry() {
+    let config = EndpointConfig::lan().dedup_sessions_max(1).build().unwrap();
+    let mut at = Receiver::new(config);
+    let raw = at.raw.clone();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 1..=20_000 {
+                raw.send(node(2), Lane::Data, raw_call(id, 7, id, 0)).unwrap();
+                let cancel = Frame::new(Kind::Cancel, CHANNEL).with_id(id);
+                raw.send(node(2), Lane::Data, cancel).unwrap();
+            }
+            over.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        while !over.load(std::sync::atomic::Ordering::SeqCst) {
+            drop(at.take());
+        }
+    });
+    while at.take().is_some() {}
+    // Only a session without a running call makes room.
+    at.net.rt.leap(Duration::from_secs(61));
+    at.call(8, 1, 0);
+    assert!(at.take().is_some(), "the session never became idle");
+}

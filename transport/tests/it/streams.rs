@@ -518,3 +518,74 @@ fn stream_bytes_are_counted() {
     assert_eq!((a.stats().streams_out, a.stats().stream_bytes_out), (1, 300_000));
     assert_eq!((b.stats().streams_in, b.stats().stream_bytes_in), (1, 300_000));
 }
+
+fn link(n: u64, lane: Lane, up: bool) -> LinkEvent {
+    let (session, node) = (SESSION, node(n));
+    if up {
+        return LinkEvent::Up { peer: peer(n), lane, session };
+    }
+    let reason = DownReason::Io(std::io::ErrorKind::ConnectionReset);
+    LinkEvent::Down { node, lane, session, reason }
+}
+
+/// The two ends see the end of Control at different times: whoever fails first says so.
+#[test]
+fn a_stream_that_failed_on_one_side_only_is_reset_for_the_other() {
+    // The sender sees it later, after its open was delivered.
+    let mut wire = Wire::new();
+    wire.receiver.handle_event(wire.now, &link(1, Lane::Control, false));
+    let id = wire.open();
+    wire.sender.handle_event(wire.now, &link(2, Lane::Control, false));
+    let failed = wire.sender.poll_stream_credit(id, Waker::noop());
+    assert_eq!(failed, Poll::Ready(Err(StreamError::Disconnected)));
+    wire.sender.drop_own_stream(id, 4);
+    wire.collect();
+    let (lane, reset) = wire.to_receiver.pop().expect("the receiver is told");
+    assert_eq!((lane, reset.kind), (Lane::Bulk, Kind::StreamReset));
+    wire.deliver(lane, reset);
+    assert_eq!(wire.chunk(id), Poll::Ready(Err(StreamError::Abandoned)));
+    // The receiver sees it later.
+    let mut wire = Wire::new();
+    wire.sender.handle_event(wire.now, &link(2, Lane::Control, false));
+    let id = wire.open();
+    wire.receiver.handle_event(wire.now, &link(1, Lane::Control, false));
+    assert!(matches!(wire.chunk(id), Poll::Ready(Err(StreamError::Truncated { .. }))));
+    wire.receiver.drop_stream(id, 4);
+    wire.collect();
+    let (lane, reset) = wire.to_sender.pop().expect("the sender is told");
+    wire.answer(lane, reset);
+    let failed = wire.sender.poll_stream_credit(id, Waker::noop());
+    assert_eq!(failed, Poll::Ready(Err(StreamError::Abandoned)));
+    // Both know: nothing more is said.
+    wire.sender.drop_own_stream(id, 4);
+    wire.collect();
+    assert!(wire.to_receiver.is_empty());
+}
+
+#[test]
+fn the_window_of_a_session_that_ended_is_not_that_of_the_next() {
+    let mut wire = Wire::new();
+    wire.sender.set_stream_window(64 << 10);
+    wire.sender.handle_event(wire.now, &link(2, Lane::Bulk, false));
+    let (id, _) = wire.sender.open_stream(CHANNEL, Bytes::new()).unwrap();
+    wire.sender.handle_event(wire.now, &link(2, Lane::Bulk, true));
+    assert!(wire.sender.poll_stream_credit(id, Waker::noop()).is_pending());
+    wire.sender.set_stream_window(1 << 20);
+    assert_eq!(wire.sender.poll_stream_credit(id, Waker::noop()), Poll::Ready(Ok(1 << 20)));
+}
+
+#[test]
+fn time_in_which_nobody_waits_does_not_stall_a_stream() {
+    let (net, client, mut server) = pair();
+    let (mut out, mut stream) = open(&client, &mut server);
+    {
+        let mut send = pin!(out.send(vec![1; 3 << 20].into()));
+        assert!(send.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    net.rt.advance(Duration::from_secs(60)); // the application does something else
+    let mut send = pin!(out.send(vec![1; 10].into()));
+    assert!(send.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut cx = Context::from_waker(Waker::noop());
+    while stream.poll_chunk(&mut cx).is_ready() {}
+    assert!(send.as_mut().poll(&mut cx).is_pending(), "it goes on");
+}

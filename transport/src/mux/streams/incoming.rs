@@ -25,6 +25,8 @@ pub(super) struct Incoming {
     received: u64,
     crc: crc32fast::Hasher,
     state: State,
+    /// Whether a failure is the other side's word, or was told to it.
+    told: bool,
     waker: Option<Waker>,
 }
 
@@ -47,6 +49,7 @@ impl Incoming {
             received: 0,
             crc: crate::crc::hasher(),
             state: State::Open,
+            told: false,
             waker: None,
         }
     }
@@ -59,8 +62,9 @@ impl Incoming {
         matches!(self.state, State::Open)
     }
 
-    pub(super) const fn has_failed(&self) -> bool {
-        matches!(self.state, State::Failed(_))
+    /// Whether both sides know how it ended.
+    pub(super) const fn is_told(&self) -> bool {
+        self.told
     }
 
     fn wake(&mut self, out: &mut MuxOutput) {
@@ -76,7 +80,7 @@ impl Incoming {
         }
         let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         if bytes == 0 || bytes > self.credit {
-            self.fail(StreamError::Flow, out);
+            self.reset(StreamError::Flow, out);
             return Err(Some(RESET_FLOW));
         }
         self.credit -= bytes;
@@ -107,16 +111,16 @@ impl Incoming {
             return Err(None);
         }
         let Some((total, crc)) = read_end(body) else {
-            self.fail(StreamError::Flow, out);
+            self.reset(StreamError::Flow, out);
             return Err(Some(RESET_FLOW));
         };
         if total != self.received {
             let (expected, received) = (Some(total), Some(self.received));
-            self.fail(StreamError::Truncated { expected, received }, out);
+            self.reset(StreamError::Truncated { expected, received }, out);
             return Err(Some(RESET_TRUNCATED));
         }
         if crc != self.crc.clone().finalize() {
-            self.fail(StreamError::Checksum, out);
+            self.reset(StreamError::Checksum, out);
             return Err(Some(RESET_CHECKSUM));
         }
         self.state = State::Whole;
@@ -124,8 +128,15 @@ impl Incoming {
         Ok(())
     }
 
+    /// A failure that the other side said, or is told by the reset that follows.
+    pub(super) fn reset(&mut self, error: StreamError, out: &mut MuxOutput) -> bool {
+        let first = self.fail(error, out);
+        self.told |= first;
+        first
+    }
+
     /// The first verdict stays; what is buffered is dropped with a failure.
-    pub(super) fn fail(&mut self, error: StreamError, out: &mut MuxOutput) -> bool {
+    fn fail(&mut self, error: StreamError, out: &mut MuxOutput) -> bool {
         if !self.is_live() {
             return false;
         }

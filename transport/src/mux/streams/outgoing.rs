@@ -14,21 +14,25 @@ pub(super) struct Outgoing {
     /// Whether `StreamEnd` may be with the receiver.
     ended: bool,
     outcome: Option<Result<(), StreamError>>,
+    /// Whether the outcome is the other side's word, or was told to it.
+    told: bool,
     waker: Option<Waker>,
 }
 
 impl Outgoing {
     pub(super) const fn new(channel: ChannelId, window: u64) -> Self {
-        Self { channel, window, credit: window, ended: false, outcome: None, waker: None }
+        let (credit, ended, outcome) = (window, false, None);
+        Self { channel, window, credit, ended, outcome, told: false, waker: None }
     }
 
     pub(super) const fn channel(&self) -> ChannelId {
         self.channel
     }
 
-    /// Whether the receiver still expects something of it.
-    pub(super) const fn is_open(&self) -> bool {
-        !self.ended && self.outcome.is_none()
+    /// Whether both sides know how it ended. One that failed here because a session ended may be
+    /// open at the other side, which saw that end earlier or later.
+    pub(super) const fn is_told(&self) -> bool {
+        self.told
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -90,6 +94,7 @@ impl Outgoing {
         }
         let credit = self.credit.saturating_add(bytes);
         if bytes == 0 || credit > self.window {
+            self.told = true; // by the reset that follows
             self.fail(StreamError::Flow, out);
             return false;
         }
@@ -104,6 +109,7 @@ impl Outgoing {
             return false;
         }
         self.outcome = Some(Ok(()));
+        self.told = true;
         self.wake(out);
         true
     }
@@ -116,6 +122,13 @@ impl Outgoing {
         self.outcome = Some(Err(error));
         self.wake(out);
         true
+    }
+
+    /// The other side's word.
+    pub(super) fn reset(&mut self, error: StreamError, out: &mut MuxOutput) -> bool {
+        let first = self.fail(error, out);
+        self.told = true;
+        first
     }
 
     pub(super) fn session_ended(&mut self, out: &mut MuxOutput) {
