@@ -289,6 +289,15 @@ impl Connection {
         *lock(&self.end).get_or_insert(reason)
     }
 
+    /// The other side did not say farewell in time: what it sent last is lost, so this is no mere
+    /// replacement, after which calls and streams go on.
+    fn overdue(&self) {
+        let mut end = lock(&self.end);
+        if *end == Some(DownReason::Replaced) {
+            *end = Some(DownReason::Timeout);
+        }
+    }
+
     /// Ends it now. The tasks notice by the socket, that of a sealed one by the bell.
     pub(super) fn kill(&self, reason: DownReason) {
         self.end(reason);
@@ -315,6 +324,7 @@ impl Connection {
         drop(shared.handle.spawn(async move {
             let over = finished.wait_for(|finished| *finished);
             if timeout(limit, over).await.is_err() {
+                conn.overdue();
                 conn.kill(reason);
             }
         }));

@@ -94,6 +94,11 @@ impl Reader {
         progress: &mut Progress,
     ) -> Turn {
         loop {
+            // The kernel goes on handing out what it had received: of a life that is over nothing
+            // more is delivered. // H13
+            if self.conn.is_killed() {
+                return Turn::Over(DownReason::Io(ErrorKind::NotConnected));
+            }
             let over = self.decode_all(progress);
             self.deliver();
             if let Some(reason) = over {
