@@ -160,6 +160,13 @@ impl LinkTable {
         self.known
     }
 
+    /// Nothing that was said of the peer's lives was proven: the next life counts as a new one,
+    /// whatever its number.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn distrust(&mut self) {
+        self.known = self.known.map(|_| Incarnation::new(0));
+    }
+
     /// A life of the peer speaks: is it stale, and is it new? Then all older connections are void.
     fn meet(&mut self, incarnation: Incarnation) -> Result<bool, Incarnation> {
         match self.known {

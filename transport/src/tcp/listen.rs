@@ -139,7 +139,14 @@ fn admit(shared: &Shared, hello: &Hello, proof: Proof) -> HelloStatus {
     if !proof.admits(hello.identity.role) && !crate::mutant::on("san_check_skipped") {
         return HelloStatus::Identity; // H23
     }
-    let known = shared.peer(hello.identity.node).is_some_and(|peer| peer.is_known());
+    let peer = shared.peer(hello.identity.node);
+    let known = peer.as_ref().is_some_and(|peer| peer.is_known());
+    // A name that somebody proved, or that this node has an address for, is not to be had for the
+    // asking. // H23
+    let taken = known || peer.is_some_and(|peer| peer.is_proven());
+    if taken && proof.is_anonymous() {
+        return HelloStatus::Identity;
+    }
     if shared.config.accept == AcceptPolicy::KnownOnly && !known {
         return HelloStatus::UnknownPeer;
     }
@@ -175,6 +182,9 @@ async fn answer_hello(
                 let mut links = peer.links();
                 let (nonce, dead) = (hello.nonce, hello.dead_nonce);
                 let life = hello.identity.incarnation;
+                if proof.is_proven() && !peer.is_proven() {
+                    links.distrust(); // what the name's former users said of its lives
+                }
                 match links.handle_hello(hello.lane, life, nonce, dead) {
                     HelloVerdict::Accept { restarted, replaces } => {
                         let conn = accept(shared, stream, hello, &ack, proof);

@@ -23,6 +23,8 @@ struct Book {
     addresses: Vec<Address>,
     /// Named by `set_peer` (perhaps without an address).
     known: bool,
+    /// A certificate of it was seen.
+    proven: bool,
 }
 
 impl TcpPeer {
@@ -81,6 +83,11 @@ impl TcpPeer {
         self.book().known
     }
 
+    /// Whether a session of it was authenticated.
+    pub(super) fn is_proven(&self) -> bool {
+        self.book().proven
+    }
+
     /// Whether forgetting it loses nothing but the incarnation it was last seen with.
     pub(super) fn is_disposable(&self) -> bool {
         !self.is_known() && self.lanes.iter().all(|lane| lane.lock().conn.is_none())
@@ -94,6 +101,9 @@ impl TcpPeer {
         restarted: bool,
         replaces: Option<Replaced>,
     ) {
+        if conn.peer.authenticated {
+            self.book().proven = true;
+        }
         if restarted {
             for lane in &self.lanes {
                 self.void(lane, conn);

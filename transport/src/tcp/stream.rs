@@ -64,6 +64,11 @@ impl Proof {
         }
     }
 
+    /// Whether there is TLS and whoever is there proved nothing.
+    pub(super) fn is_anonymous(self) -> bool {
+        !matches!(self, Self::Open) && !self.is_proven()
+    }
+
     /// Whether a certificate names the node. // G10
     pub(super) fn is_proven(self) -> bool {
         self != Self::Open && self.admits(Role::Member)

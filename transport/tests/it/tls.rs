@@ -283,3 +283,34 @@ fn certificates_that_cannot_be_used_are_refused_with_a_reason() {
     let secret = load(&pem, &chain, &key[..key.len() / 2]).unwrap().to_string();
     assert!(!secret.contains(&key[40..60]), "an error shows the key: {secret}");
 }
+
+/// A stranger who may join as a client does not get a member's name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h23_a_stranger_without_a_certificate_does_not_take_a_members_name() {
+    let ca = Authority::new();
+    let optional = config(ca.identity(1)).client_certificates(ClientCertificates::Optional);
+    let server = TcpTransport::bind(identity(1, 1), optional.build().unwrap()).unwrap();
+    let server = Running::new(server);
+    // Somebody calls himself node 2 before the member is there: his word of its lives is worthless.
+    let stranger = |life| {
+        let tls = TlsIdentity::anonymous_from_pem(ca.pem().as_bytes()).unwrap();
+        let id = identity(2, life).with_role(Role::Client);
+        Running::new(TcpTransport::bind(id, config(tls).build().unwrap()).unwrap())
+    };
+    let early = stranger(u64::MAX);
+    early.knows(&server);
+    let call = early.sender.call(node(1), b"hi", seconds(20));
+    drop(guarded("an outcome", call).await);
+    let member = Running::new(bind_tls(2, ca.identity(2)));
+    member.knows(&server);
+    guarded("the member", crate::tcp::call_until_answered(&member.sender, node(1))).await;
+    // And after: refused, the member's sessions stand.
+    let late = stranger(u64::MAX);
+    late.knows(&server);
+    let outcome = guarded("a refusal", late.sender.call(node(1), b"x", seconds(20))).await;
+    assert_eq!(outcome, Err(CallError::NotSent(SendError::Disconnected)));
+    let reason = late.transport.lane(node(1), Lane::Data).last_failure;
+    assert_eq!(reason, Some(DownReason::Refused(HelloStatus::Identity)));
+    let answer = guarded("the member", member.sender.call(node(1), b"x", seconds(20))).await;
+    assert_eq!(answer.as_deref(), Ok(&b"x"[..]));
+}
