@@ -89,7 +89,10 @@ impl Rates {
             delay_min_ns: AtomicU64::new(1_000_000),
             delay_max_ns: AtomicU64::new(20_000_000),
             // Xorshift stands still at zero.
-            inner: Mutex::new((seed ^ 0x9e37_79b9_7f4a_7c15 | 1, FaultyStats::default())),
+            inner: Mutex::new((
+                seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+                FaultyStats::default(),
+            )),
         }
     }
 

@@ -206,8 +206,10 @@ impl Streams {
         if self.incoming.contains_key(&id) {
             return false; // a second one with a living id is the peer's fault
         }
-        if self.incoming.len() >= self.max {
-            let reset = frame(Kind::StreamReset, channel, id, RESET_OVERLOADED);
+        let illegal = opened.body.len() > crate::stream::CHUNK_MAX;
+        if illegal || self.incoming.len() >= self.max {
+            let aux = if illegal { RESET_FLOW } else { RESET_OVERLOADED };
+            let reset = frame(Kind::StreamReset, channel, id, aux);
             out.push(send(Lane::Control, reset));
             return true;
         }
@@ -324,12 +326,7 @@ impl Streams {
         if lane == Lane::Bulk {
             self.peer_window = 0; // the next session says its own
         }
-        for stream in self.outgoing.values_mut() {
-            stream.session_ended(out);
-        }
-        for stream in self.incoming.values_mut() {
-            stream.session_ended(out);
-        }
+        self.fail_all(out);
     }
 
     /// The endpoint is shut down.

@@ -256,17 +256,19 @@ impl SendStream {
 
     /// Pending, until nothing moved for too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        let now = self.core.runtime().now();
-        let stall_max = self.stall_max;
-        let at = *self.give_up.get_or_insert_with(|| now.saturating_add(stall_max));
+        let at = self.give_up_at(self.core.runtime().now());
         self.timer.poll_at(at, cx).map(|()| Err(StreamError::Stalled))
+    }
+
+    /// Counted from the first moment without progress.
+    fn give_up_at(&mut self, now: Monotonic) -> Monotonic {
+        let stall_max = self.stall_max;
+        *self.give_up.get_or_insert_with(|| now.saturating_add(stall_max))
     }
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         let now = self.core.runtime().now();
-        let stall_max = self.stall_max;
-        let at = *self.give_up.get_or_insert_with(|| now.saturating_add(stall_max));
-        if at <= now {
+        if self.give_up_at(now) <= now {
             return Poll::Ready(Err(StreamError::Stalled));
         }
         if self.timer.poll_at(now.saturating_add(CROWDED_PAUSE), cx).is_ready() {

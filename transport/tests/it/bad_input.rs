@@ -75,7 +75,7 @@ fn raw(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     wire
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {
         crc ^= u32::from(*byte);

@@ -1,5 +1,6 @@
 //! Byte streams: credit, order, a verified end, and every way to end early.
 
+use crate::bad_input::crc32 as crc;
 use crate::support::*;
 use bytes::Bytes;
 use quorate_transport::*;
@@ -98,17 +99,6 @@ impl Wire {
         let (lane, frame) = self.to_sender.last()?;
         (frame.kind == Kind::StreamReset).then_some((*lane, frame.aux))
     }
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = !0_u32;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-        }
-    }
-    !crc
 }
 
 /// A net of two endpoints, and both ends of a stream.
@@ -357,6 +347,15 @@ fn broken_rules_end_that_stream_only() {
     wire.deliver(Lane::Bulk, data);
     assert_eq!(wire.last_reset(), Some((Lane::Control, 6)));
     assert_eq!(wire.chunk(bad), Poll::Ready(Err(StreamError::Flow)));
+    // So is a chunk longer than the format allows, and a head: an open that is refused.
+    let long = wire.open();
+    let data = wire.data(long, 64 * 1024 + 1);
+    wire.deliver(Lane::Bulk, data);
+    assert_eq!(wire.last_reset(), Some((Lane::Control, 6)));
+    let head = Frame::new(Kind::StreamOpen, CHANNEL).with_id(1).with_body(vec![0; 64 * 1024 + 1]);
+    wire.opened = None;
+    wire.deliver(Lane::Bulk, head);
+    assert!(wire.opened.is_none() && wire.last_reset() == Some((Lane::Control, 6)));
     // An empty chunk and a short end are broken rules, too.
     for body in [0, 15] {
         let id = wire.open();
@@ -480,12 +479,19 @@ fn an_unsent_frame_ends_its_stream_definitely() {
 
 #[test]
 fn small_frames_of_streams_that_found_no_room_are_tried_again() {
-    let mut wire = Wire::new();
-    let id = wire.open();
-    wire.receiver.drop_stream(id, 4);
-    wire.collect();
-    let (lane, frame) = wire.to_sender.pop().unwrap();
-    assert_eq!((lane, frame.kind), (Lane::Control, Kind::StreamReset));
+    let net = Net::new();
+    let a = net.endpoint(1);
+    let (faulty, control) = Faulty::new(net.network.node(identity(2, 1)), net.rt.arc(), 1);
+    let b = Endpoint::start_with(faulty, net.rt.arc(), EndpointConfig::default()).unwrap();
+    let (client, mut server) = (net.channel(&a), net.channel(&b));
+    let (out, stream) = open(&client, &mut server);
+    control.set(Fault::Full, 1_000);
+    drop(stream);
+    assert!(control.stats().full > 0, "the reset found no room");
+    control.calm();
+    let before = net.rt.now();
+    assert_eq!(net.rt.block_on(out.finish()), Err(StreamError::Abandoned));
+    assert!(net.rt.now().since(before) < Duration::from_secs(1), "long before it is given up");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::super::{MuxEffect, MuxOutput};
 use super::{RESET_CHECKSUM, RESET_FLOW, RESET_TRUNCATED};
+use crate::stream::CHUNK_MAX;
 use crate::{ChannelId, StreamError};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -79,7 +80,7 @@ impl Incoming {
             return Err(None);
         }
         let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        if bytes == 0 || bytes > self.credit {
+        if bytes == 0 || chunk.len() > CHUNK_MAX || bytes > self.credit {
             self.reset(StreamError::Flow, out);
             return Err(Some(RESET_FLOW));
         }

@@ -59,9 +59,9 @@ async fn h13_a_restart_ends_the_connection_of_the_former_life() {
     assert_eq!((ack.status, ack.known), (status, known));
 }
 
-/// A frame of a former life that is still on its way is not delivered after the new life spoke.
+/// A former life that does not know of the new one reaches nobody any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h13_frames_of_a_former_life_do_not_follow_the_new_one() {
+async fn h13_a_former_life_that_does_not_know_reaches_nobody() {
     let nodes = cluster(2);
     let (sender, receiver) = nodes[0].0.channel(CHANNEL, ChannelOptions::new()).unwrap().split();
     echo(receiver);
