@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 /// batch.
 const ENTRY_BYTES_MAX: u32 = 12 << 20;
 
+pub(crate) const LOG_BYTES_MAX: u64 = 64 << 20;
+
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Who a node is and where it keeps its data.
@@ -32,6 +34,8 @@ pub(crate) struct Member {
     pub(crate) dir: PathBuf,
     pub(crate) election_timeout: Duration,
     pub(crate) max_clients: usize,
+    /// Entries that the log may hold before a snapshot takes their place.
+    pub(crate) log_bytes_max: u64,
 }
 
 /// A node that can be reached by its peers and is not started yet.
@@ -85,7 +89,7 @@ impl Bound {
             .founders(&founders)
             .log(WalLog::new(wal.clone()))
             .snapshots(SnapshotDir::open(member.dir.join("snapshots"))?)
-            .config(raft_config(member.election_timeout)?)
+            .config(raft_config(&member)?)
             .start(Machine::default())
             .await
             .map_err(|error| format!("{}: {error}", member.dir.display()))?;
@@ -112,13 +116,14 @@ pub(crate) fn log_config() -> Result<quorate_wal::Config, Error> {
         .build()?)
 }
 
-fn raft_config(election_timeout: Duration) -> Result<Config, Error> {
+fn raft_config(member: &Member) -> Result<Config, Error> {
+    let election_timeout = member.election_timeout;
     Ok(Config::local()
         .election_timeout(election_timeout)
         .heartbeat_interval(election_timeout / 10)
         .propose_deadline(election_timeout * 10)
         .limits(Limits::default().entry_bytes_max(ENTRY_BYTES_MAX))
-        .log_bytes_max(64 << 20)
+        .log_bytes_max(member.log_bytes_max)
         .log_trailing_bytes(8 << 20)
         .log_cache_bytes(8 << 20)
         .build()?)

@@ -1,6 +1,6 @@
 //! `kv local`: three nodes in one process on loopback.
 
-use crate::cluster::{Bound, Error, Member, Running, Signals};
+use crate::cluster::{Bound, Error, LOG_BYTES_MAX, Member, Running, Signals};
 use quorate_transport::{ClusterId, NodeId};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -48,6 +48,7 @@ pub(crate) async fn start(options: &Local) -> Result<Vec<Running>, Error> {
             dir: options.dir.join(format!("node-{id}")),
             election_timeout: options.election_timeout,
             max_clients: options.max_clients,
+            log_bytes_max: LOG_BYTES_MAX,
         };
         bound.push(Bound::new(member, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?);
     }

@@ -1,7 +1,7 @@
 //! `kv node`: one node per process.
 
 use crate::CommonArgs;
-use crate::cluster::{Bound, Error, Member, Signals};
+use crate::cluster::{Bound, Error, LOG_BYTES_MAX, Member, Signals};
 use clap::Args;
 use quorate_transport::{Address, NodeId};
 use std::net::SocketAddr;
@@ -61,6 +61,7 @@ impl NodeArgs {
             dir: self.dir,
             election_timeout: self.common.election_timeout_duration(),
             max_clients: self.common.max_clients,
+            log_bytes_max: LOG_BYTES_MAX,
         };
         Ok(Setup { member, resp: self.resp, listen, peers })
     }

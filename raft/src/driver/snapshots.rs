@@ -133,7 +133,7 @@ impl<M: StateMachine> Shard<M> {
     fn compact(&mut self) {
         let wanted = self.sizes.before_last(self.config.log_trailing_bytes);
         // A follower that stands still (its disk is full, say) gets a snapshot later instead.
-        let spare_followers = self.sizes.total <= 2 * self.config.log_bytes_max;
+        let spare_followers = self.sizes.total <= self.config.log_bytes_max.saturating_mul(2);
         let to = self.raft.compactable(wanted, spare_followers);
         let Some(term) = self.raft.term_of(to) else { return };
         if to < self.raft.progress().first {
