@@ -59,7 +59,7 @@
 //! | a stream ends in `None` only if every byte came and the sender finished; `finish` is `Ok` only after the receiver's application accepted | always | `streams`, `campaign` |
 //! | traffic on Bulk or Data delays Control by turns of 64 KiB, not by what is queued | Linux: `TCP_NOTSENT_LOWAT`; elsewhere the socket's buffer | `hazards::bounds::h14_…`, benches P7 |
 //! | a component that does not read delays only its own channel | always | `hazards::h28_…` |
-//! | once a life of a node was accepted, no connection of an earlier life is | this process remembers the peer; frames already on their way on another lane: DESIGN.md, "Known gaps" | `conformance` (zombie), `links::h13_…`, `hazards::sessions::h13_…` |
+//! | once a frame of a life of a node was delivered, none of an earlier life is, on no lane; connections of earlier lives are refused | this process remembers the peer | `conformance` (zombie), `links::h13_…`, `hazards::{sessions,lives}::h13_…` |
 //! | a silent peer is `Suspect` and `Down` in time; a wedged lane is reset alone | watched, or talked to; local timers run | `liveness`, `hazards::h15_…` |
 //! | dropping any future loses no acknowledged work and leaks no slot | always | `hazards::h02_…`, `h09_…` |
 //! | malformed input closes that one connection with a typed reason, and allocates at most 64 KiB ahead of arrival | always | `bad_input`, `hazards::h03_…`, `violations_…` |

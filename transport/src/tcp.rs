@@ -13,6 +13,7 @@ mod sealed;
 mod shared;
 mod socket;
 mod stream;
+mod unfinished;
 mod wire;
 mod write;
 
@@ -192,8 +193,7 @@ impl Transport for TcpTransport {
             if let Some(udp) = &self.shared.udp {
                 udp.forget(node);
             }
-            peer.set_addresses(&[]);
-            peer.kill(DownReason::Closed);
+            peer.remove(&self.shared);
         }
     }
 

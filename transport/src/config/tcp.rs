@@ -261,8 +261,9 @@ impl TcpConfigBuilder {
         self
     }
 
-    /// Silence after which a connection is closed in order. Default 60 s · 100 ms to 24 h · too
-    /// small → redials · too large → idle sockets.
+    /// Silence after which a connection is closed in order; pings of a lane on which somebody waits
+    /// are no silence. Default 60 s · 100 ms to 24 h · too small → redials, and below the interval
+    /// of pings calls in flight are cut · too large → idle sockets.
     pub const fn idle_close(mut self, d: Duration) -> Self {
         self.config.idle_close = d;
         self

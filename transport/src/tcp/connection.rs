@@ -14,11 +14,13 @@ use crate::{Decoder, DownReason, Frame, Lane, LinkEvent, Peer, SendError, Sessio
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 pub(super) const GOAWAY_SHUTDOWN: u32 = 1;
@@ -56,8 +58,8 @@ pub(super) struct Connection {
     finished: watch::Sender<bool>,
     /// Inline writes left before the writer gets its turn.
     inline_left: AtomicU32,
-    /// Rises with each burst of frames that keeps it from being idle, either way: all on Control,
-    /// where pings keep a watched peer's connection, those of applications on the other lanes.
+    /// Rises with each burst of frames, either way. Pings count: a lane has them only while it is
+    /// watched, was talked on lately, or a call or a stream waits for something on it.
     pub(super) activity: AtomicU64,
     since: Instant,
 }
@@ -251,9 +253,7 @@ impl Connection {
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
         out.sequence = out.sequence.wrapping_add(1);
         lane.written.fetch_add(bytes, Ordering::Relaxed);
-        if self.lane == Lane::Control || frame.kind.is_application() {
-            self.activity.fetch_add(1, Ordering::Relaxed);
-        }
+        self.activity.fetch_add(1, Ordering::Relaxed);
         shared.counters.writes.add(1);
         shared.counters.inline_writes.add(1);
         shared.counters.bytes_out.add(bytes);
@@ -289,17 +289,12 @@ impl Connection {
         *lock(&self.end).get_or_insert(reason)
     }
 
-    /// The other side did not say farewell in time: what it sent last is lost, so this is no mere
-    /// replacement, after which calls and streams go on.
-    fn overdue(&self) {
-        let mut end = lock(&self.end);
-        if *end == Some(DownReason::Replaced) {
-            *end = Some(DownReason::Timeout);
-        }
-    }
-
     /// Ends it now. The tasks notice by the socket, that of a sealed one by the bell.
     pub(super) fn kill(&self, reason: DownReason) {
+        if !matches!(reason, DownReason::Replaced | DownReason::Closed) {
+            // Not read to its end: no mere replacement, after which calls and streams go on.
+            lock(&self.end).take_if(|end| *end == DownReason::Replaced);
+        }
         self.end(reason);
         self.killed.store(true, Ordering::Release);
         if let Some(open) = &self.open {
@@ -324,8 +319,8 @@ impl Connection {
         drop(shared.handle.spawn(async move {
             let over = finished.wait_for(|finished| *finished);
             if timeout(limit, over).await.is_err() {
-                conn.overdue();
-                conn.kill(reason);
+                let overdue = reason == DownReason::Replaced;
+                conn.kill(if overdue { DownReason::Timeout } else { reason });
             }
         }));
     }
@@ -343,6 +338,7 @@ pub(super) fn spawn(
         shared: shared.clone(),
         peer: peer.clone(),
         conn: conn.clone(),
+        writes: None,
         announced: false,
         over: false,
     };
@@ -359,13 +355,13 @@ pub(super) fn spawn(
 
 async fn run(mut life: Life, mut writer: Writer, mut reader: Reader) {
     let conn = life.conn.clone();
-    let writes = life.shared.handle.spawn({
+    life.writes = Some(life.shared.handle.spawn({
         let conn = conn.clone();
         async move {
             let Some(open) = &conn.open else { return VecDeque::new() };
             poll_fn(|cx| writer.poll(cx, &mut Plain(open.as_ref()))).await
         }
-    });
+    }));
     life.pass_gate().await;
     life.announce();
     let half = lock(&conn.half).take();
@@ -374,9 +370,9 @@ async fn run(mut life: Life, mut writer: Writer, mut reader: Reader) {
         None => DownReason::Closed,
     };
     life.wind_down(reason);
-    let leftover = writes.await;
+    let leftover = life.leftover().await;
     conn.kill(reason);
-    life.finish(leftover.unwrap_or_default());
+    life.finish(leftover);
 }
 
 /// Owns the connection's place in the tables: also a panic or an abort of the task frees it and
@@ -385,6 +381,8 @@ pub(super) struct Life {
     shared: Arc<Shared>,
     peer: Arc<TcpPeer>,
     pub(super) conn: Arc<Connection>,
+    /// The task of the writer, if it has one.
+    writes: Option<JoinHandle<VecDeque<Frame>>>,
     announced: bool,
     over: bool,
 }
@@ -444,16 +442,25 @@ impl Life {
         }
     }
 
+    /// What the writer had in its hands at the end; after a panic it left that with the connection.
+    async fn leftover(&mut self) -> VecDeque<Frame> {
+        let Some(writes) = &mut self.writes else { return VecDeque::new() };
+        let leftover = writes.await;
+        self.writes = None;
+        leftover.unwrap_or_default()
+    }
+
+    /// A sink that panics here costs what it was told, not the place in the tables. // H29
     pub(super) fn finish(&mut self, leftover: VecDeque<Frame>) {
         self.over = true;
         let reason = self.conn.end(DownReason::Closed);
         let mut unsent = leftover;
         self.detach(&mut unsent);
         if !self.announced {
-            self.announce(); // it was written to: its end must be known
+            contain(|| self.announce()); // it was written to: its end must be known
         }
         let (node, lane, session) = (self.conn.peer.node, self.conn.lane, self.conn.session);
-        self.shared.report_unsent(node, lane, unsent);
+        contain(|| self.shared.report_unsent(node, lane, unsent));
         self.shared.counters.ended[reason.index()].add(1);
         let elapsed_us = self.conn.since.elapsed().as_micros();
         tracing::debug!(
@@ -462,8 +469,9 @@ impl Life {
         // Whoever reacts to the `Down` finds a lane that can be dialed; a session that is dialed
         // meanwhile is announced only after it.
         self.rearm(reason);
-        self.shared.report(LinkEvent::Down { node, lane, session, reason });
+        contain(|| self.shared.report(LinkEvent::Down { node, lane, session, reason }));
         self.conn.finished.send_replace(true);
+        self.shared.unfinished.leave(&self.conn);
         self.shared.live.send_modify(|live| *live -= 1);
     }
 
@@ -509,9 +517,27 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        if !self.over {
-            self.conn.kill(DownReason::Io(ErrorKind::Other));
-            self.finish(VecDeque::new());
+        if self.over {
+            return;
         }
+        self.conn.kill(DownReason::Io(ErrorKind::Other));
+        let Some(writes) = self.writes.take() else { return self.finish(VecDeque::new()) };
+        self.over = true;
+        let mut life = Self {
+            shared: self.shared.clone(),
+            peer: self.peer.clone(),
+            conn: self.conn.clone(),
+            writes: None,
+            announced: self.announced,
+            over: false,
+        };
+        drop(self.shared.handle.spawn(async move {
+            let leftover = writes.await.unwrap_or_default();
+            life.finish(leftover);
+        }));
     }
+}
+
+fn contain(told: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(told)); // the hook has printed it
 }

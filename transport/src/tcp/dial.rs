@@ -295,10 +295,11 @@ fn install(
         DialVerdict::Surplus => {
             let current = peer.lane(lane).lock().conn.clone();
             let conn = Connection::new(shared, stream, &agreed, None);
+            shared.unfinished.enter_surplus(&conn);
             let in_time = current.is_some_and(|current| current.follow(conn.finished()));
             conn.retire(shared, GOAWAY_REPLACED, DownReason::Replaced);
             if !in_time {
-                conn.kill(DownReason::Replaced); // the other one is read already
+                conn.kill(DownReason::Timeout); // the other one is read already
             }
             conn
         }

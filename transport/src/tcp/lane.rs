@@ -35,8 +35,6 @@ pub(super) struct LaneState {
     /// The last session is ending and what it leaves unsent is not returned yet: nothing may be
     /// queued for the next one.
     pub(super) closing: bool,
-    /// Turns true when the end of the lane's last connection was reported.
-    pub(super) previous: Option<watch::Receiver<bool>>,
     pub(super) dial: Dial,
     pub(super) queue: LaneQueue,
     pub(super) backoff: Backoff,
@@ -70,7 +68,6 @@ impl TcpLane {
             state: Mutex::new(LaneState {
                 conn: None,
                 closing: false,
-                previous: None,
                 dial: Dial::Idle,
                 queue,
                 backoff: Backoff::new(config.backoff_min, config.backoff_max),

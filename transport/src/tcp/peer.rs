@@ -5,6 +5,7 @@ use super::lane::TcpLane;
 use super::shared::Shared;
 use crate::links::{LinkTable, Replaced};
 use crate::{Address, DownReason, Lane, NodeId, TcpConfig};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Addresses kept per peer.
@@ -25,6 +26,7 @@ struct Book {
     known: bool,
     /// A certificate of it was seen.
     proven: bool,
+    removed: bool,
 }
 
 impl TcpPeer {
@@ -105,17 +107,13 @@ impl TcpPeer {
             self.book().proven = true;
         }
         if restarted {
-            for lane in &self.lanes {
-                self.void(lane, conn);
-            }
+            self.lanes.iter().for_each(void);
+            shared.unfinished.void(self.node, DownReason::Restarted); // H13
         }
+        shared.unfinished.enter(conn);
         let lane = self.lane(conn.lane);
         let mut state = lane.lock();
         let old = state.conn.replace(conn.clone());
-        // Also one that says farewell already, and is not the lane's any more, goes before.
-        if let Some(previous) = state.previous.replace(conn.finished()) {
-            conn.follow(previous);
-        }
         state.closing = false;
         state.last_failure = None;
         if !state.queue.is_empty() {
@@ -133,30 +131,31 @@ impl TcpPeer {
             // The shutdown has passed this lane already.
             conn.retire(shared, super::connection::GOAWAY_SHUTDOWN, DownReason::Shutdown);
         }
+        if self.is_removed() {
+            conn.kill(DownReason::Closed); // a dial that was being made then
+        }
         // The peer lives: whoever waits with a dial on another lane need not.
         self.lanes.iter().for_each(|lane| lane.redial.notify_waiters());
     }
 
-    /// A connection of a former life: no draining, and its queue was meant for that life. // H13
-    fn void(&self, lane: &TcpLane, successor: &Connection) {
-        let mut state = lane.lock();
-        let Some(old) = state.conn.take() else { return };
-        state.closing = true;
-        let mut doomed = std::collections::VecDeque::new();
-        state.queue.take(&mut doomed);
-        drop(state);
-        old.doom(doomed);
-        successor.follow(old.finished());
-        old.kill(DownReason::Restarted);
+    /// It is not in the book any more: no connection of it stays.
+    pub(super) fn remove(&self, shared: &Shared) {
+        self.book().removed = true;
+        self.set_addresses(&[]);
+        shared.unfinished.void(self.node, DownReason::Closed);
     }
 
-    /// Ends all connections.
-    pub(super) fn kill(&self, reason: DownReason) {
-        for lane in &self.lanes {
-            let conn = lane.lock().conn.clone();
-            if let Some(conn) = conn {
-                conn.kill(reason);
-            }
-        }
+    fn is_removed(&self) -> bool {
+        self.book().removed
     }
+}
+
+/// The lane's connection is of a former life, and so is what was queued for it.
+fn void(lane: &TcpLane) {
+    let mut state = lane.lock();
+    let Some(old) = state.conn.take() else { return };
+    state.closing = true;
+    let mut doomed = VecDeque::new();
+    state.queue.take(&mut doomed);
+    old.doom(doomed);
 }

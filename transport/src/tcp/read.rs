@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::shared::Shared;
 use super::stream::reason_of;
 use super::wire::{Source, yield_turn};
-use crate::{Decoder, DownReason, Frame, FrameError, Kind, Lane};
+use crate::{Decoder, DownReason, Frame, FrameError, Kind};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,8 +41,6 @@ enum Turn {
 struct Progress {
     frames: u32,
     bytes: usize,
-    /// Something came that keeps the connection from being idle.
-    active: bool,
 }
 
 impl Reader {
@@ -63,13 +61,11 @@ impl Reader {
         if progress.bytes > 0 || progress.frames > 0 {
             self.conn.refill_inline();
         }
-        if progress.active {
+        if progress.frames > 0 {
             self.conn.activity.fetch_add(1, Ordering::Relaxed);
-        }
-        if progress.frames > 0
-            && let Some(sink) = self.shared.sink.get()
-        {
-            sink.on_batch_end();
+            if let Some(sink) = self.shared.sink.get() {
+                sink.on_batch_end();
+            }
         }
         match turn {
             Turn::Spent => {
@@ -128,7 +124,6 @@ impl Reader {
                 Err(error) => return Some(self.violation(error)),
             };
             progress.frames += 1;
-            progress.active |= self.conn.lane == Lane::Control || frame.kind.is_application();
             if frame.kind == Kind::GoAway {
                 let protocol = frame.aux == super::connection::GOAWAY_PROTOCOL;
                 return Some(if protocol { DownReason::Protocol } else { DownReason::Closed });

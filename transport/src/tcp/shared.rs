@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, GOAWAY_IDLE, GOAWAY_SHUTDOWN};
 use super::peer::TcpPeer;
+use super::unfinished::Unfinished;
 use crate::decode::BLOCK;
 use crate::stats::{Counter, counters};
 use crate::udp::{Directory, Known, Udp};
@@ -148,6 +149,7 @@ pub(super) struct Shared {
     pub(super) handle: Handle,
     pub(super) sink: OnceLock<Arc<dyn Sink>>,
     pub(super) peers: RwLock<BTreeMap<NodeId, Arc<TcpPeer>>>,
+    pub(super) unfinished: Unfinished,
     pub(super) next_session: AtomicU64,
     pub(super) next_dial: AtomicU64,
     pub(super) random: RandomState,
@@ -194,6 +196,7 @@ impl Shared {
             handle,
             sink: OnceLock::new(),
             peers: RwLock::default(),
+            unfinished: Unfinished::default(),
             next_session: AtomicU64::new(0),
             next_dial: AtomicU64::new(0),
             random: RandomState::new(),
@@ -302,7 +305,7 @@ impl Shared {
         self.closing.store(true, Ordering::Release);
         self.stopped.send_replace(true);
         self.killed.send_replace(true);
-        self.all_peers().iter().for_each(|peer| peer.kill(DownReason::Shutdown));
+        self.unfinished.kill_all(DownReason::Shutdown);
     }
 
     /// Sends what is queued for at most `drain_max`, then ends everything.

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::stream::reason_of;
 use super::wire::{Wire, yield_turn};
 use crate::frame::HEADER;
-use crate::{ChannelId, Frame, Kind, Lane};
+use crate::{ChannelId, DownReason, Frame, Kind};
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -38,12 +38,14 @@ pub(super) struct Writer {
     batch: Batch,
     /// The farewell is written: only the close is left.
     closing: bool,
+    /// The end was answered with what is left.
+    over: bool,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<TcpPeer>, conn: Arc<Connection>) -> Self {
         let batch = Batch { sealed: conn.is_sealed(), ..Batch::default() };
-        Self { shared, peer, conn, batch, closing: false }
+        Self { shared, peer, conn, batch, closing: false, over: false }
     }
 
     /// Ready at the end with what was surely not sent.
@@ -52,6 +54,12 @@ impl Writer {
         cx: &mut Context<'_>,
         wire: &mut impl Wire,
     ) -> Poll<VecDeque<Frame>> {
+        let end = self.poll_end(cx, wire);
+        self.over = end.is_ready();
+        end
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<VecDeque<Frame>> {
         let mut gatherings = 0;
         loop {
             if self.conn.is_killed() {
@@ -130,9 +138,7 @@ impl Writer {
     fn settle(&mut self) -> Option<Kind> {
         let lane = self.peer.lane(self.conn.lane);
         let done = self.batch.whole_frames();
-        let gone = || self.batch.frames.iter().take(done);
-        let active = self.conn.lane == Lane::Control || gone().any(|f| f.kind.is_application());
-        if active && done > 0 {
+        if done > 0 {
             self.conn.activity.fetch_add(1, Ordering::Relaxed);
         }
         let own = self.batch.uncounted.filter(|_| done > 0);
@@ -143,6 +149,17 @@ impl Writer {
     fn give_up(&mut self) -> VecDeque<Frame> {
         self.settle();
         std::mem::take(&mut self.batch).into_counted()
+    }
+}
+
+/// After a panic, be it of a sink, what is in the hands is unsent too. // H29
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.over {
+            self.conn.kill(DownReason::Io(ErrorKind::Other));
+            let frames = self.give_up();
+            self.conn.doom(frames);
+        }
     }
 }
 

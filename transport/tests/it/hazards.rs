@@ -1,6 +1,8 @@
 //! Hazards other systems shipped, each by its number in DESIGN.md.
 
 mod bounds;
+mod lives;
+mod panics;
 mod sessions;
 mod transports;
 

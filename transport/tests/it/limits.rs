@@ -119,6 +119,66 @@ async fn an_idle_connection_is_closed_in_order_and_dialed_again() {
     }
 }
 
+/// Two nodes that close what is idle soon; node 1 hears of its links.
+fn hasty() -> [(Endpoint, Channel); 2] {
+    let [(a, _), (b, at_b)] = [1, 2].map(|n| {
+        let config = TcpConfig::local().idle_close(Duration::from_millis(200)).build().unwrap();
+        let transport = TcpTransport::bind(identity(n, 1), config).unwrap();
+        let pings = EndpointConfig::local().ping_interval(Duration::from_millis(10));
+        let pings = pings.suspect_after(Duration::from_millis(500));
+        let pings = pings.down_after(Duration::from_secs(1)).stall_max(Duration::from_secs(20));
+        (Endpoint::start(transport.clone(), pings.build().unwrap()).unwrap(), transport)
+    });
+    a.set_peer(node(2), &[at_b.local_addr().unwrap().into()]);
+    [(a, true), (b, false)].map(|(endpoint, links)| {
+        let channel = endpoint.channel(CHANNEL, ChannelOptions::new().links(links)).unwrap();
+        (endpoint, channel)
+    })
+}
+
+/// A lane is used once and closed as idle, which any lane older than that is by now.
+async fn watch_one_close(channel: &mut Channel, idle: Lane) {
+    channel.send(node(2), idle, b"once").unwrap();
+    loop {
+        let event = guarded("the idle close", channel.recv()).await;
+        let Some(Inbound::Link(LinkEvent::Down { lane, reason, .. })) = event else { continue };
+        assert_eq!(reason, DownReason::Closed);
+        if lane == idle {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_in_flight_keeps_its_lane() {
+    let [(_a, mut client), (_b, mut server)] = hasty();
+    let call = client.call(node(2), b"x", seconds(60));
+    let taken = guarded("the call", server.recv()).await;
+    let Some(Inbound::Call { reply, .. }) = taken else { panic!("{taken:?}") };
+    watch_one_close(&mut client, Lane::Bulk).await;
+    watch_one_close(&mut client, Lane::Bulk).await;
+    reply.reply(b"late").unwrap();
+    assert_eq!(&guarded("the answer", call).await.unwrap()[..], b"late");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_in_flight_keeps_its_lanes() {
+    let [(_a, mut client), (_b, mut server)] = hasty();
+    let head = Bytes::from_static(b"head");
+    let mut stream = client.open_stream(node(2), head, StreamOptions::new()).unwrap();
+    let taken = guarded("the stream", server.recv()).await;
+    let Some(Inbound::Stream { stream: mut paused, .. }) = taken else { panic!("{taken:?}") };
+    watch_one_close(&mut client, Lane::Data).await;
+    watch_one_close(&mut client, Lane::Data).await;
+    guarded("room", stream.send(b"late"[..].into())).await.unwrap();
+    let (sent, received) = tokio::join!(stream.finish(), async {
+        assert_eq!(&paused.chunk().await.unwrap().unwrap()[..], b"late");
+        assert_eq!(paused.chunk().await, Ok(None));
+        paused.accept()
+    });
+    assert_eq!((sent, received), (Ok(()), Ok(())));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_known_peers_get_in_where_that_is_the_policy() {
     let config = TcpConfig::local().accept(AcceptPolicy::KnownOnly).build().unwrap();

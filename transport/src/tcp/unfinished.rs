@@ -1,0 +1,76 @@
+//! Connections whose end is not reported yet: what later ones of the same peer wait for.
+
+use super::connection::Connection;
+use crate::{DownReason, NodeId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All of a transport, by peer; they outlive the peer's entry in the book.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished(Mutex<BTreeMap<NodeId, Vec<Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    conn: Arc<Connection>,
+    /// Of a life of the peer that is over, or from before the peer was removed.
+    void: bool,
+}
+
+impl Entry {
+    fn is_past(&self, conn: &Connection) -> bool {
+        self.void || self.conn.peer.incarnation < conn.peer.incarnation
+    }
+}
+
+impl Unfinished {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Vec<Entry>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `conn` begins. It is read after all older ones of its lane, and, whatever their lane, after
+    /// those that are void.
+    pub(super) fn enter(&self, conn: &Arc<Connection>) {
+        self.add(conn, |old| old.is_past(conn) || old.conn.lane == conn.lane);
+    }
+
+    /// `conn` begins and ends at once: the lane's current one is read after it.
+    pub(super) fn enter_surplus(&self, conn: &Arc<Connection>) {
+        self.add(conn, |old| old.is_past(conn));
+    }
+
+    fn add(&self, conn: &Arc<Connection>, goes_before: impl Fn(&Entry) -> bool) {
+        let mut peers = self.lock();
+        let entries = peers.entry(conn.peer.node).or_default();
+        for old in entries.iter().filter(|old| goes_before(old)) {
+            conn.follow(old.conn.finished());
+        }
+        entries.push(Entry { conn: conn.clone(), void: false });
+    }
+
+    /// Ends all there are now: no draining. // H13
+    pub(super) fn void(&self, node: NodeId, reason: DownReason) {
+        let mut doomed = Vec::new();
+        if let Some(entries) = self.lock().get_mut(&node) {
+            for entry in entries.iter_mut() {
+                entry.void = true;
+                doomed.push(entry.conn.clone());
+            }
+        }
+        doomed.iter().for_each(|conn| conn.kill(reason));
+    }
+
+    /// The end of `conn` was reported.
+    pub(super) fn leave(&self, conn: &Arc<Connection>) {
+        let mut peers = self.lock();
+        let Some(entries) = peers.get_mut(&conn.peer.node) else { return };
+        entries.retain(|entry| !Arc::ptr_eq(&entry.conn, conn));
+        if entries.is_empty() {
+            peers.remove(&conn.peer.node);
+        }
+    }
+
+    pub(super) fn kill_all(&self, reason: DownReason) {
+        let all: Vec<_> = self.lock().values().flatten().map(|entry| entry.conn.clone()).collect();
+        all.iter().for_each(|conn| conn.kill(reason));
+    }
+}
