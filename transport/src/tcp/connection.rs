@@ -54,6 +54,8 @@ pub(super) struct Connection {
     end: Mutex<Option<DownReason>>,
     killed: AtomicBool,
     leaving: AtomicBool,
+    /// It is no lane's connection and never will be: nothing is sent on it.
+    surplus: AtomicBool,
     gate: Mutex<Gate>,
     finished: watch::Sender<bool>,
     /// Inline writes left before the writer gets its turn.
@@ -169,6 +171,7 @@ impl Connection {
             end: Mutex::new(None),
             killed: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            surplus: AtomicBool::new(false),
             gate: Mutex::default(),
             finished: watch::Sender::new(false),
             inline_left: AtomicU32::new(INLINE_BURST),
@@ -185,6 +188,10 @@ impl Connection {
         let bytes = u64::try_from(frame.body.len()).unwrap_or(u64::MAX);
         let max = self.body_bytes_max;
         if bytes > u64::from(max) { Err(SendError::TooLarge { bytes, max }) } else { Ok(()) }
+    }
+
+    pub(super) fn never_current(&self) {
+        self.surplus.store(true, Ordering::Release);
     }
 
     /// Whether it says farewell already.
@@ -456,12 +463,12 @@ impl Life {
         let reason = self.conn.end(DownReason::Closed);
         let mut unsent = leftover;
         self.detach(&mut unsent);
-        if !self.announced {
+        if !self.announced && !self.conn.surplus.load(Ordering::Acquire) {
             contain(|| self.announce()); // it was written to: its end must be known
         }
+        let known = self.announced;
         let (node, lane, session) = (self.conn.peer.node, self.conn.lane, self.conn.session);
         contain(|| self.shared.report_unsent(node, lane, unsent));
-        self.shared.counters.ended[reason.index()].add(1);
         let elapsed_us = self.conn.since.elapsed().as_micros();
         tracing::debug!(
             peer = %node, %lane, session = session.value(), %reason, elapsed_us, "session down"
@@ -469,7 +476,10 @@ impl Life {
         // Whoever reacts to the `Down` finds a lane that can be dialed; a session that is dialed
         // meanwhile is announced only after it.
         self.rearm(reason);
-        contain(|| self.shared.report(LinkEvent::Down { node, lane, session, reason }));
+        if known {
+            self.shared.counters.ended[reason.index()].add(1);
+            contain(|| self.shared.report(LinkEvent::Down { node, lane, session, reason }));
+        }
         self.conn.finished.send_replace(true);
         self.shared.unfinished.leave(&self.conn);
         self.shared.live.send_modify(|live| *live -= 1);

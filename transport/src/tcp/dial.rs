@@ -295,8 +295,8 @@ fn install(
         DialVerdict::Surplus => {
             let current = peer.lane(lane).lock().conn.clone();
             let conn = Connection::new(shared, stream, &agreed, None);
-            shared.unfinished.enter_surplus(&conn);
-            let in_time = current.is_some_and(|current| current.follow(conn.finished()));
+            conn.never_current();
+            let in_time = shared.unfinished.enter_surplus(&conn, current.as_ref());
             conn.retire(shared, GOAWAY_REPLACED, DownReason::Replaced);
             if !in_time {
                 conn.kill(DownReason::Timeout); // the other one is read already

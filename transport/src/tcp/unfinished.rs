@@ -33,9 +33,16 @@ impl Unfinished {
         self.add(conn, |old| old.is_past(conn) || old.conn.lane == conn.lane);
     }
 
-    /// `conn` begins and ends at once: the lane's current one is read after it.
-    pub(super) fn enter_surplus(&self, conn: &Arc<Connection>) {
-        self.add(conn, |old| old.is_past(conn));
+    /// `conn` begins and ends at once. It goes before the lane's current one: false if that is being
+    /// read already.
+    pub(super) fn enter_surplus(
+        &self,
+        conn: &Arc<Connection>,
+        current: Option<&Arc<Connection>>,
+    ) -> bool {
+        let is_current = |old: &Entry| current.is_some_and(|it| Arc::ptr_eq(it, &old.conn));
+        self.add(conn, |old| old.is_past(conn) || old.conn.lane == conn.lane && !is_current(old));
+        current.is_none_or(|current| current.follow(conn.finished()))
     }
 
     fn add(&self, conn: &Arc<Connection>, goes_before: impl Fn(&Entry) -> bool) {

@@ -28,6 +28,7 @@ mod liveness;
 mod mutants;
 mod props;
 mod quorum;
+mod sockets;
 mod streams;
 mod support;
 mod tcp;
