@@ -389,6 +389,11 @@ impl PeerMux {
         self.live.register(waker);
     }
 
+    /// Nothing will change any more: whoever waits for a change looks again.
+    pub(crate) fn wake_watchers(&mut self) {
+        self.live.wake_watchers(&mut self.out);
+    }
+
     /// Moves all effects to `out`, in order.
     pub fn drain(&mut self, out: &mut MuxOutput) {
         out.append(&mut self.out);

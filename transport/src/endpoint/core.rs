@@ -529,7 +529,10 @@ impl Core {
             peers.values().cloned().collect()
         };
         for peer in peers {
-            self.with(&peer, |mux| mux.fail_all(Cause::Cancelled));
+            self.with(&peer, |mux| {
+                mux.fail_all(Cause::Cancelled);
+                mux.wake_watchers();
+            });
         }
         let inboxes = {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);

@@ -202,3 +202,19 @@ impl Net {
         endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap()
     }
 }
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+pub struct Wakes(AtomicU64);
+
+impl Wakes {
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
