@@ -297,6 +297,7 @@ impl Core {
                     self.deliver(channel, Item::Stream { from, id, head });
                 }
                 MuxEffect::Revoked { call } => self.revoke_call(&call),
+                MuxEffect::Orphaned { call } => self.detach(&call),
                 MuxEffect::Wake { waker } => waker.wake(),
                 MuxEffect::Reset { lane } => self.transport.reset(node, lane),
             }

@@ -156,6 +156,46 @@ async fn a_frame_over_the_other_sides_limit_is_refused_or_returned() {
     assert_eq!(late, Err(CallError::NotSent(error)));
 }
 
+/// The caller takes 4 KiB, the callee would send more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_over_the_callers_limit_may_be_followed_by_a_smaller_one() {
+    let b = bind(2, 1);
+    let at = b.local_addr().unwrap();
+    let b = Endpoint::start(b, EndpointConfig::default()).unwrap();
+    let mut server = b.channel(CHANNEL, ChannelOptions::new()).unwrap();
+    let config = TcpConfig::local().frame_bytes_max(4 << 10).build().unwrap();
+    let a = TcpTransport::bind(identity(1, 1), config).unwrap();
+    let a = Endpoint::start(a, EndpointConfig::default()).unwrap();
+    a.set_peer(node(2), &[at.into()]);
+    let channel = a.channel(CHANNEL, ChannelOptions::new()).unwrap();
+    let caller = channel.idempotent(SessionKey::new(7));
+    let error = Err(SendError::TooLarge { bytes: 5_000, max: 4 << 10 });
+    let serve = async {
+        for smaller in [true, true, false, false] {
+            let Some(Inbound::Call { mut reply, .. }) = server.recv().await else { panic!() };
+            assert_eq!(reply.try_reply(vec![0; 5_000]), error);
+            if smaller {
+                assert_eq!(reply.try_reply(b"small"), Ok(()));
+                assert_eq!(reply.try_reply(b"again"), Err(SendError::Disconnected));
+            } else {
+                assert_eq!(reply.reply(vec![0; 5_000]), error);
+            }
+        }
+    };
+    let call = async {
+        let small = Ok(Bytes::from_static(b"small"));
+        assert_eq!(channel.call(node(2), b"x", seconds(20)).await, small);
+        assert_eq!(caller.call(node(2), b"x", seconds(20)).await, small);
+        let plain = channel.call(node(2), b"x", seconds(20)).await;
+        for outcome in [plain, caller.call(node(2), b"x", seconds(20)).await] {
+            let Err(CallError::MaybeExecuted(maybe)) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(maybe.cause, Cause::Abandoned, "told, not left waiting");
+        }
+    };
+    guarded("all answers", async { tokio::join!(serve, call) }).await;
+    assert_eq!(b.stats().dedup_reply_bytes, 5, "only what could be sent is kept");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_peers_are_unknown_again() {
     let nodes = cluster(2);
