@@ -575,17 +575,20 @@ fn cancels_that_meet_the_taking_strand_no_entry() {
     let config = EndpointConfig::lan().dedup_sessions_max(1).build().unwrap();
     let mut at = Receiver::new(config);
     let raw = at.raw.clone();
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let send = |frame: Frame| loop {
+        match raw.send(node(2), Lane::Data, frame.clone()) {
+            Err(SendError::Full) => std::thread::yield_now(), // the other thread delivers
+            sent => return sent.unwrap(),
+        }
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let sender = scope.spawn(|| {
             for id in 1..=20_000 {
-                raw.send(node(2), Lane::Data, raw_call(id, 7, id, 0)).unwrap();
-                let cancel = Frame::new(Kind::Cancel, CHANNEL).with_id(id);
-                raw.send(node(2), Lane::Data, cancel).unwrap();
+                send(raw_call(id, 7, id, 0));
+                send(Frame::new(Kind::Cancel, CHANNEL).with_id(id));
             }
-            over.store(true, std::sync::atomic::Ordering::SeqCst);
         });
-        while !over.load(std::sync::atomic::Ordering::SeqCst) {
+        while !sender.is_finished() {
             drop(at.take());
         }
     });
