@@ -115,8 +115,8 @@ impl ShutdownError {
 
 /// One node's door to its peers: channels over a [`Transport`], driven by a [`Runtime`].
 ///
-/// Clones share it. When the last clone, channel and reply is gone, its tasks end and its hold on
-/// the transport is released; [`shutdown`](Self::shutdown) does that in order and waits.
+/// Clones share it. When the last clone, channel, reply and watch is gone, its tasks end and its
+/// hold on the transport is released; [`shutdown`](Self::shutdown) does that in order and waits.
 ///
 /// # Examples
 /// ```
@@ -242,7 +242,7 @@ impl Endpoint {
     }
 
     /// Ends everything in order: own calls end as `MaybeExecuted(Cancelled)`, channels receive
-    /// `None`, what is queued is sent for a bounded time, sessions close.
+    /// `None`, as do watches; what is queued is sent for a bounded time, sessions close.
     ///
     /// # Errors
     /// [`ShutdownError::Unsent`] if frames were left.
@@ -280,8 +280,10 @@ impl fmt::Debug for Endpoint {
 /// };
 /// let (a, b) = (start(1)?, start(2)?);
 /// let mut watch = a.watch(NodeId::new(2));
-/// while watch.health().state != PeerState::Up {
-///     watch.changed().await;
+/// while let Some(health) = watch.changed().await {
+///     if health.state == PeerState::Up {
+///         a.shutdown().await?; // ends the loop
+///     }
 /// }
 /// # drop(b);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -309,21 +311,29 @@ impl PeerWatch {
     /// Waits until state or incarnation differ from what the last `changed` returned. The first
     /// one returns as soon as anything is known.
     ///
+    /// `None`, at once and for ever: the endpoint was shut down, or had no room for the peer (it
+    /// knows 65,536 already), so that nothing will change any more.
+    ///
     /// # Cancel safety
     /// Dropping the future loses no change.
-    pub async fn changed(&mut self) -> PeerHealth {
-        let Some(peer) = &self.peer else { return std::future::pending().await };
+    #[must_use = "a loop that does not end at `None` spins"]
+    pub async fn changed(&mut self) -> Option<PeerHealth> {
+        let peer = self.peer.as_ref()?;
         let (version, health) = poll_fn(|cx| {
             let mut mux = peer.mux();
+            // Looked at under the lock in which a shutdown wakes whoever registered before.
+            if self.core.is_closed() {
+                return Poll::Ready(None);
+            }
             if mux.health_version() != self.seen {
-                return Poll::Ready((mux.health_version(), mux.health()));
+                return Poll::Ready(Some((mux.health_version(), mux.health())));
             }
             mux.register_watcher(cx.waker());
             Poll::Pending
         })
-        .await;
+        .await?;
         self.seen = version;
-        health
+        Some(health)
     }
 }
 

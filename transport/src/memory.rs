@@ -1,26 +1,21 @@
 //! [`Memory`]: a transport inside one process, delivered inline in the sender's thread.
 
-use crate::frame::HEADER;
+mod turn;
+mod wires;
+
+use self::turn::pump;
+use self::wires::{Delivery, Key, Node, Wires};
 use crate::{
-    Address, Body, ChannelId, ClusterId, DownReason, Frame, Identity, Incarnation, Lane,
-    LaneStatus, Limits, LinkEvent, NodeId, Peer, SendError, SessionId, Sink, StartError, Transport,
-    TransportStats,
+    Address, Body, ChannelId, DownReason, Frame, Identity, Incarnation, Lane, LaneStatus, Limits,
+    NodeId, SendError, SessionId, Sink, StartError, Transport, TransportStats,
 };
 use bytes::Bytes;
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Frames waiting for one node while another thread delivers to it.
-const QUEUE_FRAMES_MAX: usize = 4_096;
-/// Bytes waiting for one node; an empty queue takes any legal frame.
-const QUEUE_BYTES_MAX: usize = 8 << 20;
 const LIMITS: Limits = Limits::new(16 << 20, 64 << 10).with_datagrams(1_192);
-
-type Key = (ClusterId, NodeId);
 
 /// The wires between the [`Memory`] transports of one process; clones share them.
 ///
@@ -35,91 +30,6 @@ type Key = (ClusterId, NodeId);
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
     wires: Arc<Mutex<Wires>>,
-}
-
-#[derive(Default)]
-struct Wires {
-    nodes: BTreeMap<Key, Node>,
-    /// Sessions by (lower node, higher node, lane), the lower node's name of it first.
-    links: BTreeMap<(Key, Key, Lane), [SessionId; 2]>,
-    cuts: BTreeSet<(NodeId, NodeId)>,
-    last_session: u64,
-    last_life: u64,
-}
-
-/// The living holder of a node's name.
-struct Node {
-    life: u64,
-    identity: Identity,
-    sink: Option<Arc<dyn Sink>>,
-    closed: bool,
-    queue: VecDeque<Delivery>,
-    frames: usize,
-    bytes: usize,
-    delivering: bool,
-    waiting: Vec<Waker>,
-    known: BTreeSet<NodeId>,
-    written: BTreeMap<(NodeId, Lane), u64>,
-    stats: TransportStats,
-}
-
-enum Delivery {
-    Frame { from: Peer, lane: Lane, session: SessionId, frame: Frame },
-    Datagram { from: Peer, channel: ChannelId, body: Bytes },
-    Event(LinkEvent),
-}
-
-impl Delivery {
-    /// As counted against the limits; events are not.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Frame { frame, .. } => frame.wire_len(),
-            Self::Datagram { body, .. } => HEADER + body.len(),
-            Self::Event(_) => 0,
-        }
-    }
-}
-
-impl Node {
-    fn new(life: u64, identity: Identity) -> Self {
-        Self {
-            life,
-            identity,
-            sink: None,
-            closed: false,
-            queue: VecDeque::new(),
-            frames: 0,
-            bytes: 0,
-            delivering: false,
-            waiting: Vec::new(),
-            known: BTreeSet::new(),
-            written: BTreeMap::new(),
-            stats: TransportStats::default(),
-        }
-    }
-
-    fn peer(&self) -> Peer {
-        Peer::new(self.identity.node, self.identity.incarnation, self.identity.role)
-    }
-
-    fn is_up(&self) -> bool {
-        self.sink.is_some() && !self.closed
-    }
-
-    fn has_room(&self, bytes: usize) -> bool {
-        let room = self.frames < QUEUE_FRAMES_MAX && self.bytes + bytes <= QUEUE_BYTES_MAX;
-        self.frames == 0 || room
-    }
-
-    fn push(&mut self, delivery: Delivery) {
-        self.frames += 1;
-        self.bytes += delivery.bytes();
-        self.queue.push_back(delivery);
-    }
-
-    fn is_below_half(&self) -> bool {
-        self.frames < QUEUE_FRAMES_MAX / 2 && self.bytes < QUEUE_BYTES_MAX / 2
-    }
 }
 
 impl MemoryNetwork {
@@ -144,9 +54,10 @@ impl MemoryNetwork {
             Some((incarnation, false)) => identity.incarnation > incarnation,
             None => true,
         };
-        let mut touched = Vec::new();
+        let (mut touched, mut wakers) = (Vec::new(), Vec::new());
         if takes_over || crate::mutant::on("stale_incarnation_accepted") {
             touched = wires.end_links(key, None, DownReason::Closed, DownReason::Restarted);
+            wakers = wires.take_waiting();
             let mut node = Node::new(life, identity);
             if let Some(old) = wires.nodes.remove(&key) {
                 node.known = old.known;
@@ -154,6 +65,7 @@ impl MemoryNetwork {
             wires.nodes.insert(key, node);
         }
         drop(wires);
+        wakers.into_iter().for_each(Waker::wake);
         pump(self, touched);
         Arc::new(Memory { network: self.clone(), identity, key, life })
     }
@@ -168,7 +80,9 @@ impl MemoryNetwork {
             .into_iter()
             .flat_map(|key| wires.end_links(key, Some((b, None)), reason, reason))
             .collect();
+        let wakers = wires.take_waiting();
         drop(wires);
+        wakers.into_iter().for_each(Waker::wake);
         pump(self, touched);
     }
 
@@ -180,23 +94,6 @@ impl MemoryNetwork {
     fn lock(&self) -> MutexGuard<'_, Wires> {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Delivers what waits for a node, unless another thread is at it.
-    fn deliver(&self, key: Key) {
-        let mut turn = Turn { network: self, key, life: 0, held: false, fresh: false };
-        while let Some((sink, delivery)) = turn.next() {
-            match delivery {
-                Some(Delivery::Frame { from, lane, session, frame }) => {
-                    sink.on_frame(from, lane, session, frame);
-                }
-                Some(Delivery::Datagram { from, channel, body }) => {
-                    sink.on_datagram(from, channel, body);
-                }
-                Some(Delivery::Event(event)) => sink.on_event(event),
-                None => return sink.on_batch_end(),
-            }
-        }
-    }
 }
 
 impl fmt::Debug for MemoryNetwork {
@@ -205,169 +102,8 @@ impl fmt::Debug for MemoryNetwork {
     }
 }
 
-/// The right to deliver to a node; given back also when a sink panics. // H29
-struct Turn<'a> {
-    network: &'a MemoryNetwork,
-    key: Key,
-    /// Of which life it is held.
-    life: u64,
-    held: bool,
-    /// Whether frames were delivered since the last end of a burst.
-    fresh: bool,
-}
-
-impl Turn<'_> {
-    /// The next delivery; without one, the end of the burst, and of the turn.
-    fn next(&mut self) -> Option<(Arc<dyn Sink>, Option<Delivery>)> {
-        let mut wires = self.network.lock();
-        let node = wires.nodes.get_mut(&self.key)?;
-        if self.life != node.life {
-            // The node began anew during a delivery: the new life has a turn of its own. // H13
-            (self.life, self.held, self.fresh) = (node.life, false, false);
-        }
-        if node.delivering && !self.held {
-            return None; // whoever is at it takes this too
-        }
-        let sink = node.sink.clone()?;
-        self.held = true;
-        node.delivering = true;
-        let Some(delivery) = node.queue.pop_front() else {
-            // Under the same lock that saw the queue empty: whoever adds to it from here on
-            // delivers it too.
-            self.held = false;
-            node.delivering = false;
-            return self.fresh.then_some((sink, None));
-        };
-        let bytes = delivery.bytes();
-        match &delivery {
-            Delivery::Frame { .. } => {
-                node.stats.frames_in += 1;
-                node.stats.bytes_in += count(bytes);
-            }
-            Delivery::Datagram { .. } => node.stats.datagrams_in += 1,
-            Delivery::Event(_) => {}
-        }
-        if bytes > 0 {
-            self.fresh = true;
-            node.frames -= 1;
-            node.bytes -= bytes;
-        }
-        let ready = node.is_below_half() && !node.waiting.is_empty();
-        let wakers = if ready { std::mem::take(&mut node.waiting) } else { Vec::new() };
-        drop(wires);
-        wakers.into_iter().for_each(Waker::wake);
-        Some((sink, Some(delivery)))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if self.held
-            && let Some(node) = self.network.lock().nodes.get_mut(&self.key)
-            && node.life == self.life
-        {
-            node.delivering = false;
-        }
-    }
-}
-
-type Pending = VecDeque<(MemoryNetwork, Key)>;
-
-thread_local! {
-    static PENDING: RefCell<Pending> = const { RefCell::new(VecDeque::new()) };
-    static ACTIVE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Delivers to the given nodes. A sink that sends only adds to the list: upcalls never nest,
-/// whatever the sinks do.
-fn pump(network: &MemoryNetwork, keys: impl IntoIterator<Item = Key>) {
-    struct Active;
-    impl Drop for Active {
-        fn drop(&mut self) {
-            ACTIVE.set(false);
-            PENDING.with_borrow_mut(VecDeque::clear);
-        }
-    }
-    if ACTIVE.replace(true) {
-        let later = keys.into_iter().map(|key| (network.clone(), key));
-        return PENDING.with_borrow_mut(|p| p.extend(later));
-    }
-    let _active = Active;
-    for key in keys {
-        network.deliver(key);
-    }
-    while let Some((network, key)) = PENDING.with_borrow_mut(VecDeque::pop_front) {
-        network.deliver(key);
-    }
-}
-
 fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-impl Wires {
-    fn is_cut(&self, a: Key, b: Key) -> bool {
-        self.cuts.contains(&(a.1.min(b.1), a.1.max(b.1)))
-    }
-
-    /// The session of `from` and that of `to`, made if need be with its two events.
-    fn link(&mut self, from: Key, to: Key, lane: Lane) -> [SessionId; 2] {
-        let (low, high) = (from.min(to), from.max(to));
-        let of = |sessions: [SessionId; 2]| {
-            if from == low { sessions } else { [sessions[1], sessions[0]] }
-        };
-        if let Some(sessions) = self.links.get(&(low, high, lane)) {
-            return of(*sessions);
-        }
-        let sessions = [self.last_session + 1, self.last_session + 2].map(SessionId::new);
-        self.last_session += 2;
-        self.links.insert((low, high, lane), sessions);
-        for (at, other, session) in [(low, high, sessions[0]), (high, low, sessions[1])] {
-            let Some(peer) = self.nodes.get(&other).map(Node::peer) else { continue };
-            if let Some(node) = self.nodes.get_mut(&at) {
-                node.stats.sessions += 1;
-                node.stats.sessions_open += 1;
-                node.queue.push_back(Delivery::Event(LinkEvent::Up { peer, lane, session }));
-            }
-        }
-        of(sessions)
-    }
-
-    /// Ends a node's sessions (with one node, on one lane); both sides learn it. Returns who is to
-    /// be delivered to.
-    fn end_links(
-        &mut self,
-        key: Key,
-        only: Option<(NodeId, Option<Lane>)>,
-        here: DownReason,
-        there: DownReason,
-    ) -> Vec<Key> {
-        let hit = |link: &(Key, Key, Lane)| {
-            let other = if link.0 == key { link.1 } else { link.0 };
-            let wanted = only.is_none_or(|(node, lane)| {
-                node == other.1 && lane.is_none_or(|lane| lane == link.2)
-            });
-            (link.0 == key || link.1 == key) && wanted
-        };
-        let ended: Vec<_> = self.links.keys().filter(|link| hit(link)).copied().collect();
-        let mut touched = Vec::new();
-        for link in ended {
-            let Some(sessions) = self.links.remove(&link) else { continue };
-            for (at, other, session) in
-                [(link.0, link.1, sessions[0]), (link.1, link.0, sessions[1])]
-            {
-                let reason = if at == key { here } else { there };
-                let Some(node) = self.nodes.get_mut(&at) else { continue };
-                node.stats.sessions_open -= 1;
-                node.stats.ended[reason.index()] += 1;
-                let (node_id, lane) = (other.1, link.2);
-                let event = LinkEvent::Down { node: node_id, lane, session, reason };
-                node.queue.push_back(Delivery::Event(event));
-                touched.push(at);
-            }
-        }
-        touched
-    }
 }
 
 /// One node's transport inside a [`MemoryNetwork`].
@@ -527,14 +263,13 @@ impl Transport for Memory {
             return Poll::Ready(Err(error));
         }
         let Some(node) = wires.nodes.get_mut(&to) else { return Poll::Ready(Ok(())) };
-        if node.is_below_half() {
-            return Poll::Ready(Ok(()));
+        let ready = node.poll_room(cx);
+        if ready == Poll::Ready(Err(SendError::Full))
+            && let Some(me) = self.me(&mut wires)
+        {
+            me.stats.waiters_overflow += 1;
         }
-        if node.waiting.len() >= crate::WAITERS_MAX {
-            return Poll::Ready(Err(SendError::Full));
-        }
-        node.waiting.push(cx.waker().clone());
-        Poll::Pending
+        ready
     }
 
     fn reset(&self, to: NodeId, lane: Lane) {
@@ -551,8 +286,10 @@ impl Transport for Memory {
     fn poll_shutdown(&self, _cx: &mut Context<'_>) -> Poll<()> {
         let mut wires = self.network.lock();
         let Some(me) = self.me(&mut wires) else { return Poll::Ready(()) };
-        me.closed = true;
-        let wakers = std::mem::take(&mut me.waiting);
+        if std::mem::replace(&mut me.closed, true) {
+            return Poll::Ready(());
+        }
+        let wakers = wires.take_waiting();
         let touched = wires.end_links(self.key, None, DownReason::Shutdown, DownReason::Closed);
         drop(wires);
         wakers.into_iter().for_each(Waker::wake);

@@ -59,6 +59,7 @@ fn record_endpoint(stats: &EndpointStats) {
     counter!("quorate_transport_late_frames_total").absolute(stats.late_frames);
     counter!("quorate_transport_dedup_hits_total").absolute(stats.dedup_hits);
     counter!("quorate_transport_dedup_forgotten_total").absolute(stats.dedup_forgotten);
+    counter!("quorate_transport_dedup_overloaded_total").absolute(stats.dedup_overloaded);
     counter!("quorate_transport_stream_in_bytes_total").absolute(stats.stream_bytes_in);
     counter!("quorate_transport_stream_out_bytes_total").absolute(stats.stream_bytes_out);
     counter!("quorate_transport_stall_resets_total").absolute(stats.stall_resets);

@@ -277,6 +277,11 @@ impl PeerMux {
         Some(frame.with_body(body))
     }
 
+    /// The transport refused the Reply frame as too large: the call waits for another answer.
+    pub fn answer_not_sent(&mut self, call: Arc<InboundCall>) {
+        self.inbound.restore(call);
+    }
+
     /// The Reject frame of a call, or `None` if it was revoked. Ends the call.
     pub(crate) fn reject(
         &mut self,
@@ -310,8 +315,12 @@ impl PeerMux {
                     let maybe = MaybeExecuted::new(Cause::Disconnected, self.node, life);
                     self.calls.session_ended(*lane, maybe, &mut self.out); // H11
                     // An idempotent call goes on: its caller will ask again.
-                    let ended = self.inbound.take_lane(*lane).into_iter();
-                    ended.filter(|call| call.prefix().is_none()).for_each(|call| self.revoke(call));
+                    for call in self.inbound.take_lane(*lane) {
+                        match call.prefix() {
+                            None => self.revoke(call),
+                            Some(_) => self.out.push(MuxEffect::Orphaned { call }),
+                        }
+                    }
                     self.streams.session_ended(*lane, &mut self.out);
                 }
             }
@@ -387,6 +396,11 @@ impl PeerMux {
 
     pub(crate) fn register_watcher(&mut self, waker: &Waker) {
         self.live.register(waker);
+    }
+
+    /// Nothing will change any more: whoever waits for a change looks again.
+    pub(crate) fn wake_watchers(&mut self) {
+        self.live.wake_watchers(&mut self.out);
     }
 
     /// Moves all effects to `out`, in order.

@@ -66,16 +66,31 @@ impl Responder {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if nobody waits for it any more; else as
-    /// [`Transport::send`](crate::Transport::send). The caller then learns `MaybeExecuted` by
-    /// itself.
+    /// [`Transport::send`](crate::Transport::send). The caller then learns `MaybeExecuted`: told so
+    /// if the answer was too large, else by itself.
     pub fn reply(mut self, body: impl Into<Body>) -> Result<(), SendError> {
-        self.answered = true;
-        self.core.answer(&self.call, body.into())
+        self.try_reply(body) // too large: dropped without an answer
+    }
+
+    /// As [`reply`](Self::reply), but after [`SendError::TooLarge`] the call is still unanswered: a
+    /// smaller answer may follow, or a reject.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply); [`SendError::Disconnected`] also after an answer was sent.
+    pub fn try_reply(&mut self, body: impl Into<Body>) -> Result<(), SendError> {
+        if self.answered {
+            return Err(SendError::Disconnected);
+        }
+        let sent = self.core.answer(&self.call, body.into());
+        self.answered = !matches!(sent, Err(SendError::TooLarge { .. }));
+        sent
     }
 
     /// Tells the caller that the call was *not* executed. A detail longer than 1 KiB is cut.
     pub fn reject(mut self, code: u16, mut detail: Bytes) {
-        self.answered = true;
+        if std::mem::replace(&mut self.answered, true) {
+            return; // what was answered stays
+        }
         detail.truncate(usize::try_from(REJECT_DETAIL_MAX).unwrap_or(usize::MAX));
         self.core.reject(&self.call, APPLICATION + u32::from(code), detail);
     }

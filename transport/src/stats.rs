@@ -142,6 +142,9 @@ pub struct EndpointStats {
     pub dedup_forgotten: u64,
     /// Idempotent calls that another life of this node may have run.
     pub dedup_restarted: u64,
+    /// Idempotent calls refused because all sessions were in use, or too many tries waited for the
+    /// one that runs.
+    pub dedup_overloaded: u64,
     /// Sessions of idempotent callers remembered now.
     pub dedup_sessions: u64,
     /// Sessions forgotten to make room.

@@ -83,6 +83,7 @@ struct Observed {
 
 struct Resolved {
     name: Address,
+    /// The last answer. It goes on being used until there is another one.
     found: Option<SocketAddr>,
     /// Asked now.
     pending: bool,
@@ -165,7 +166,7 @@ impl Udp {
         seen.source.filter(|_| seen.at.elapsed() < BELIEVED)
     }
 
-    /// The answer of a name, if it is there; else it is asked for, once.
+    /// The last answer of a name, if there is one. A new one is asked for when it is old, once.
     fn resolve(
         self: &Arc<Self>,
         handle: &Handle,
@@ -174,25 +175,31 @@ impl Udp {
     ) -> Option<SocketAddr> {
         let now = Instant::now();
         let mut tables = self.lock();
-        if let Some(entry) = tables.resolved.get(&node).filter(|entry| entry.name == name)
-            && (entry.pending || now < entry.until)
-        {
-            return entry.found;
+        let known = tables.resolved.get(&node).filter(|entry| entry.name == name);
+        let last = known.and_then(|entry| entry.found);
+        if known.is_some_and(|entry| entry.pending || now < entry.until) {
+            return last;
         }
-        let entry = Resolved { name: name.clone(), found: None, pending: true, until: now };
+        let entry = Resolved { name: name.clone(), found: last, pending: true, until: now };
         tables.resolved.insert(node, entry);
         drop(tables);
         let udp = self.clone();
         drop(handle.spawn(async move {
             let answer = tokio::net::lookup_host(name.as_str()).await;
             let found = answer.ok().and_then(|mut all| all.find(|at| at.is_ipv4() == udp.is_v4));
-            let lasts = if found.is_some() { BELIEVED } else { RETRY };
-            let until = Instant::now() + lasts;
-            if let Some(entry) = udp.lock().resolved.get_mut(&node).filter(|e| e.name == name) {
-                *entry = Resolved { name, found, pending: false, until };
-            }
+            udp.resolved(node, &name, found);
         }));
-        None
+        last
+    }
+
+    fn resolved(&self, node: NodeId, name: &Address, found: Option<SocketAddr>) {
+        let mut tables = self.lock();
+        let Some(entry) = tables.resolved.get_mut(&node).filter(|e| e.name == *name) else {
+            return; // another address meanwhile
+        };
+        let lasts = if found.is_some() { BELIEVED } else { RETRY };
+        (entry.pending, entry.until) = (false, Instant::now() + lasts);
+        entry.found = found.or(entry.found);
     }
 
     /// A peer has new addresses: what was learned of the old ones is void.
@@ -312,5 +319,53 @@ impl Udp {
         stats.datagrams_stale = c.datagrams_stale.value();
         stats.datagrams_refused = c.datagrams_refused.value();
         stats.datagrams_unsent += c.datagrams_unsent.value();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ClusterId;
+
+    const NODE: NodeId = NodeId::new(2);
+
+    fn udp() -> Arc<Udp> {
+        let identity = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        Arc::new(Udp::new(identity, socket, 1_192).expect("a socket of this host"))
+    }
+
+    fn at(port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// Of the node, as if it had been learned more than a minute ago.
+    fn age(udp: &Udp) {
+        let mut tables = udp.lock();
+        let entry = tables.resolved.get_mut(&NODE).expect("it was asked for");
+        entry.until = Instant::now();
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_resolved_again_keeps_its_last_answer_meanwhile() {
+        let (udp, handle) = (udp(), Handle::current());
+        let name: Address = "moved.invalid:7400".parse().expect("an address");
+        let resolve = || udp.resolve(&handle, NODE, name.clone());
+        assert_eq!(resolve(), None, "nothing is known yet");
+        udp.resolved(NODE, &name, at(1));
+        assert_eq!(resolve(), at(1));
+        age(&udp);
+        assert_eq!([resolve(), resolve()], [at(1), at(1)], "being asked for");
+        udp.resolved(NODE, &name, None);
+        assert_eq!(resolve(), at(1), "no answer: the last one is the best there is");
+        age(&udp);
+        assert_eq!(resolve(), at(1));
+        udp.resolved(NODE, &name, at(2));
+        assert_eq!(resolve(), at(2));
+        // Another name has nothing to do with it, nor has a late answer to the former one.
+        let other: Address = "other.invalid:7400".parse().expect("an address");
+        assert_eq!(udp.resolve(&handle, NODE, other.clone()), None);
+        udp.resolved(NODE, &name, at(3));
+        assert_eq!(udp.resolve(&handle, NODE, other), None);
     }
 }

@@ -133,9 +133,7 @@ impl Core {
         match verdict {
             Verdict::Run => self.deliver(call.channel(), Item::Call { call, body }),
             Verdict::Attached => {}
-            Verdict::Answered(answer) => {
-                let _ = self.send_answer(&call, answer.into());
-            }
+            Verdict::Answered(answer) => self.give_answer(&call, answer),
             Verdict::Restarted => self.send_reject(&call, RESTARTED, Bytes::new()),
             Verdict::Forgotten => self.send_reject(&call, FORGOTTEN, Bytes::new()),
             Verdict::Overloaded => self.send_reject(&call, OVERLOADED, Bytes::new()),
@@ -144,9 +142,17 @@ impl Core {
 
     /// The caller gave up: a call that is still queued is not executed.
     pub(super) fn revoke_call(&self, call: &Arc<InboundCall>) {
-        let Some(inbox) = self.inbox(call.channel()) else { return };
-        if inbox.remove(call) {
+        if self.inbox(call.channel()).is_some_and(|inbox| inbox.remove(call)) {
             self.release(call);
+        } else {
+            self.detach(call);
+        }
+    }
+
+    /// Nobody waits for the answer to this try of an idempotent call.
+    pub(super) fn detach(&self, call: &Arc<InboundCall>) {
+        if let Some(prefix) = call.prefix() {
+            self.dedup().detach(call, prefix);
         }
     }
 
@@ -173,36 +179,58 @@ impl Core {
         true
     }
 
+    /// `TooLarge` leaves the call unanswered: another answer may follow, or a reject.
     pub(crate) fn answer(&self, call: &Arc<InboundCall>, body: Body) -> Result<(), SendError> {
-        if let Err(error) = self.transport.limits().check(call.lane(), body.len()) {
-            self.reject(call, ABANDONED, Bytes::new()); // or the caller would wait in vain
-            return Err(error);
+        self.transport.limits().check(call.lane(), body.len())?;
+        match call.prefix() {
+            Some(prefix) => self.answer_once(call, prefix, body),
+            None => self.send_answer(call, body),
         }
-        let body = match call.prefix() {
-            Some(prefix) => self.remember(call, prefix, body).into(),
-            None => body,
-        };
-        self.send_answer(call, body)
     }
 
-    /// Keeps the answer of an idempotent call, and gives it to whoever asked again meanwhile.
-    fn remember(&self, call: &Arc<InboundCall>, prefix: Prefix, body: Body) -> Bytes {
+    /// Answers an idempotent call, keeps the answer, and gives it to whoever asked again meanwhile.
+    /// It is kept only after the peer's limits were asked: what is kept cannot be made smaller.
+    fn answer_once(
+        &self,
+        call: &Arc<InboundCall>,
+        prefix: Prefix,
+        body: Body,
+    ) -> Result<(), SendError> {
         let mut answer = body.into_bytes();
         if answer.len() < COPY_BELOW {
             answer = Bytes::copy_from_slice(&answer);
         }
-        let attached = self.dedup().complete(call, prefix, &answer);
-        for other in attached {
-            let _ = self.send_answer(&other, answer.clone().into());
+        let mut sent = self.send_answer(call, answer.clone().into());
+        if sent == Err(SendError::Disconnected) {
+            // The first try is gone; whoever tried again knows the limits as well.
+            let other = self.dedup().first_attached(call, prefix);
+            sent = other.map_or(sent, |other| self.send_answer(&other, answer.clone().into()));
         }
-        answer
+        if is_too_large(&sent) {
+            return sent;
+        }
+        let attached = self.dedup().complete(call, prefix, &answer);
+        attached.iter().for_each(|other| self.give_answer(other, answer.clone()));
+        sent
+    }
+
+    /// An answer that stands already. Where it does not fit, the caller would wait in vain.
+    fn give_answer(&self, call: &Arc<InboundCall>, answer: Bytes) {
+        if is_too_large(&self.send_answer(call, answer.into())) {
+            self.send_reject(call, ABANDONED, Bytes::new());
+        }
     }
 
     fn send_answer(&self, call: &Arc<InboundCall>, body: Body) -> Result<(), SendError> {
         let peer = self.known(call.node()).ok_or(SendError::Disconnected)?;
         let now = self.runtime.now();
         let frame = self.with(&peer, |mux| mux.answer(now, call, body));
-        self.transmit(call.node(), call.lane(), frame.ok_or(SendError::Disconnected)?)
+        let frame = frame.ok_or(SendError::Disconnected)?;
+        let sent = self.transmit(call.node(), call.lane(), frame);
+        if is_too_large(&sent) {
+            self.with(&peer, |mux| mux.answer_not_sent(call.clone()));
+        }
+        sent
     }
 
     pub(crate) fn reject(&self, call: &Arc<InboundCall>, aux: u32, detail: Bytes) {
@@ -225,6 +253,10 @@ impl Core {
             self.send_control(call.node(), call.lane(), frame);
         }
     }
+}
+
+const fn is_too_large(sent: &Result<(), SendError>) -> bool {
+    matches!(sent, Err(SendError::TooLarge { .. }))
 }
 
 /// A call to be made.

@@ -33,7 +33,7 @@ const LOOPBACK: SessionId = SessionId::new(0);
 pub(crate) struct PeerEntry {
     node: NodeId,
     mux: Mutex<PeerMux>,
-    /// Earliest time this peer has in the heap; `u64::MAX`: none.
+    /// The time at which the heap's entry for this peer counts; `u64::MAX`: none does.
     scheduled: AtomicU64,
     /// Lanes on which this node sent since the peer's last deadline was run.
     talked: [AtomicBool; 3],
@@ -269,9 +269,12 @@ impl Core {
     /// Runs all deadlines that have passed.
     pub(super) fn fire(&self) {
         let now = self.runtime.now();
-        while let Some(node) = self.timers.pop_due(now) {
+        while let Some((at, node)) = self.timers.pop_due(now) {
             let Some(peer) = self.known(node) else { continue };
-            peer.scheduled.store(u64::MAX, Ordering::Release);
+            let (at, none) = (at.as_nanos(), u64::MAX);
+            if peer.scheduled.compare_exchange(at, none, Ordering::AcqRel, RELAXED).is_err() {
+                continue; // an earlier one took its place, and made another one since
+            }
             let written = Lane::ALL.map(|lane| self.transport.lane(node, lane).written_bytes);
             let talked = Lane::ALL.map(|lane| peer.talked[lane.index()].swap(false, RELAXED));
             self.with(&peer, |mux| {
@@ -297,6 +300,7 @@ impl Core {
                     self.deliver(channel, Item::Stream { from, id, head });
                 }
                 MuxEffect::Revoked { call } => self.revoke_call(&call),
+                MuxEffect::Orphaned { call } => self.detach(&call),
                 MuxEffect::Wake { waker } => waker.wake(),
                 MuxEffect::Reset { lane } => self.transport.reset(node, lane),
             }
@@ -529,7 +533,10 @@ impl Core {
             peers.values().cloned().collect()
         };
         for peer in peers {
-            self.with(&peer, |mux| mux.fail_all(Cause::Cancelled));
+            self.with(&peer, |mux| {
+                mux.fail_all(Cause::Cancelled);
+                mux.wake_watchers();
+            });
         }
         let inboxes = {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);

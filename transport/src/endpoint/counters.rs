@@ -49,6 +49,7 @@ impl Counters {
             dedup_hits: dedup.hits,
             dedup_forgotten: dedup.forgotten,
             dedup_restarted: dedup.restarted,
+            dedup_overloaded: dedup.overloaded,
             dedup_sessions: dedup.sessions,
             dedup_evicted: dedup.evicted,
             dedup_reply_bytes: dedup.reply_bytes,

@@ -14,7 +14,9 @@ pub(super) struct Timers(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// At most a few entries per peer: one is added only when earlier than the peer's last.
+    /// One entry per peer counts: that of the time it is scheduled for. Those that an earlier one
+    /// took the place of stay until they are due and are skipped then, so that there are as many of
+    /// them as deadlines that were not met yet.
     heap: BinaryHeap<Reverse<(Monotonic, NodeId)>>,
     waker: Option<Waker>,
     closed: bool,
@@ -34,14 +36,14 @@ impl Timers {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn pop_due(&self, now: Monotonic) -> Option<NodeId> {
+    pub(super) fn pop_due(&self, now: Monotonic) -> Option<(Monotonic, NodeId)> {
         let mut state = self.lock();
         let Reverse((at, node)) = *state.heap.peek()?;
         if at > now {
             return None;
         }
         state.heap.pop();
-        Some(node)
+        Some((at, node))
     }
 
     /// Ends the task.
@@ -74,4 +76,70 @@ pub(super) async fn drive(core: Weak<Core>, mut timer: Box<dyn Timer>) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ChannelId, ClusterId, EndpointConfig, Identity, Incarnation, Lane, MemoryNetwork, Runtime,
+        Task,
+    };
+    use quorate_clocks::{Clock, ManualClock, WallTime};
+    use std::sync::Arc;
+    use std::task::Context;
+    use std::time::Duration;
+
+    /// A clock that stands still, and tasks that never run: the test fires.
+    struct Still(Arc<dyn Clock>);
+
+    struct Never;
+
+    impl Timer for Never {
+        fn poll_at(&mut self, _: Monotonic, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    impl Runtime for Still {
+        fn clock(&self) -> &Arc<dyn Clock> {
+            &self.0
+        }
+        fn spawn(&self, _: &'static str, _: Task) {}
+        fn timer(&self) -> Box<dyn Timer> {
+            Box::new(Never)
+        }
+        fn seed(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn deadlines_before_the_next_ping_leave_no_entries_behind() {
+        let clock = ManualClock::new(WallTime::EPOCH);
+        let runtime = Arc::new(Still(Arc::new(clock.clone())));
+        let me = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+        let memory = MemoryNetwork::new().node(me);
+        let core = Core::start(memory, runtime, EndpointConfig::default()).expect("not started");
+        let peer = core.watch(NodeId::new(2)).expect("room");
+        let (channel, short) = (ChannelId::new(16), Duration::from_millis(10));
+        for _ in 0..1_000 {
+            let now = core.runtime().now();
+            core.fire();
+            let deadline = now.saturating_add(short);
+            let call = |mux: &mut crate::PeerMux| {
+                mux.call(now, channel, Lane::Data, b"x".into(), deadline).map(|(id, _)| id)
+            };
+            let id = core.with(&peer, call).expect("room");
+            clock.advance(short);
+            core.fire();
+            assert!(peer.mux().poll_call(id, Waker::noop()).is_ready(), "its deadline passed");
+            let entries = core.timers().lock().heap.len();
+            // One that counts; of the others one for each 10 ms of the 500 until the next ping.
+            assert!(entries <= 60, "{entries} entries");
+        }
+        clock.advance(Duration::from_secs(1));
+        core.fire();
+        assert_eq!(core.timers().lock().heap.len(), 1);
+    }
 }

@@ -7,12 +7,15 @@
 use crate::{InboundCall, Incarnation, NodeId};
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Sessions are kept at least this long after their last call.
 const SESSION_IDLE: Duration = Duration::from_secs(60);
+/// Calls that wait for the answer of one that runs. Their caller makes one try after the other, and
+/// those whose session ended do not count.
+const ATTACHED_MAX: usize = 16;
 
 /// Bytes of the prefix in front of the payload.
 pub(crate) const PREFIX: usize = 32;
@@ -69,7 +72,8 @@ pub(crate) enum Verdict {
     Restarted,
     /// It may have been run, and what was answered is not known any more.
     Forgotten,
-    /// There is no room for another session. Not executed.
+    /// There is no room for another session, or too many wait for the run that is going on. This
+    /// call was not executed.
     Overloaded,
 }
 
@@ -79,6 +83,7 @@ pub(crate) struct DedupStats {
     pub(crate) hits: u64,
     pub(crate) forgotten: u64,
     pub(crate) restarted: u64,
+    pub(crate) overloaded: u64,
     pub(crate) sessions: u64,
     pub(crate) evicted: u64,
     pub(crate) reply_bytes: u64,
@@ -91,6 +96,8 @@ pub(crate) struct Dedup {
     me: Incarnation,
     limits: DedupLimits,
     sessions: BTreeMap<Key, Session>,
+    /// Sessions without a running call by their last call: the first one makes room.
+    idle: BTreeSet<(Monotonic, Key)>,
     /// Stored answers, oldest first; an entry without an answer any more is skipped.
     answers: VecDeque<(Key, u64)>,
     /// Answers stored now, and their bytes.
@@ -103,6 +110,8 @@ pub(crate) struct Dedup {
 struct Session {
     last_call: Monotonic,
     highest: u64,
+    /// How many of `calls` are being run.
+    running: usize,
     calls: BTreeMap<u64, Entry>,
 }
 
@@ -126,6 +135,7 @@ impl Dedup {
             me,
             limits,
             sessions: BTreeMap::new(),
+            idle: BTreeSet::new(),
             answers: VecDeque::new(),
             stored: 0,
             bytes: 0,
@@ -162,29 +172,37 @@ impl Dedup {
                 return Verdict::Forgotten;
             }
             if self.sessions.len() >= self.limits.sessions_max && !self.evict(now) {
+                self.stats.overloaded += 1;
                 return Verdict::Overloaded;
             }
         }
         let window = self.limits.window;
         let session = self.sessions.entry(key).or_default();
+        if session.running == 0 {
+            self.idle.remove(&(session.last_call, key));
+        }
         session.last_call = now;
         let verdict = session.look_up(sequence, call, window);
+        if session.running == 0 {
+            self.idle.insert((now, key));
+        }
         match &verdict {
             Verdict::Attached | Verdict::Answered(_) => self.stats.hits += 1,
             Verdict::Forgotten => self.stats.forgotten += 1,
             Verdict::Run => self.forget_below(key),
-            Verdict::Restarted | Verdict::Overloaded => {}
+            Verdict::Overloaded => self.stats.overloaded += 1,
+            Verdict::Restarted => {}
         }
         verdict
     }
 
     /// Removes the session that is idle the longest, if it is for long enough.
     fn evict(&mut self, now: Monotonic) -> bool {
-        let idle = self.sessions.iter().filter(|(_, session)| session.is_idle(now));
-        let Some((key, _)) = idle.min_by_key(|(_, session)| session.last_call) else {
+        let Some(&(last_call, key)) = self.idle.first() else { return false };
+        if now.since(last_call) <= SESSION_IDLE {
             return false;
-        };
-        let key = *key;
+        }
+        self.idle.pop_first();
         if let Some(session) = self.sessions.remove(&key) {
             session.calls.into_values().for_each(|entry| self.discount(&entry));
         }
@@ -233,25 +251,57 @@ impl Dedup {
     /// It surely had no effect: it may be tried again.
     pub(crate) fn release(&mut self, call: &InboundCall, prefix: Prefix) -> Vec<Arc<InboundCall>> {
         let (key, sequence) = name(call, prefix);
-        let Some(session) = self.sessions.get_mut(&key) else { return Vec::new() };
-        match session.calls.remove(&sequence) {
-            Some(Entry::Running(attached)) => attached,
-            Some(other) => {
-                session.calls.insert(sequence, other);
-                Vec::new()
-            }
-            None => Vec::new(),
+        self.take_running(key, sequence).unwrap_or_default()
+    }
+
+    /// Ends a run: whoever waits for its answer, or `None` if there is no such run.
+    fn take_running(&mut self, key: Key, sequence: u64) -> Option<Vec<Arc<InboundCall>>> {
+        let session = self.sessions.get_mut(&key)?;
+        let entry = session.calls.get_mut(&sequence)?;
+        let Entry::Running(attached) = entry else { return None };
+        let attached = std::mem::take(attached);
+        session.calls.remove(&sequence);
+        session.running -= 1;
+        if session.running == 0 {
+            self.idle.insert((session.last_call, key));
+        }
+        Some(attached)
+    }
+
+    fn attached(
+        &mut self,
+        call: &InboundCall,
+        prefix: Prefix,
+    ) -> Option<&mut Vec<Arc<InboundCall>>> {
+        let (key, sequence) = name(call, prefix);
+        match self.sessions.get_mut(&key)?.calls.get_mut(&sequence)? {
+            Entry::Running(attached) => Some(attached),
+            Entry::Answered(_) | Entry::Lost => None,
+        }
+    }
+
+    /// One of those that wait for the answer of this call.
+    pub(crate) fn first_attached(
+        &mut self,
+        call: &InboundCall,
+        prefix: Prefix,
+    ) -> Option<Arc<InboundCall>> {
+        self.attached(call, prefix)?.first().cloned()
+    }
+
+    /// Nobody waits for the answer to this very call any more: its caller gave up, or its session
+    /// ended. The run it is attached to goes on.
+    pub(crate) fn detach(&mut self, call: &Arc<InboundCall>, prefix: Prefix) {
+        if let Some(attached) = self.attached(call, prefix) {
+            attached.retain(|other| !Arc::ptr_eq(other, call));
         }
     }
 
     fn end(&mut self, key: Key, sequence: u64, entry: Entry) -> Vec<Arc<InboundCall>> {
         let window = self.limits.window;
-        let Some(session) = self.sessions.get_mut(&key) else { return Vec::new() };
-        let low = session.low_water(window);
-        let Some(Entry::Running(attached)) = session.calls.remove(&sequence) else {
-            return Vec::new();
-        };
-        if sequence > low {
+        let Some(attached) = self.take_running(key, sequence) else { return Vec::new() };
+        let Some(session) = self.sessions.get_mut(&key) else { return attached };
+        if sequence > session.low_water(window) {
             if let Entry::Answered(answer) = &entry {
                 self.stored += 1;
                 self.bytes += answer.len();
@@ -290,14 +340,10 @@ impl Session {
         self.highest.saturating_sub(window)
     }
 
-    fn is_idle(&self, now: Monotonic) -> bool {
-        let running = self.calls.values().any(|entry| matches!(entry, Entry::Running(_)));
-        !running && now.since(self.last_call) > SESSION_IDLE
-    }
-
     fn look_up(&mut self, sequence: u64, call: &Arc<InboundCall>, window: u64) -> Verdict {
         let low = self.low_water(window);
         match self.calls.get_mut(&sequence) {
+            Some(Entry::Running(attached)) if attached.len() >= ATTACHED_MAX => Verdict::Overloaded,
             Some(Entry::Running(attached)) => {
                 attached.push(call.clone());
                 Verdict::Attached
@@ -307,6 +353,7 @@ impl Session {
             None if sequence <= low => Verdict::Forgotten,
             None => {
                 self.highest = self.highest.max(sequence);
+                self.running += 1;
                 self.calls.insert(sequence, Entry::Running(Vec::new()));
                 Verdict::Run
             }

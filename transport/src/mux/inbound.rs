@@ -174,6 +174,12 @@ impl Inbound {
         self.calls.remove(&call.id)
     }
 
+    /// Takes back a call that was removed and is not answered after all. If it was cancelled or
+    /// lost its session in between, its answer is a late frame, which its caller ignores. // H10
+    pub(super) fn restore(&mut self, call: Arc<InboundCall>) {
+        self.calls.entry(call.id).or_insert(call);
+    }
+
     pub(super) fn cancel(&mut self, id: u64, lane: Lane) -> Option<Arc<InboundCall>> {
         if self.calls.get(&id)?.lane != lane {
             return None;

@@ -179,6 +179,10 @@ impl Liveness {
 
     fn changed(&mut self, out: &mut MuxOutput) {
         self.version += 1;
+        self.wake_watchers(out);
+    }
+
+    pub(super) fn wake_watchers(&mut self, out: &mut MuxOutput) {
         for waker in self.watchers.drain(..) {
             out.push(MuxEffect::Wake { waker });
         }

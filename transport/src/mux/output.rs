@@ -60,6 +60,12 @@ pub enum MuxEffect {
         /// Which.
         call: Arc<InboundCall>,
     },
+    /// The session of an idempotent call ended: it goes on, as its caller will ask again, but
+    /// nobody waits for the answer to this very try.
+    Orphaned {
+        /// Which.
+        call: Arc<InboundCall>,
+    },
     /// Wake this task.
     Wake {
         /// Its waker.

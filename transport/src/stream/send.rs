@@ -15,6 +15,12 @@ use std::time::Duration;
 /// How soon a lane that is full for one channel only is asked again.
 const CROWDED_PAUSE: Duration = Duration::from_millis(1);
 
+/// Bytes of one turn, so that neighbours on the executor are not starved by a receiver that keeps
+/// up. // H26
+const TURN_BYTES: usize = 256 * 1024;
+/// What a frame counts at least: tiny chunks cost a turn, too.
+const FRAME_COST: usize = 1024;
+
 /// Sends one byte stream on the Bulk lane. Dropped unfinished, it tells the receiver `Abandoned`.
 ///
 /// # Shape
@@ -23,7 +29,7 @@ const CROWDED_PAUSE: Duration = Duration::from_millis(1);
 ///
 /// # Cost
 /// No copy; per frame two uncontended locks, one CRC over its bytes for the frame and one for the
-/// whole stream.
+/// whole stream. After 256 KiB or 256 frames without a pause, `send` yields once.
 ///
 /// # Examples
 /// ```
@@ -75,6 +81,8 @@ pub struct SendStream {
     /// Cut off `pending` against credit, and perhaps refused by a full lane.
     next: Option<Frame>,
     taken: u64,
+    /// Cost of the frames since the task last paused, over several `send`s.
+    turn: usize,
     crc: crc32fast::Hasher,
     timer: Box<dyn Timer>,
     /// When the stream is given up unless something moves.
@@ -102,6 +110,7 @@ impl SendStream {
             pending: Bytes::new(),
             next: None,
             taken: 0,
+            turn: 0,
             crc: crate::crc::hasher(),
             timer,
             give_up: None,
@@ -163,6 +172,14 @@ impl SendStream {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        let flushed = self.poll_pending(cx);
+        if flushed.is_pending() {
+            self.turn = 0;
+        }
+        flushed
+    }
+
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         loop {
             if let Some(frame) = self.next.take() {
                 let sent = self.poll_transmit(cx, &frame);
@@ -174,6 +191,10 @@ impl SendStream {
             }
             if self.pending.is_empty() {
                 return Poll::Ready(Ok(()));
+            }
+            if self.turn >= TURN_BYTES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if !self.cut(cx)? {
                 return self.poll_stalled(cx);
@@ -192,6 +213,7 @@ impl SendStream {
         let bytes = self.pending.len().min(credit).min(CHUNK_MAX);
         mux.stream_sent(self.id, u64::try_from(bytes).unwrap_or(u64::MAX));
         drop(mux);
+        self.turn += bytes.max(FRAME_COST);
         let piece = self.pending.split_to(bytes);
         self.crc.update(&piece); // piece by piece: a large chunk must not hold up the executor
         let frame = self.frame(Kind::StreamData).with_body(piece);

@@ -62,10 +62,19 @@ impl<R, C: Codec<R>> TypedResponder<R, C> {
     /// Sends the answer.
     ///
     /// # Errors
-    /// [`TypedSendError`]: the caller then learns `MaybeExecuted` by itself.
-    pub fn reply(self, answer: &R) -> Result<(), TypedSendError> {
+    /// [`TypedSendError`]: the caller then learns `MaybeExecuted`.
+    pub fn reply(mut self, answer: &R) -> Result<(), TypedSendError> {
+        self.try_reply(answer)
+    }
+
+    /// As [`reply`](Self::reply), but a value that cannot be encoded or is too large leaves the
+    /// call unanswered: see [`Responder::try_reply`].
+    ///
+    /// # Errors
+    /// [`TypedSendError`].
+    pub fn try_reply(&mut self, answer: &R) -> Result<(), TypedSendError> {
         let body = encode(&*self.codec, answer)?;
-        Ok(self.inner.reply(body)?)
+        Ok(self.inner.try_reply(body)?)
     }
 
     /// Tells the caller that the call was *not* executed. A detail longer than 1 KiB is cut; the

@@ -171,6 +171,61 @@ fn a_call_survives_the_session_it_came_in() {
 }
 
 #[test]
+fn h27_tries_that_wait_for_a_run_are_bounded() {
+    let mut at = Receiver::new(EndpointConfig::default());
+    let first = at.call(7, 1, 0);
+    let running = at.take().unwrap();
+    let attached: Vec<u64> = (0..16).map(|_| at.call(7, 1, 5)).collect();
+    assert_eq!(at.endpoint.stats().dedup_overloaded, 0);
+    let over = at.call(7, 1, 5);
+    assert_eq!((at.reject_of(over), at.endpoint.stats().dedup_overloaded), (1, 1));
+    running.reply(b"once").unwrap();
+    for id in attached.into_iter().chain([first]) {
+        assert_eq!(&at.reply_of(id)[..], b"once");
+    }
+}
+
+/// Whoever gave up, or whose session ended, does not take a place from those that wait.
+#[test]
+fn tries_that_nobody_waits_for_leave_the_run() {
+    let mut at = Receiver::new(EndpointConfig::default());
+    at.call(7, 1, 0);
+    let running = at.take().unwrap();
+    for _ in 0..40 {
+        at.call(7, 1, 5);
+        at.net.network.cut(node(1), node(2));
+        at.net.network.heal(node(1), node(2));
+        let id = at.call(7, 1, 5);
+        let cancel = Frame::new(Kind::Cancel, CHANNEL).with_id(id);
+        at.raw.send(node(2), Lane::Data, cancel).unwrap();
+    }
+    let last = at.call(7, 1, 5);
+    assert_eq!(at.answer(last), None, "it waits");
+    running.reply(b"once").unwrap();
+    assert_eq!(&at.reply_of(last)[..], b"once");
+    assert_eq!(at.endpoint.stats().dedup_overloaded, 0);
+}
+
+#[test]
+fn a_session_with_a_running_call_never_makes_room() {
+    let config = EndpointConfig::lan().dedup_sessions_max(2).build().unwrap();
+    let mut at = Receiver::new(config);
+    at.call(1, 1, 0);
+    let oldest = at.take().unwrap();
+    at.call(2, 1, 0);
+    at.take().unwrap().reply(b"x").unwrap();
+    at.net.rt.leap(Duration::from_secs(61));
+    at.call(3, 1, 0);
+    at.take().expect("session 2 made room").reply(b"x").unwrap();
+    let fourth = at.call(4, 1, 0);
+    assert_eq!(at.reject_of(fourth), 1, "one runs, one was used just now");
+    let _ = oldest.reply(b"x");
+    at.call(4, 1, 0);
+    at.take().expect("session 1 made room").reply(b"x").unwrap();
+    assert_eq!(at.endpoint.stats().dedup_evicted, 2);
+}
+
+#[test]
 fn a_cancelled_call_that_is_queued_is_not_executed() {
     let mut at = Receiver::new(EndpointConfig::default());
     let first = at.call(7, 1, 0);
@@ -520,17 +575,20 @@ fn cancels_that_meet_the_taking_strand_no_entry() {
     let config = EndpointConfig::lan().dedup_sessions_max(1).build().unwrap();
     let mut at = Receiver::new(config);
     let raw = at.raw.clone();
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let send = |frame: Frame| loop {
+        match raw.send(node(2), Lane::Data, frame.clone()) {
+            Err(SendError::Full) => std::thread::yield_now(), // the other thread delivers
+            sent => return sent.unwrap(),
+        }
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let sender = scope.spawn(|| {
             for id in 1..=20_000 {
-                raw.send(node(2), Lane::Data, raw_call(id, 7, id, 0)).unwrap();
-                let cancel = Frame::new(Kind::Cancel, CHANNEL).with_id(id);
-                raw.send(node(2), Lane::Data, cancel).unwrap();
+                send(raw_call(id, 7, id, 0));
+                send(Frame::new(Kind::Cancel, CHANNEL).with_id(id));
             }
-            over.store(true, std::sync::atomic::Ordering::SeqCst);
         });
-        while !over.load(std::sync::atomic::Ordering::SeqCst) {
+        while !sender.is_finished() {
             drop(at.take());
         }
     });

@@ -4,6 +4,9 @@ use crate::support::*;
 use crate::tcp::{bind, cluster, echo, guarded};
 use bytes::Bytes;
 use quorate_transport::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 #[test]
@@ -213,6 +216,46 @@ async fn a_frame_over_the_other_sides_limit_is_refused_or_returned() {
     assert_eq!(late, Err(CallError::NotSent(error)));
 }
 
+/// The caller takes 4 KiB, the callee would send more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_over_the_callers_limit_may_be_followed_by_a_smaller_one() {
+    let b = bind(2, 1);
+    let at = b.local_addr().unwrap();
+    let b = Endpoint::start(b, EndpointConfig::default()).unwrap();
+    let mut server = b.channel(CHANNEL, ChannelOptions::new()).unwrap();
+    let config = TcpConfig::local().frame_bytes_max(4 << 10).build().unwrap();
+    let a = TcpTransport::bind(identity(1, 1), config).unwrap();
+    let a = Endpoint::start(a, EndpointConfig::default()).unwrap();
+    a.set_peer(node(2), &[at.into()]);
+    let channel = a.channel(CHANNEL, ChannelOptions::new()).unwrap();
+    let caller = channel.idempotent(SessionKey::new(7));
+    let error = Err(SendError::TooLarge { bytes: 5_000, max: 4 << 10 });
+    let serve = async {
+        for smaller in [true, true, false, false] {
+            let Some(Inbound::Call { mut reply, .. }) = server.recv().await else { panic!() };
+            assert_eq!(reply.try_reply(vec![0; 5_000]), error);
+            if smaller {
+                assert_eq!(reply.try_reply(b"small"), Ok(()));
+                assert_eq!(reply.try_reply(b"again"), Err(SendError::Disconnected));
+            } else {
+                assert_eq!(reply.reply(vec![0; 5_000]), error);
+            }
+        }
+    };
+    let call = async {
+        let small = Ok(Bytes::from_static(b"small"));
+        assert_eq!(channel.call(node(2), b"x", seconds(20)).await, small);
+        assert_eq!(caller.call(node(2), b"x", seconds(20)).await, small);
+        let plain = channel.call(node(2), b"x", seconds(20)).await;
+        for outcome in [plain, caller.call(node(2), b"x", seconds(20)).await] {
+            let Err(CallError::MaybeExecuted(maybe)) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(maybe.cause, Cause::Abandoned, "told, not left waiting");
+        }
+    };
+    guarded("all answers", async { tokio::join!(serve, call) }).await;
+    assert_eq!(b.stats().dedup_reply_bytes, 5, "only what could be sent is kept");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_peers_are_unknown_again() {
     let nodes = cluster(2);
@@ -221,4 +264,76 @@ async fn forgotten_peers_are_unknown_again() {
     guarded("an answer", channel.call(node(2), b"x", seconds(20))).await.unwrap();
     nodes[0].0.remove_peer(node(2));
     assert_eq!(channel.send(node(2), Lane::Data, b"x"), Err(SendError::UnknownPeer));
+}
+
+/// A sink that, within its first delivery, lets a test do what it likes: in memory nothing else is
+/// delivered meanwhile.
+struct Within(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Sink for Within {
+    fn on_frame(&self, _: Peer, _: Lane, _: SessionId, _: Frame) {
+        let first = self.0.lock().unwrap().take();
+        first.into_iter().for_each(|act| act());
+    }
+    fn on_event(&self, _: LinkEvent) {}
+    fn on_unsent(&self, _: NodeId, _: Lane, _: &mut dyn Iterator<Item = Frame>) {}
+}
+
+/// Node 1 in memory, and what it does while node 2 is held up with 3,000 frames to come.
+fn while_full(act: impl FnOnce(&MemoryNetwork, &Arc<Memory>) + Send + 'static) {
+    let network = MemoryNetwork::new();
+    let (a, b) = (network.node(identity(1, 1)), network.node(identity(2, 1)));
+    a.start(Arc::new(Within(Mutex::default()))).unwrap();
+    let (done, frame) = (Arc::new(AtomicBool::new(false)), Frame::message(CHANNEL, &b"x"[..]));
+    let (sender, over, more) = (a.clone(), done.clone(), frame.clone());
+    let act = move || {
+        (0..3_000).for_each(|_| sender.send(node(2), Lane::Data, more.clone()).unwrap());
+        act(&network, &sender);
+        over.store(true, Ordering::SeqCst);
+    };
+    b.start(Arc::new(Within(Mutex::new(Some(Box::new(act)))))).unwrap();
+    a.send(node(2), Lane::Data, frame).unwrap();
+    assert!(done.load(Ordering::SeqCst));
+}
+
+/// How often a waiter for room at node 2 is woken by what happens, and what it then learns.
+fn woken_by(
+    act: impl FnOnce(&MemoryNetwork, &Memory) + Send + 'static,
+    then: Poll<Result<(), SendError>>,
+) {
+    while_full(move |network, a| {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(a.poll_ready(node(2), Lane::Data, &mut cx).is_pending());
+        act(network, a);
+        assert_eq!(wakes.count(), 1, "nobody told the waiter");
+        assert_eq!(a.poll_ready(node(2), Lane::Data, &mut cx), then);
+    });
+}
+
+#[test]
+fn whoever_waits_for_room_in_memory_learns_that_a_life_ended() {
+    let disconnected = Poll::Ready(Err(SendError::Disconnected));
+    let over = |network: &MemoryNetwork| drop(network.node(identity(2, 2)));
+    woken_by(move |network, _| over(network), disconnected);
+    woken_by(|network, _| network.cut(node(1), node(2)), disconnected);
+    woken_by(|network, _| drop(network.node(identity(1, 2))), disconnected);
+    let shut = |_: &MemoryNetwork, a: &Memory| {
+        assert!(a.poll_shutdown(&mut Context::from_waker(Waker::noop())).is_ready());
+    };
+    woken_by(shut, Poll::Ready(Err(SendError::Closed)));
+}
+
+#[test]
+fn a_task_that_asks_often_for_room_in_memory_is_one_waiter() {
+    while_full(|_, a| {
+        let waker = |_| Waker::from(Arc::new(Wakes::default()));
+        let wakers: Vec<Waker> = (0..1_024).map(waker).collect();
+        let ask = |waker| a.poll_ready(node(2), Lane::Data, &mut Context::from_waker(waker));
+        (0..1_025).for_each(|_| assert!(ask(&wakers[0]).is_pending(), "counted twice"));
+        assert!(wakers.iter().all(|waker| ask(waker).is_pending()));
+        assert_eq!(ask(Waker::noop()), Poll::Ready(Err(SendError::Full)));
+        assert_eq!(a.stats().waiters_overflow, 1);
+    });
 }

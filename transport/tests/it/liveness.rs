@@ -2,6 +2,10 @@
 
 use crate::support::*;
 use quorate_transport::*;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 fn lan(net: &Net) -> (Endpoint, Endpoint) {
@@ -14,7 +18,7 @@ fn a_watched_peer_is_up_then_suspect_then_down_then_up_again() {
     let (a, b) = lan(&net);
     let mut watch = a.watch(node(2));
     net.rt.advance(Duration::from_millis(10));
-    let health = net.rt.block_on(watch.changed());
+    let health = net.rt.block_on(watch.changed()).unwrap();
     assert_eq!((health.state, health.incarnation), (PeerState::Up, Incarnation::new(1)));
     net.rt.advance(Duration::from_secs(60));
     assert_eq!(watch.health().state, PeerState::Up, "pings keep it up");
@@ -22,16 +26,16 @@ fn a_watched_peer_is_up_then_suspect_then_down_then_up_again() {
 
     net.network.cut(node(1), node(2));
     let cut = net.rt.now();
-    let health = net.rt.block_on(watch.changed());
+    let health = net.rt.block_on(watch.changed()).unwrap();
     assert_eq!(health.state, PeerState::Suspect);
     assert!(net.rt.now().since(cut) <= Duration::from_millis(1_501), "3 × 500 ms");
-    let health = net.rt.block_on(watch.changed());
+    let health = net.rt.block_on(watch.changed()).unwrap();
     assert_eq!(health.state, PeerState::Down);
     assert!(net.rt.now().since(cut) <= Duration::from_millis(3_001), "6 × 500 ms");
     assert_eq!(a.stats().peers_down, 1);
 
     net.network.heal(node(1), node(2));
-    let health = net.rt.block_on(watch.changed());
+    let health = net.rt.block_on(watch.changed()).unwrap();
     assert_eq!(health.state, PeerState::Up);
     drop((watch, b));
 }
@@ -42,8 +46,8 @@ fn a_peer_that_never_answers_goes_down_too() {
     let a = net.endpoint(1);
     let mut watch = a.watch(node(2));
     assert_eq!(watch.health().state, PeerState::Connecting);
-    net.rt.block_on(watch.changed());
-    let health = net.rt.block_on(watch.changed());
+    net.rt.block_on(watch.changed()).unwrap();
+    let health = net.rt.block_on(watch.changed()).unwrap();
     assert_eq!(health.state, PeerState::Down);
 }
 
@@ -140,4 +144,33 @@ fn a_cancel_of_a_call_that_never_began_is_ignored() {
     assert!(mux.cancel(next).is_none() && mux.cancel(next).is_none());
     assert!(call(&mut mux).is_ok());
     assert!(call(&mut mux).is_err(), "one slot is one slot");
+}
+
+/// Whoever waits learns of it, and a loop over the changes ends, also one that begins later.
+#[test]
+fn a_shutdown_ends_every_watch() {
+    let net = Net::new();
+    let (a, _b) = lan(&net);
+    let mut watch = a.watch(node(2));
+    net.rt.advance(Duration::from_secs(1));
+    assert_eq!(net.rt.block_on(watch.changed()).unwrap().state, PeerState::Up);
+
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let mut late = a.watch(node(3));
+    {
+        let mut changed = pin!(watch.changed());
+        assert!(changed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        net.rt.block_on(a.shutdown()).unwrap();
+        assert_eq!(wakes.count(), 1, "nobody told the watch");
+        assert_eq!(changed.poll(&mut Context::from_waker(&waker)), Poll::Ready(None));
+    }
+    let mut after = a.watch(node(2));
+    // The second one has a change nobody has seen yet.
+    for watch in [&mut watch, &mut late, &mut after] {
+        let again = [net.rt.block_on(watch.changed()), net.rt.block_on(watch.changed())];
+        assert_eq!(again, [None, None]);
+    }
+    drop(a);
+    assert_eq!(net.rt.block_on(watch.changed()), None);
 }

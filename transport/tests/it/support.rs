@@ -112,13 +112,16 @@ impl Virtual {
     /// Runs a future to its end, jumping to timers whenever nothing else can run.
     pub fn block_on<F: Future>(&self, f: F) -> F::Output {
         let mut f = pin!(f);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
         loop {
-            if let Poll::Ready(out) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            let before = wakes.count();
+            if let Poll::Ready(out) = f.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return out;
             }
             self.run();
-            if let Poll::Ready(out) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                return out;
+            if wakes.count() > before {
+                continue;
             }
             let next = self.next_timer().expect("nothing will ever wake this future");
             self.0.manual.advance(next.since(self.now()));
@@ -200,5 +203,21 @@ impl Net {
 
     pub fn channel(&self, endpoint: &Endpoint) -> Channel {
         endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap()
+    }
+}
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+pub struct Wakes(AtomicU64);
+
+impl Wakes {
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }

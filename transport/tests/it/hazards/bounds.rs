@@ -6,9 +6,12 @@ use crate::support::*;
 use crate::tcp::{bind, guarded};
 use bytes::Bytes;
 use quorate_transport::*;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -230,4 +233,34 @@ fn h36_a_pause_of_this_node_accuses_nobody() {
     assert_eq!(watch.health().state, PeerState::Up);
     net.rt.advance(Duration::from_secs(5));
     assert_eq!((watch.health().state, a.stats().peers_down), (PeerState::Up, 0));
+}
+
+/// Memory takes whatever the window allows, so that only the budget of a turn ends a poll.
+#[test]
+fn h26_a_stream_whose_receiver_keeps_up_yields_to_its_neighbours() {
+    let net = Net::new();
+    let (a, b) = (net.endpoint(1), net.endpoint(2));
+    let (client, _server) = (net.channel(&a), net.channel(&b));
+    let mut out = client.open_stream(node(2), "head".into(), StreamOptions::new()).unwrap();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut turns = |out: &mut SendStream, bytes: usize| {
+        let mut send = pin!(out.send(vec![7; bytes].into()));
+        let mut turns = 0;
+        loop {
+            let (before, woken) = (a.stats().stream_bytes_out, wakes.count());
+            let sent = send.as_mut().poll(&mut cx);
+            assert!(a.stats().stream_bytes_out - before <= 256 << 10, "no end of a turn");
+            match sent {
+                Poll::Ready(sent) => return sent.map(|()| turns).unwrap(),
+                Poll::Pending => turns += 1,
+            }
+            assert_eq!(wakes.count(), woken + 1, "it waits for nothing but its turn");
+        }
+    };
+    assert_eq!(turns(&mut out, 800 << 10), 3);
+    // Tiny chunks make up a turn over many sends: 32 KiB of the last one are in it.
+    let yielded: u64 = (0..512).map(|_| turns(&mut out, 1)).sum();
+    assert_eq!(yielded, 2);
 }
