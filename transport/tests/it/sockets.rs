@@ -84,7 +84,7 @@ impl World {
         let mut world = Self {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             #[cfg(feature = "tls")]
-            sealed: (seed % 3 == 0).then(authority),
+            sealed: seed.is_multiple_of(3).then(authority),
             #[cfg(not(feature = "tls"))]
             sealed: None,
             judge: Arc::default(),
@@ -189,7 +189,7 @@ impl World {
             } else {
                 sender.call(to, body, options).await
             };
-            judge.lock().unwrap().call_ends(id, outcome.map(drop));
+            judge.lock().unwrap().call_ends(id, &outcome.map(drop));
         });
     }
 

@@ -158,7 +158,7 @@ impl Judge {
     }
 
     /// G5.
-    pub fn call_ends(&mut self, id: u64, outcome: Result<(), CallError>) {
+    pub fn call_ends(&mut self, id: u64, outcome: &Result<(), CallError>) {
         let executed = self.calls.get(&id).map_or(0, |call| call.executed);
         let (counter, agrees) = match outcome {
             Ok(()) => (&mut self.counts.answered, executed == 1),
