@@ -33,8 +33,8 @@ impl Unfinished {
         self.add(conn, |old| old.is_past(conn) || old.conn.lane == conn.lane);
     }
 
-    /// `conn` begins and ends at once. It goes before the lane's current one: false if that is being
-    /// read already.
+    /// `conn` begins and ends at once. It goes before the lane's current one: false if that is read
+    /// already.
     pub(super) fn enter_surplus(
         &self,
         conn: &Arc<Connection>,
