@@ -19,6 +19,11 @@ const MUTANTS: &[(&str, &str)] = &[
     ("head_crc_after_length", "hazards::h06_a_corrupted_length_is_noticed_with_the_header"),
     ("expired_call_executed", "calls::a_call_that_waited_too_long_is_rejected_unexecuted"),
     ("dedup_any_incarnation", "dedup::a_retry_over_a_restart_is_detected_not_executed"),
+    ("label_of_any_lane", "dedup::a_call_names_the_life_its_own_lane_talked_to"),
+    (
+        "former_life_not_followed",
+        "hazards::lives::h13_every_lane_of_a_new_life_waits_for_the_former_one",
+    ),
     ("frame_before_hello_ack", "tcp::nothing_goes_out_before_the_answer_of_the_handshake"),
     #[cfg(feature = "tls")]
     (
