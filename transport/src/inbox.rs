@@ -130,23 +130,14 @@ impl Inbox {
     }
 
     pub(crate) fn pop(&self) -> Option<Item> {
-        let mut queue = self.lock();
-        let item = queue.items.pop_front()?;
-        let (messages, bytes) = item.cost();
-        queue.messages -= messages;
-        queue.bytes -= bytes;
-        Some(item)
+        self.lock().pop()
     }
 
     /// `Ready(None)` once closed.
     pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Item>> {
-        if let Some(item) = self.pop() {
-            return Poll::Ready(Some(item));
-        }
         let mut queue = self.lock();
-        if !queue.items.is_empty() {
-            drop(queue);
-            return Poll::Ready(self.pop());
+        if let Some(item) = queue.pop() {
+            return Poll::Ready(Some(item));
         }
         if queue.closed {
             return Poll::Ready(None);
@@ -185,6 +176,16 @@ impl Inbox {
         stats.depth = u64::try_from(queue.messages).unwrap_or(u64::MAX);
         stats.bytes = u64::try_from(queue.bytes).unwrap_or(u64::MAX);
         stats
+    }
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        let (messages, bytes) = item.cost();
+        self.messages -= messages;
+        self.bytes -= bytes;
+        Some(item)
     }
 }
 

@@ -177,11 +177,10 @@ impl Transport for TcpTransport {
     fn set_peer(&self, node: NodeId, addresses: &[Address]) {
         if node != self.shared.identity.node
             && let Some(peer) = self.shared.peer_or_insert(node)
+            && peer.set_addresses(addresses)
+            && let Some(udp) = &self.shared.udp
         {
-            peer.set_addresses(addresses);
-            if let Some(udp) = &self.shared.udp {
-                udp.readdress(node);
-            }
+            udp.readdress(node);
         }
     }
 
@@ -236,11 +235,11 @@ impl Transport for TcpTransport {
         let mut state = peer.lane(lane).lock();
         let Some(conn) = state.conn.take() else { return };
         // Nothing more is accepted for it; its own task reports the end.
-        state.closing = true;
+        state.closing = Some(conn.session);
         let mut doomed = VecDeque::new();
         state.queue.take(&mut doomed);
-        drop(state);
         conn.doom(doomed);
+        drop(state);
         conn.kill(DownReason::Reset);
     }
 

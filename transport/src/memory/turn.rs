@@ -3,27 +3,39 @@
 use super::wires::{Delivery, Key};
 use super::{MemoryNetwork, count};
 use crate::Sink;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
 impl MemoryNetwork {
-    /// Delivers what waits for a node, unless another thread is at it.
-    pub(super) fn deliver(&self, key: Key) {
+    /// Delivers what waits for a node, unless another thread is at it. A sink that panics misses
+    /// one delivery; the first panic is for the sender. // H29
+    fn deliver(&self, key: Key, panic: &mut Option<Panic>) {
         let mut turn = Turn { network: self, key, life: 0, held: false, fresh: false };
         while let Some((sink, delivery)) = turn.next() {
-            match delivery {
-                Some(Delivery::Frame { from, lane, session, frame }) => {
-                    sink.on_frame(from, lane, session, frame);
-                }
-                Some(Delivery::Datagram { from, channel, body }) => {
-                    sink.on_datagram(from, channel, body);
-                }
-                Some(Delivery::Event(event)) => sink.on_event(event),
-                None => return sink.on_batch_end(),
+            let told = catch_unwind(AssertUnwindSafe(|| tell(&*sink, delivery)));
+            if let Err(payload) = told {
+                panic.get_or_insert(payload);
             }
         }
+    }
+}
+
+type Panic = Box<dyn Any + Send>;
+
+fn tell(sink: &dyn Sink, delivery: Option<Delivery>) {
+    match delivery {
+        Some(Delivery::Frame { from, lane, session, frame }) => {
+            sink.on_frame(from, lane, session, frame);
+        }
+        Some(Delivery::Datagram { from, channel, body }) => {
+            sink.on_datagram(from, channel, body);
+        }
+        Some(Delivery::Event(event)) => sink.on_event(event),
+        None => sink.on_batch_end(),
     }
 }
 
@@ -58,7 +70,7 @@ impl Turn<'_> {
             // delivers it too.
             self.held = false;
             node.delivering = false;
-            return self.fresh.then_some((sink, None));
+            return std::mem::take(&mut self.fresh).then_some((sink, None));
         };
         let bytes = delivery.bytes();
         match &delivery {
@@ -113,11 +125,16 @@ pub(super) fn pump(network: &MemoryNetwork, keys: impl IntoIterator<Item = Key>)
         let later = keys.into_iter().map(|key| (network.clone(), key));
         return PENDING.with_borrow_mut(|p| p.extend(later));
     }
-    let _active = Active;
+    let active = Active;
+    let mut panic = None;
     for key in keys {
-        network.deliver(key);
+        network.deliver(key, &mut panic);
     }
     while let Some((network, key)) = PENDING.with_borrow_mut(VecDeque::pop_front) {
-        network.deliver(key);
+        network.deliver(key, &mut panic);
+    }
+    drop(active);
+    if let Some(panic) = panic {
+        resume_unwind(panic);
     }
 }

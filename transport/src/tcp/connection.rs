@@ -292,6 +292,13 @@ impl Connection {
         self.out().doom(frames);
     }
 
+    /// What the writer has in its hands at its end: older than what was queued.
+    pub(super) fn take_back(&self, mut frames: VecDeque<Frame>) {
+        let mut out = self.out();
+        frames.append(&mut out.doomed);
+        out.doomed = frames;
+    }
+
     fn end(&self, reason: DownReason) -> DownReason {
         *lock(&self.end).get_or_insert(reason)
     }
@@ -493,7 +500,7 @@ impl Life {
         let mut state = lane.lock();
         if state.conn.as_ref().is_some_and(|c| Arc::ptr_eq(c, &self.conn)) {
             state.conn = None;
-            state.closing = true;
+            state.closing = Some(self.conn.session);
             state.queue.take(unsent);
         }
         let mut out = self.conn.out();
@@ -509,7 +516,7 @@ impl Life {
     fn rearm(&self, reason: DownReason) {
         let lane = self.lane();
         let mut state = lane.lock();
-        state.closing = false;
+        state.closing.take_if(|session| *session == self.conn.session);
         if self.conn.since.elapsed() >= self.shared.config.stable_after {
             state.backoff.reset();
         }

@@ -149,14 +149,8 @@ impl Drop for Dialer {
     fn drop(&mut self) {
         let lane = self.peer.lane(self.lane);
         lane.dialing.send_replace(false);
-        let mut state = lane.lock();
-        state.dial = Dial::Idle;
-        let connected = state.conn.is_some();
-        drop(state);
-        if !connected {
-            let unsent = lane.give_up(|_| {});
-            self.shared.report_unsent(self.peer.node, self.lane, unsent);
-        }
+        let unsent = lane.give_up(|state| state.dial = Dial::Idle);
+        self.shared.report_unsent(self.peer.node, self.lane, unsent);
         self.shared.live.send_modify(|live| *live -= 1);
     }
 }
@@ -300,6 +294,9 @@ fn install(
             conn.retire(shared, GOAWAY_REPLACED, DownReason::Replaced);
             if !in_time {
                 conn.kill(DownReason::Timeout); // the other one is read already
+            }
+            if peer.is_removed() {
+                conn.kill(DownReason::Closed);
             }
             conn
         }

@@ -5,7 +5,7 @@ use super::peer::TcpPeer;
 use super::shared::Shared;
 use crate::backoff::Backoff;
 use crate::queue::LaneQueue;
-use crate::{DownReason, Frame, Lane, LaneStatus, SendError, TcpConfig};
+use crate::{DownReason, Frame, Lane, LaneStatus, SendError, SessionId, TcpConfig};
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,9 +32,9 @@ pub(super) struct TcpLane {
 #[derive(Debug)]
 pub(super) struct LaneState {
     pub(super) conn: Option<Arc<Connection>>,
-    /// The last session is ending and what it leaves unsent is not returned yet: nothing may be
-    /// queued for the next one.
-    pub(super) closing: bool,
+    /// The last session, if it is ending and what it leaves unsent is not returned yet: nothing may
+    /// be queued for the next one.
+    pub(super) closing: Option<SessionId>,
     pub(super) dial: Dial,
     pub(super) queue: LaneQueue,
     pub(super) backoff: Backoff,
@@ -67,7 +67,7 @@ impl TcpLane {
             lane,
             state: Mutex::new(LaneState {
                 conn: None,
-                closing: false,
+                closing: None,
                 dial: Dial::Idle,
                 queue,
                 backoff: Backoff::new(config.backoff_min, config.backoff_max),
@@ -107,7 +107,7 @@ impl TcpLane {
             }
             return Ok(());
         }
-        if state.closing {
+        if state.closing.is_some() {
             return Err(SendError::Disconnected);
         }
         match &mut state.dial {
@@ -142,7 +142,7 @@ impl TcpLane {
         let mut state = self.lock();
         let failed = matches!(state.dial, Dial::Failed { .. });
         if state.conn.is_none() {
-            if state.closing || failed {
+            if state.closing.is_some() || failed {
                 return Poll::Ready(Err(SendError::Disconnected));
             }
             if state.dial == Dial::Idle && !peer.has_address() {
@@ -176,12 +176,15 @@ impl TcpLane {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes what is queued as unsent and wakes whoever waits for room.
+    /// Changes the state; without a connection what is queued is unsent then, and whoever waits for
+    /// room looks again.
     pub(super) fn give_up(&self, change: impl FnOnce(&mut LaneState)) -> VecDeque<Frame> {
         let mut frames = VecDeque::new();
         let mut state = self.lock();
         change(&mut state);
-        state.queue.take(&mut frames);
+        if state.conn.is_none() {
+            state.queue.take(&mut frames);
+        }
         drop(state);
         self.settle(&frames);
         let wakers = std::mem::take(&mut self.lock().waiters);

@@ -56,7 +56,8 @@ impl TcpPeer {
         &self.lanes
     }
 
-    pub(super) fn set_addresses(&self, addresses: &[Address]) {
+    /// Whether they changed.
+    pub(super) fn set_addresses(&self, addresses: &[Address]) -> bool {
         let mut book = self.book();
         let kept: Vec<Address> = addresses.iter().take(ADDRESSES_MAX).cloned().collect();
         let changed = book.addresses != kept;
@@ -66,6 +67,7 @@ impl TcpPeer {
         if changed {
             self.lanes.iter().for_each(|lane| lane.redial.notify_waiters());
         }
+        changed
     }
 
     pub(super) fn addresses(&self) -> Vec<Address> {
@@ -110,11 +112,16 @@ impl TcpPeer {
             self.lanes.iter().for_each(void);
             shared.unfinished.void(self.node, DownReason::Restarted); // H13
         }
-        shared.unfinished.enter(conn);
+        if self.is_removed() {
+            conn.never_current(); // a dial that was being made then
+            shared.unfinished.enter_void(conn);
+        } else {
+            shared.unfinished.enter(conn);
+        }
         let lane = self.lane(conn.lane);
         let mut state = lane.lock();
         let old = state.conn.replace(conn.clone());
-        state.closing = false;
+        state.closing = None;
         state.last_failure = None;
         if !state.queue.is_empty() {
             conn.wake.ring();
@@ -132,7 +139,7 @@ impl TcpPeer {
             conn.retire(shared, super::connection::GOAWAY_SHUTDOWN, DownReason::Shutdown);
         }
         if self.is_removed() {
-            conn.kill(DownReason::Closed); // a dial that was being made then
+            conn.kill(DownReason::Closed);
         }
         // The peer lives: whoever waits with a dial on another lane need not.
         self.lanes.iter().for_each(|lane| lane.redial.notify_waiters());
@@ -145,7 +152,7 @@ impl TcpPeer {
         shared.unfinished.void(self.node, DownReason::Closed);
     }
 
-    fn is_removed(&self) -> bool {
+    pub(super) fn is_removed(&self) -> bool {
         self.book().removed
     }
 }
@@ -154,7 +161,7 @@ impl TcpPeer {
 fn void(lane: &TcpLane) {
     let mut state = lane.lock();
     let Some(old) = state.conn.take() else { return };
-    state.closing = true;
+    state.closing = Some(old.session);
     let mut doomed = VecDeque::new();
     state.queue.take(&mut doomed);
     old.doom(doomed);

@@ -60,12 +60,12 @@ impl Reader {
         self.shared.counters.skipped.add(self.decoder.skipped() - skipped);
         if progress.bytes > 0 || progress.frames > 0 {
             self.conn.refill_inline();
-        }
-        if progress.frames > 0 {
             self.conn.activity.fetch_add(1, Ordering::Relaxed);
-            if let Some(sink) = self.shared.sink.get() {
-                sink.on_batch_end();
-            }
+        }
+        if progress.frames > 0
+            && let Some(sink) = self.shared.sink.get()
+        {
+            sink.on_batch_end();
         }
         match turn {
             Turn::Spent => {

@@ -5,25 +5,30 @@ use super::read::Reader;
 use super::stream::Sealed;
 use super::write::Writer;
 use crate::DownReason;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// As in plaintext: writes at once, reads after the predecessors, then reports the end.
 pub(super) async fn run(mut life: Life, mut writer: Writer, mut reader: Reader, stream: Sealed) {
     let conn = life.conn.clone();
     let mut stream = stream;
-    let mut leftover = None;
+    let mut written = false;
+    // What is left in the writer's hands waits with the connection.
+    let mut write = |cx: &mut Context<'_>, stream: &mut Sealed| {
+        conn.wake.listen(cx);
+        if !written && let Poll::Ready(frames) = writer.poll(cx, stream) {
+            conn.take_back(frames);
+            written = true;
+        }
+        written
+    };
     {
         let mut gate = pin!(life.pass_gate());
         poll_fn(|cx| {
-            conn.wake.listen(cx);
-            if leftover.is_none()
-                && let Poll::Ready(frames) = writer.poll(cx, &mut stream)
-            {
-                leftover = Some(frames);
-            }
+            write(cx, &mut stream);
             gate.as_mut().poll(cx)
         })
         .await;
@@ -31,12 +36,7 @@ pub(super) async fn run(mut life: Life, mut writer: Writer, mut reader: Reader, 
     life.announce();
     let reason = poll_fn(|cx| {
         // First the ear, then the question: whoever kills sets the flag, then rings.
-        conn.wake.listen(cx);
-        if leftover.is_none()
-            && let Poll::Ready(frames) = writer.poll(cx, &mut stream)
-        {
-            leftover = Some(frames);
-        }
+        write(cx, &mut stream);
         if conn.is_killed() {
             return Poll::Ready(DownReason::Io(ErrorKind::NotConnected));
         }
@@ -44,17 +44,8 @@ pub(super) async fn run(mut life: Life, mut writer: Writer, mut reader: Reader, 
     })
     .await;
     life.wind_down(reason);
-    let leftover = match leftover {
-        Some(frames) => frames,
-        None => {
-            poll_fn(|cx| {
-                conn.wake.listen(cx);
-                writer.poll(cx, &mut stream)
-            })
-            .await
-        }
-    };
+    poll_fn(|cx| if write(cx, &mut stream) { Poll::Ready(()) } else { Poll::Pending }).await;
     conn.kill(reason);
     drop(stream);
-    life.finish(leftover);
+    life.finish(VecDeque::new());
 }

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All of a transport, by peer; they outlive the peer's entry in the book.
+///
+/// The connections of a peer are in one order, and each waits only for some of those before it: so
+/// nobody waits in a circle.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished(Mutex<BTreeMap<NodeId, Vec<Entry>>>);
 
@@ -33,7 +36,18 @@ impl Unfinished {
     /// `conn` begins. It is read after all older ones of its lane, and, whatever their lane, after
     /// those that are void.
     pub(super) fn enter(&self, conn: &Arc<Connection>) {
-        self.add(conn, |old| old.is_past(conn) || old.conn.lane == conn.lane);
+        let mut peers = self.lock();
+        let entries = peers.entry(conn.peer.node).or_default();
+        follow_all(conn, entries);
+        entries.push(Entry { conn: conn.clone(), void: false });
+    }
+
+    /// `conn` begins and ends at once, as its peer was removed: no lane waits for it, nor it for
+    /// one.
+    pub(super) fn enter_void(&self, conn: &Arc<Connection>) {
+        let mut peers = self.lock();
+        let entries = peers.entry(conn.peer.node).or_default();
+        entries.insert(0, Entry { conn: conn.clone(), void: true });
     }
 
     /// `conn` begins and ends at once. It goes before the lane's current one: false if that is read
@@ -43,18 +57,13 @@ impl Unfinished {
         conn: &Arc<Connection>,
         current: Option<&Arc<Connection>>,
     ) -> bool {
-        let is_current = |old: &Entry| current.is_some_and(|it| Arc::ptr_eq(it, &old.conn));
-        self.add(conn, |old| old.is_past(conn) || old.conn.lane == conn.lane && !is_current(old));
-        current.is_none_or(|current| current.follow(conn.finished()))
-    }
-
-    fn add(&self, conn: &Arc<Connection>, goes_before: impl Fn(&Entry) -> bool) {
         let mut peers = self.lock();
         let entries = peers.entry(conn.peer.node).or_default();
-        for old in entries.iter().filter(|old| goes_before(old)) {
-            conn.follow(old.conn.finished());
-        }
-        entries.push(Entry { conn: conn.clone(), void: false });
+        let is_current = |old: &Entry| current.is_some_and(|it| Arc::ptr_eq(&old.conn, it));
+        let at = entries.iter().position(is_current).unwrap_or(entries.len());
+        follow_all(conn, &entries[..at]);
+        entries.insert(at, Entry { conn: conn.clone(), void: false });
+        current.is_none_or(|current| current.follow(conn.finished()))
     }
 
     /// Ends all there are now: no draining. // H13
@@ -82,5 +91,11 @@ impl Unfinished {
     pub(super) fn kill_all(&self, reason: DownReason) {
         let all: Vec<_> = self.lock().values().flatten().map(|entry| entry.conn.clone()).collect();
         all.iter().for_each(|conn| conn.kill(reason));
+    }
+}
+
+fn follow_all(conn: &Connection, before: &[Entry]) {
+    for old in before.iter().filter(|old| old.is_past(conn) || old.conn.lane == conn.lane) {
+        conn.follow(old.conn.finished());
     }
 }

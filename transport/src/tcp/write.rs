@@ -120,6 +120,7 @@ impl Writer {
                     self.batch.written += n;
                     let bytes = u64::try_from(n).unwrap_or(u64::MAX);
                     lane.written.fetch_add(bytes, Ordering::Relaxed);
+                    self.conn.activity.fetch_add(1, Ordering::Relaxed);
                     self.shared.counters.writes.add(1);
                     self.shared.counters.bytes_out.add(bytes);
                 }
@@ -158,7 +159,7 @@ impl Drop for Writer {
         if !self.over {
             self.conn.kill(DownReason::Io(ErrorKind::Other));
             let frames = self.give_up();
-            self.conn.doom(frames);
+            self.conn.take_back(frames);
         }
     }
 }
@@ -187,7 +188,7 @@ fn fetch(shared: &Shared, peer: &TcpPeer, conn: &Arc<Connection>, batch: &mut Ba
         if mine {
             // From here on nothing can be accepted for this connection any more.
             state.conn = None;
-            state.closing = true;
+            state.closing = Some(conn.session);
             let mut doomed = VecDeque::new();
             state.queue.take(&mut doomed);
             out.doom(doomed);

@@ -1,5 +1,7 @@
 //! Every limit is kept, counted and answered with a type.
 
+use crate::golden::hello;
+use crate::hazards::raw_hello;
 use crate::support::*;
 use crate::tcp::{bind, cluster, echo, guarded};
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 #[test]
 fn a_configuration_lists_all_its_violations() {
@@ -120,6 +123,28 @@ async fn an_idle_connection_is_closed_in_order_and_dialed_again() {
             break;
         }
     }
+}
+
+/// Progress is no silence, also within one frame.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_takes_long_is_not_idle() {
+    let config = TcpConfig::local().idle_close(Duration::from_millis(300)).build().unwrap();
+    let transport = TcpTransport::bind(identity(2, 1), config).unwrap();
+    let endpoint = Endpoint::start(transport.clone(), EndpointConfig::default()).unwrap();
+    let channel = endpoint.channel(CHANNEL, ChannelOptions::new()).unwrap();
+    let (mut peer, ..) = raw_hello(transport.local_addr().unwrap(), hello()).await;
+    let bytes = 15 << 20;
+    channel.send(node(1), Lane::Data, vec![7; bytes]).unwrap();
+    // A link of 40 KiB a millisecond, or less.
+    let (mut read, mut buffer) = (0, vec![0; 400 * 1024]);
+    let mut link = tokio::time::interval(Duration::from_millis(30));
+    while read < bytes {
+        link.tick().await;
+        let more = guarded("more of it", peer.read(&mut buffer)).await.unwrap();
+        assert!(more > 0, "closed after {read} bytes");
+        read += more;
+    }
+    assert_eq!(transport.stats().ended, TransportStats::default().ended);
 }
 
 /// Two nodes that close what is idle soon; node 1 hears of its links.

@@ -3,9 +3,9 @@
 use crate::inbox::{Inbox, Item, Pushed};
 use crate::wait;
 use loom::thread;
-use quorate_transport::{ChannelId, Incarnation, Lane, NodeId, Peer, Role};
+use quorate_transport::*;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 fn inbox(messages: u32) -> Arc<Inbox> {
     Arc::new(Inbox::new(ChannelId::new(16), false, messages, 1 << 20))
@@ -94,5 +94,42 @@ fn the_limit_holds() {
         let stats = inbox.stats();
         assert!(stats.depth <= 1 && stats.depth_max <= 1);
         assert_eq!((stats.depth, stats.dropped), (taken - popped, 2 - taken));
+    });
+}
+
+/// A call that a component of this node would get.
+fn inbound() -> Arc<InboundCall> {
+    let peer = Peer::new(NodeId::new(2), Incarnation::new(1), Role::Member);
+    let session = SessionId::new(1);
+    let mut mux = PeerMux::new(peer.node, EndpointConfig::default(), 7);
+    mux.handle_event(Monotonic::ZERO, &LinkEvent::Up { peer, lane: Lane::Data, session });
+    let frame = Frame::new(Kind::Call, ChannelId::new(16)).with_id(9).with_aux(1_000);
+    mux.handle_frame(Monotonic::ZERO, peer, Lane::Data, session, frame);
+    let mut out = MuxOutput::default();
+    mux.drain(&mut out);
+    std::iter::from_fn(|| out.pop())
+        .find_map(|effect| match effect {
+            MuxEffect::Call { call, .. } => Some(call),
+            _ => None,
+        })
+        .expect("a call is delivered")
+}
+
+/// A call that is revoked while it is popped is one or the other, and no end of the channel.
+#[test]
+fn a_revoked_call_is_no_end() {
+    let call = inbound();
+    loom::model(move || {
+        let (inbox, call) = (inbox(8), call.clone());
+        let item = Item::Call { call: call.clone(), body: Vec::new().into() };
+        let refused = &mut Vec::new();
+        assert!(matches!(inbox.push_all(&mut std::iter::once(item), refused), Pushed::Taken(_)));
+        let other = inbox.clone();
+        let revoker = thread::spawn(move || other.remove(&call));
+        let popped = match inbox.poll_pop(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(item) => item.map(|_| true).expect("nobody closed it"),
+            Poll::Pending => false,
+        };
+        assert_ne!(popped, revoker.join().unwrap());
     });
 }

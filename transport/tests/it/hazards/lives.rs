@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -176,4 +176,44 @@ async fn h12_a_peer_that_is_removed_and_named_again_is_heard_in_order() {
         Line::Frame(Lane::Data, 1),
     ];
     assert_eq!(end, expected, "{lines:?}");
+}
+
+/// Node 2's own dial, as far as its Hello came: whoever has it may answer.
+async fn dialed_by(held: &Held) -> (TcpStream, Hello) {
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    held.transport.set_peer(node(1), &[door.local_addr().unwrap().into()]);
+    held.transport.send(node(1), Lane::Data, Frame::message(CHANNEL, &b"x"[..])).unwrap();
+    let (mut stream, _) = guarded("the dial", door.accept()).await.unwrap();
+    let mut decoder = Decoder::new(1 << 10);
+    let frame = loop {
+        let mut wire = [0; 256];
+        let read = guarded("a Hello", stream.read(&mut wire)).await.unwrap();
+        decoder.feed(&wire[..read]);
+        if let Some(frame) = decoder.decode().unwrap() {
+            break frame;
+        }
+    };
+    (stream, Hello::decode(&frame).unwrap())
+}
+
+/// Both dialed; node 2's dial is answered late, and would go before the other one, which went with
+/// the peer meanwhile. Nobody waits in a circle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h12_a_dial_that_is_accepted_after_its_peer_was_removed_holds_nobody() {
+    let mut held = Held::start(false, LONG);
+    let (mut dialed, theirs) = dialed_by(&held).await;
+    let _other = held.meet(Lane::Data, 1, 71).await;
+    held.transport.remove_peer(node(1));
+    let ack = HelloAck::new(HelloStatus::Accept, node(1), Incarnation::new(1), theirs.nonce);
+    dialed.write_all(&ack.to_frame().encode(0).unwrap()).await.unwrap();
+    let _ = guarded("its end", dialed.read_to_end(&mut Vec::new())).await;
+    // Named again, it is heard on every lane.
+    held.transport.set_peer(node(1), &[]);
+    for (lane, nonce) in [(Lane::Data, 72), (Lane::Control, 73)] {
+        let mut new = held.meet(lane, 2, nonce).await;
+        new.write_all(&frames(1)).await.unwrap();
+        held.until(Line::Frame(lane, 2)).await;
+    }
+    let shutdown = std::future::poll_fn(|cx| held.transport.poll_shutdown(cx));
+    guarded("the shutdown", shutdown).await;
 }

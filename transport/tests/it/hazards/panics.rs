@@ -6,8 +6,9 @@ use crate::support::*;
 use crate::tcp::{bind, guarded};
 use bytes::Bytes;
 use quorate_transport::*;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -93,4 +94,31 @@ async fn h29_a_sink_that_panics_at_the_end_too_keeps_no_place() {
         until("the end", || sink.downs.load(Ordering::SeqCst) == nonce).await;
     }
     guarded("the shutdown", std::future::poll_fn(|cx| transport.poll_shutdown(cx))).await;
+}
+
+/// Sends on what it gets, and panics.
+struct Relay(OnceLock<Arc<Memory>>);
+
+impl Sink for Relay {
+    fn on_frame(&self, _: Peer, lane: Lane, _: SessionId, frame: Frame) {
+        self.0.get().unwrap().send(node(3), lane, frame).unwrap();
+        panic!("planted panic");
+    }
+    fn on_event(&self, _: LinkEvent) {}
+    fn on_unsent(&self, _: NodeId, _: Lane, _: &mut dyn Iterator<Item = Frame>) {}
+}
+
+#[test]
+fn h29_a_panic_in_memory_costs_no_other_node_its_delivery() {
+    let network = MemoryNetwork::new();
+    let [a, b, c] = [1, 2, 3].map(|n| network.node(identity(n, 1)));
+    let relay = Relay(OnceLock::new());
+    let _ = relay.0.set(b.clone());
+    let last = Arc::new(Grumpy::default());
+    a.start(Arc::new(Grumpy::default())).unwrap();
+    b.start(Arc::new(relay)).unwrap();
+    c.start(last).unwrap();
+    let send = || a.send(node(2), Lane::Data, Frame::message(CHANNEL, &b"x"[..]));
+    assert!(catch_unwind(AssertUnwindSafe(send)).is_err(), "the panic is the sender's");
+    assert_eq!(c.stats().frames_in, 1, "what was accepted in between is delivered");
 }
