@@ -1,6 +1,7 @@
 //! Any sequence of frames, link events, local calls and time into a `PeerMux`: no panic, and the
 //! books balance. A call of this node has exactly one outcome or was cancelled; a call of the peer
-//! is ended exactly once, by an answer or by being revoked; nothing is left when all is over.
+//! is ended exactly once, by an answer, by being revoked or, if it is idempotent, by the end of its
+//! session; nothing is left when all is over.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -202,6 +203,13 @@ impl Model {
                     let at = self.held.iter().position(|held| Arc::ptr_eq(held, &call));
                     self.held.swap_remove(at.expect("revoked once, and never after its answer"));
                     self.revoked += 1;
+                }
+                // Its session ended, and it goes on without this try: no answer of it is due.
+                MuxEffect::Orphaned { call } => {
+                    assert!(!call.is_revoked());
+                    let at = self.held.iter().position(|held| Arc::ptr_eq(held, &call));
+                    let call = self.held.swap_remove(at.expect("a call that was not ended"));
+                    assert!(self.mux.answer(self.now, &call, Body::empty()).is_none());
                 }
                 _ => {}
             }
