@@ -194,6 +194,10 @@ impl Connection {
         self.surplus.store(true, Ordering::Release);
     }
 
+    fn is_surplus(&self) -> bool {
+        self.surplus.load(Ordering::Acquire)
+    }
+
     /// Whether it says farewell already.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
@@ -429,6 +433,9 @@ impl Life {
     }
 
     pub(super) fn announce(&mut self) {
+        if self.conn.is_surplus() && self.conn.is_killed() {
+            return; // never read: nobody need know of it, and its turn may be over
+        }
         self.announced = true;
         self.shared.counters.sessions.add(1);
         let (peer, lane, session) = (self.conn.peer, self.conn.lane, self.conn.session);
@@ -470,7 +477,7 @@ impl Life {
         let reason = self.conn.end(DownReason::Closed);
         let mut unsent = leftover;
         self.detach(&mut unsent);
-        if !self.announced && !self.conn.surplus.load(Ordering::Acquire) {
+        if !self.announced && !self.conn.is_surplus() {
             contain(|| self.announce()); // it was written to: its end must be known
         }
         let known = self.announced;

@@ -209,11 +209,14 @@ async fn h12_a_dial_that_is_accepted_after_its_peer_was_removed_holds_nobody() {
     let _ = guarded("its end", dialed.read_to_end(&mut Vec::new())).await;
     // Named again, it is heard on every lane.
     held.transport.set_peer(node(1), &[]);
+    let mut lines = Vec::new();
     for (lane, nonce) in [(Lane::Data, 72), (Lane::Control, 73)] {
         let mut new = held.meet(lane, 2, nonce).await;
         new.write_all(&frames(1)).await.unwrap();
-        held.until(Line::Frame(lane, 2)).await;
+        lines.extend(held.until(Line::Frame(lane, 2)).await);
     }
+    // Of the two only the one that was the lane's is told of.
+    assert_eq!(lines.iter().filter(|line| **line == Line::Up(Lane::Data, 1)).count(), 1);
     let shutdown = std::future::poll_fn(|cx| held.transport.poll_shutdown(cx));
     guarded("the shutdown", shutdown).await;
 }
