@@ -25,7 +25,6 @@ use crate::{
 };
 use bytes::Bytes;
 use shared::Shared;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -232,15 +231,10 @@ impl Transport for TcpTransport {
 
     fn reset(&self, to: NodeId, lane: Lane) {
         let Some(peer) = self.shared.peer(to) else { return };
-        let mut state = peer.lane(lane).lock();
-        let Some(conn) = state.conn.take() else { return };
-        // Nothing more is accepted for it; its own task reports the end.
-        state.closing = Some(conn.session);
-        let mut doomed = VecDeque::new();
-        state.queue.take(&mut doomed);
-        conn.doom(doomed);
-        drop(state);
-        conn.kill(DownReason::Reset);
+        let parted = peer.lane(lane).lock().part();
+        if let Some(conn) = parted {
+            conn.kill(DownReason::Reset);
+        }
     }
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {

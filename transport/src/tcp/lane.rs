@@ -208,6 +208,17 @@ impl TcpLane {
 }
 
 impl LaneState {
+    /// Takes the connection from the lane, with what is queued for it: nothing more is accepted for
+    /// it, and its own task returns that and reports the end.
+    pub(super) fn part(&mut self) -> Option<Arc<Connection>> {
+        let conn = self.conn.take()?;
+        self.closing = Some(conn.session);
+        let mut doomed = VecDeque::new();
+        self.queue.take(&mut doomed);
+        conn.doom(doomed); // under the lock of the lane: that task may be at its end
+        Some(conn)
+    }
+
     fn admit(&mut self, shared: &Shared, frame: &Frame) -> Result<(), SendError> {
         self.queue.admit(frame).inspect_err(|_| shared.counters.full.add(1))
     }

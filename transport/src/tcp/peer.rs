@@ -5,7 +5,6 @@ use super::lane::TcpLane;
 use super::shared::Shared;
 use crate::links::{LinkTable, Replaced};
 use crate::{Address, DownReason, Lane, NodeId, TcpConfig};
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Addresses kept per peer.
@@ -109,7 +108,9 @@ impl TcpPeer {
             self.book().proven = true;
         }
         if restarted {
-            self.lanes.iter().for_each(void);
+            for lane in &self.lanes {
+                lane.lock().part(); // what was queued was meant for the former life
+            }
             shared.unfinished.void(self.node, DownReason::Restarted); // H13
         }
         if self.is_removed() {
@@ -155,14 +156,4 @@ impl TcpPeer {
     pub(super) fn is_removed(&self) -> bool {
         self.book().removed
     }
-}
-
-/// The lane's connection is of a former life, and so is what was queued for it.
-fn void(lane: &TcpLane) {
-    let mut state = lane.lock();
-    let Some(old) = state.conn.take() else { return };
-    state.closing = Some(old.session);
-    let mut doomed = VecDeque::new();
-    state.queue.take(&mut doomed);
-    old.doom(doomed);
 }
