@@ -314,7 +314,7 @@ async fn sockets() {
         println!("QUORATE_SEED={seed}"); // seen if it fails
         counts.add(&World::new(seed).run().await);
     }
-    println!("{counts:#?}");
+    println!("{counts}");
     if seeds.count() >= 6 {
         assert!(counts.silent().is_empty(), "never happened: {:?}", counts.silent());
     }

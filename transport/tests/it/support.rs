@@ -221,3 +221,35 @@ impl Wake for Wakes {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
+
+/// How often everything happened in a campaign: a number per name.
+macro_rules! counts {
+    ($counts:ident: $($name:ident),* $(,)?) => {
+        /// How often everything happened.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $counts {
+            $(pub $name: u64,)*
+        }
+
+        impl $counts {
+            pub fn add(&mut self, more: &Self) {
+                $(self.$name += more.$name;)*
+            }
+
+            /// What never happened.
+            pub fn silent(&self) -> Vec<&'static str> {
+                let mut silent = Vec::new();
+                $(if self.$name == 0 { silent.push(stringify!($name)); })*
+                silent
+            }
+        }
+
+        impl std::fmt::Display for $counts {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $(writeln!(f, "  {:<24} {}", stringify!($name), self.$name)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+pub(crate) use counts;

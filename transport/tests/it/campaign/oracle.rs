@@ -1,8 +1,8 @@
 //! What was sent, what arrived, what the senders were told; and whether the three agree.
 
+use crate::support::counts;
 use quorate_transport::*;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// Names one thing that was sent in a run.
 pub type Id = u64;
@@ -35,37 +35,7 @@ struct Stream1 {
     outcome: Option<Result<(), StreamError>>,
 }
 
-macro_rules! totals {
-    ($($name:ident),* $(,)?) => {
-        /// How often everything happened.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub struct Totals {
-            $(pub $name: u64,)*
-        }
-
-        impl Totals {
-            pub fn add(&mut self, more: &Self) {
-                $(self.$name += more.$name;)*
-            }
-
-            /// What never happened.
-            pub fn silent(&self) -> Vec<&'static str> {
-                let mut silent = Vec::new();
-                $(if self.$name == 0 { silent.push(stringify!($name)); })*
-                silent
-            }
-        }
-
-        impl fmt::Display for Totals {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                $(writeln!(f, "  {:<24} {}", stringify!($name), self.$name)?;)*
-                Ok(())
-            }
-        }
-    };
-}
-
-totals!(
+counts!(Totals:
     // Faults.
     cuts,
     restarts,

@@ -1,5 +1,6 @@
 //! What nodes on sockets are told, judged as it comes in.
 
+use crate::support::counts;
 use quorate_transport::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,30 +31,7 @@ struct Call {
     executed: u32,
 }
 
-macro_rules! counts {
-    ($($name:ident),* $(,)?) => {
-        /// How often everything happened.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub struct Counts {
-            $(pub $name: u64,)*
-        }
-
-        impl Counts {
-            pub fn add(&mut self, more: &Self) {
-                $(self.$name += more.$name;)*
-            }
-
-            /// What never happened.
-            pub fn silent(&self) -> Vec<&'static str> {
-                let mut silent = Vec::new();
-                $(if self.$name == 0 { silent.push(stringify!($name)); })*
-                silent
-            }
-        }
-    };
-}
-
-counts!(
+counts!(Counts:
     messages,
     unsent,
     answered,
