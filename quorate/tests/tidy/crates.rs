@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Crates that are published.
-pub(crate) const CRATES: [&str; 5] = ["clocks", "transport", "wal", "raft", "quorate"];
+pub(crate) const CRATES: [&str; 6] = ["clocks", "transport", "wal", "sim", "raft", "quorate"];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds it").to_owned()
