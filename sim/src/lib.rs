@@ -3,15 +3,55 @@
 #![forbid(unsafe_code)]
 
 // The world.
+mod calls;
+mod clock;
+mod config;
+mod coverage;
+mod error;
+mod fault;
+mod heap;
+mod machine;
+mod net;
+mod node;
+mod panics;
+mod plan;
 mod rng;
+mod sim;
 mod time;
+mod timers;
+mod trace;
+mod world;
 // The disk.
 mod disk;
 // Judging.
+mod check;
 mod exhaust;
 mod history;
 mod linearizable;
 pub mod specs;
 
+pub use calls::{CallToken, InboundCall};
+pub use check::{
+    Agreement, AtMostOne, Checker, Conserved, Dense, Durable, Eventually, Exclusive, Monotone,
+    MonotoneDurable, Observation, Observed, View,
+};
+pub use config::{ConfigError, LaneModel, SimConfig, SimConfigBuilder};
+pub use coverage::{Class, Count, Coverage};
+pub use disk::{CrashDisk, DiskConfig, DiskFault, SimDisk, SimVfs};
+pub use error::Violation;
+pub use fault::{Fault, Plan, Plane, Shape};
+pub use heap::Order;
+pub use machine::Traffic;
+pub use node::{Cost, Ctx, Node};
+pub use plan::PlanError;
 pub use rng::Rng;
+pub use sim::Sim;
 pub use time::SimTime;
+pub use timers::Timers;
+
+// What every node needs of the crates below.
+pub use bytes::Bytes;
+pub use quorate_clocks::{Monotonic, WallTime};
+pub use quorate_transport::{
+    CallError, ChannelId, Incarnation, Lane, LinkEvent, NodeId, Peer, SendError,
+};

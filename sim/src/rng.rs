@@ -56,6 +56,11 @@ impl Rng {
         out
     }
 
+    /// 32 random bits.
+    pub(crate) fn word32(&mut self) -> u32 {
+        u32::try_from(self.word() >> 32).unwrap_or(0)
+    }
+
     /// A number below `n`, each as likely; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
         loop {

@@ -294,6 +294,33 @@ impl PeerMux {
         Some(frame.with_aux(aux).with_body(detail))
     }
 
+    /// The Reject frame of a call that is not executed, or `None` if it was revoked. Ends the call.
+    /// A detail longer than 1 KiB is cut.
+    #[must_use]
+    pub fn refuse(
+        &mut self,
+        now: Monotonic,
+        call: &InboundCall,
+        reject: crate::Reject,
+    ) -> Option<Frame> {
+        use crate::Reject;
+        let (aux, mut detail) = match reject {
+            Reject::Overloaded => (OVERLOADED, Bytes::new()),
+            Reject::NoHandler => (NO_HANDLER, Bytes::new()),
+            Reject::Expired => (EXPIRED, Bytes::new()),
+            Reject::Application { code, detail } => (APPLICATION + u32::from(code), detail),
+        };
+        detail.truncate(usize::try_from(crate::REJECT_DETAIL_MAX).unwrap_or(usize::MAX));
+        self.reject(now, call, aux, detail)
+    }
+
+    /// The frame that tells a caller that its call may have been executed and is not answered, or
+    /// `None` if it was revoked. Ends the call.
+    #[must_use]
+    pub fn abandon(&mut self, now: Monotonic, call: &InboundCall) -> Option<Frame> {
+        self.reject(now, call, ABANDONED, Bytes::new())
+    }
+
     fn end(&mut self, now: Monotonic, call: &InboundCall, kind: Kind) -> Option<Frame> {
         self.inbound.remove(call)?;
         let micros = u32::try_from(now.since(call.arrived()).as_micros()).unwrap_or(u32::MAX);

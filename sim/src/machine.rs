@@ -1,0 +1,168 @@
+//! One simulated machine, as the world keeps it: everything but the node's own code.
+
+use crate::calls::CallBook;
+use crate::clock::{Model, NodeClock};
+use crate::disk::SimDisk;
+use crate::{Rng, SimTime};
+use bytes::Bytes;
+use quorate_transport::{
+    CallError, ChannelId, Frame, Incarnation, Lane, LinkEvent, NodeId, Peer, Role, SessionId,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Whether a machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Down,
+    Running,
+    Paused,
+}
+
+/// Something a node is to be told.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Boot,
+    Frame { from: Peer, lane: Lane, session: SessionId, frame: Frame },
+    Datagram { from: Peer, channel: ChannelId, body: Bytes },
+    Link(LinkEvent),
+    Unsent { to: NodeId, lane: Lane, frames: Vec<Frame> },
+    CallFailed { token: u64, error: CallError },
+    Completion { token: u64 },
+    Timer,
+}
+
+impl Input {
+    /// What it occupies in the buffers of the kernel.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Frame { frame, .. } => frame.wire_len() as u64,
+            Self::Datagram { body, .. } => body.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
+/// Messages and bytes of one channel of one node.
+///
+/// # Examples
+/// ```
+/// assert_eq!(quorate_sim::Traffic::default().messages_out, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Frames and datagrams that came in.
+    pub messages_in: u64,
+    /// Bytes of their bodies.
+    pub bytes_in: u64,
+    /// Frames and datagrams that were sent.
+    pub messages_out: u64,
+    /// Bytes of their bodies.
+    pub bytes_out: u64,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) id: NodeId,
+    pub(crate) role: Role,
+    pub(crate) phase: Phase,
+    pub(crate) incarnation: Incarnation,
+    /// Its process does nothing else before.
+    pub(crate) free_at: SimTime,
+    /// Nanoseconds that the running handler has cost so far.
+    pub(crate) spent: u64,
+    pub(crate) slow_percent: u32,
+    /// What waits for the process.
+    pub(crate) inbox: VecDeque<Input>,
+    pub(crate) inbox_bytes: u64,
+    /// An event will look at the inbox.
+    pub(crate) wake_set: bool,
+    pub(crate) clock: Model,
+    pub(crate) node_clock: Option<Arc<NodeClock>>,
+    /// A clock fault that is not yet known to have been seen.
+    pub(crate) clock_faults: Vec<crate::Class>,
+    pub(crate) seeds: Rng,
+    pub(crate) disk: Option<SimDisk>,
+    pub(crate) calls: CallBook,
+    /// When its next timer event is; the far future if there is none.
+    pub(crate) timer_at: SimTime,
+    /// A timer input waits in the inbox.
+    pub(crate) timer_waits: bool,
+    pub(crate) handlers: u32,
+    traffic: Vec<(ChannelId, Traffic)>,
+}
+
+impl Machine {
+    pub(crate) fn new(id: NodeId, role: Role, clock: Model) -> Self {
+        Self {
+            id,
+            role,
+            phase: Phase::Down,
+            incarnation: Incarnation::new(0),
+            free_at: SimTime::ZERO,
+            spent: 0,
+            slow_percent: 100,
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            wake_set: false,
+            clock,
+            node_clock: None,
+            clock_faults: Vec::new(),
+            seeds: Rng::stream(0, "node", id.value(), 0),
+            disk: None,
+            calls: CallBook::default(),
+            timer_at: SimTime::FAR_FUTURE,
+            timer_waits: false,
+            handlers: 0,
+            traffic: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.phase != Phase::Down
+    }
+
+    /// Begins a life. // H26
+    pub(crate) fn begin_life(&mut self, seed: u64) {
+        let life = self.incarnation.value() + 1;
+        self.incarnation = Incarnation::new(life);
+        self.phase = Phase::Running;
+        self.seeds = Rng::stream(seed, "node", self.id.value(), life);
+        self.calls = CallBook::default();
+        self.timer_at = SimTime::FAR_FUTURE;
+    }
+
+    /// Ends one: nothing volatile is left.
+    pub(crate) fn end_life(&mut self) {
+        self.phase = Phase::Down;
+        self.inbox.clear();
+        self.inbox_bytes = 0;
+        self.wake_set = false;
+        self.timer_waits = false;
+        self.timer_at = SimTime::FAR_FUTURE;
+        self.calls = CallBook::default();
+        // Clocks held by the dead go on; the next life gets others.
+        self.node_clock = None;
+        self.spent = 0;
+    }
+
+    /// Whether the disk has cut the process off. // H8
+    pub(crate) fn is_dying(&self) -> bool {
+        self.disk.as_ref().is_some_and(SimDisk::is_dying)
+    }
+
+    pub(crate) fn traffic(&mut self, channel: ChannelId) -> &mut Traffic {
+        let at = self.traffic.iter().position(|(of, _)| *of == channel);
+        let at = at.unwrap_or_else(|| {
+            self.traffic.push((channel, Traffic::default()));
+            self.traffic.len() - 1
+        });
+        &mut self.traffic[at].1
+    }
+
+    pub(crate) fn all_traffic(&self) -> &[(ChannelId, Traffic)] {
+        &self.traffic
+    }
+}

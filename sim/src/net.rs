@@ -1,0 +1,410 @@
+//! The network between the nodes: a state machine of its own, told the time, giving effects.
+//!
+//! Nodes are known here by their place, a small number. The state of a pair is made when the first
+//! message goes from one to the other, so that many nodes cost no more than those who talk.
+
+mod cut;
+mod datagram;
+mod link;
+mod session;
+mod way;
+pub(crate) mod wire;
+
+pub(crate) use cut::{Cut, CutShape};
+pub(crate) use datagram::Packet;
+pub(crate) use link::LinkStatus;
+
+use crate::{Class, Coverage, Plane, Rng, SimConfig, SimTime};
+use link::Link;
+use quorate_transport::{
+    DownReason, Frame, Incarnation, Lane, LinkEvent, NodeId, Peer, Role, SessionId,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use way::Way;
+
+/// A lane of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pair: u32,
+    pub(crate) lane: Lane,
+}
+
+/// Something the network waits for. Ends of a pair: 0 is the node of the lower place.
+#[derive(Debug)]
+pub(crate) enum NetEvent {
+    /// The first frame that left this end may arrive at the other.
+    Arrive { spot: Spot, session: SessionId, end: usize },
+    /// A frame of a lossy lane arrives.
+    ArriveLossy { spot: Spot, session: SessionId, end: usize, frame: Frame },
+    /// A dial is at its end.
+    Dialed { spot: Spot, end: usize, dial: u32 },
+    /// This end learns that the session is over; with an epoch only if the pair is cut since then.
+    Dies { spot: Spot, end: usize, session: SessionId, reason: DownReason, epoch: Option<u32> },
+    /// A datagram arrives.
+    Datagram(Packet),
+    /// A pair is healed.
+    Healed { pair: u32 },
+}
+
+/// What the network wants done.
+#[derive(Debug)]
+pub(crate) enum NetOut {
+    Schedule(SimTime, NetEvent),
+    Frame {
+        from: u32,
+        to: u32,
+        lane: Lane,
+        session: SessionId,
+        frame: Frame,
+    },
+    Datagram(Packet),
+    Link {
+        node: u32,
+        event: LinkEvent,
+    },
+    Unsent {
+        node: u32,
+        to: u32,
+        lane: Lane,
+        frames: Vec<Frame>,
+    },
+    Lost {
+        from: u32,
+        to: u32,
+        lane: Lane,
+        frames: u64,
+    },
+    LostDatagram {
+        from: u32,
+        to: u32,
+    },
+    /// A lane of this node has room again.
+    Room {
+        node: u32,
+        to: u32,
+    },
+}
+
+/// What everybody's messages suffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    pub(crate) loss_ppm: u32,
+    pub(crate) duplicate_ppm: u32,
+    pub(crate) corrupt_ppm: u32,
+    pub(crate) delay_percent: u32,
+}
+
+impl Rates {
+    pub(crate) const NONE: Self =
+        Self { loss_ppm: 0, duplicate_ppm: 0, corrupt_ppm: 0, delay_percent: 100 };
+}
+
+/// A node, as the network knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetHost {
+    pub(crate) id: NodeId,
+    pub(crate) role: Role,
+    pub(crate) life: Incarnation,
+    /// Its process runs.
+    pub(crate) running: bool,
+    /// Its kernel runs: a dial to a dead process is refused rather than unanswered.
+    pub(crate) answers: bool,
+    /// Its process stands still and its buffers are full.
+    pub(crate) choked: bool,
+}
+
+/// Two nodes: both directions, and three lanes once they are used.
+#[derive(Debug)]
+struct Pair {
+    places: [u32; 2],
+    ways: [Way; 2],
+    links: Option<Box<[Link; 3]>>,
+    /// Rises each time the pair is cut.
+    epoch: u32,
+}
+
+/// The network.
+#[derive(Debug)]
+pub(crate) struct Net {
+    config: SimConfig,
+    hosts: Vec<NetHost>,
+    pairs: Vec<Pair>,
+    /// For each node the pairs it is in, by the other node.
+    pairs_of: Vec<BTreeMap<u32, u32>>,
+    cuts: Vec<Cut>,
+    heal_rng: Rng,
+    last_session: u64,
+    pub(crate) rates: Rates,
+    pub(crate) out: Vec<NetOut>,
+    pub(crate) coverage: Coverage,
+}
+
+impl Net {
+    pub(crate) fn new(config: SimConfig) -> Self {
+        let heal_rng = Rng::stream(config.seed, "heal", 0, 0);
+        Self {
+            config,
+            hosts: Vec::new(),
+            pairs: Vec::new(),
+            pairs_of: Vec::new(),
+            cuts: Vec::new(),
+            heal_rng,
+            last_session: 0,
+            rates: Rates::NONE,
+            out: Vec::new(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    // --- Nodes ---------------------------------------------------------------------------------
+
+    /// Another node; its place is the number of nodes before it.
+    pub(crate) fn add(&mut self, id: NodeId, role: Role) {
+        let life = Incarnation::new(0);
+        self.hosts.push(NetHost { id, role, life, running: false, answers: true, choked: false });
+        self.pairs_of.push(BTreeMap::new());
+    }
+
+    pub(crate) fn boot(&mut self, place: u32, life: Incarnation) {
+        let host = &mut self.hosts[place as usize];
+        (host.life, host.running, host.answers, host.choked) = (life, true, true, false);
+    }
+
+    /// A node died. With `answers` its kernel tells the others so; else it is silent until the
+    /// node is back. How many frames were lost.
+    pub(crate) fn die(&mut self, now: SimTime, place: u32, answers: bool) -> u64 {
+        let host = &mut self.hosts[place as usize];
+        (host.running, host.answers) = (false, answers);
+        let spots = self.spots_of(place);
+        spots.into_iter().map(|(spot, end)| self.forget_end(now, spot, end, answers)).sum()
+    }
+
+    /// Its buffers are full, or have room again.
+    pub(crate) fn choke(&mut self, now: SimTime, place: u32, choked: bool) {
+        let was = std::mem::replace(&mut self.hosts[place as usize].choked, choked);
+        if was && !choked {
+            for (spot, end) in self.spots_of(place) {
+                let Some(id) = self.link(spot).ends[end].current else { continue };
+                self.schedule_head(now, spot, 1 - end, id);
+            }
+        }
+    }
+
+    fn is_running(&self, place: u32) -> bool {
+        self.hosts[place as usize].running
+    }
+
+    fn answers(&self, place: u32) -> bool {
+        self.hosts[place as usize].answers
+    }
+
+    fn is_choked(&self, place: u32) -> bool {
+        self.hosts[place as usize].choked
+    }
+
+    fn life(&self, place: u32) -> Incarnation {
+        self.hosts[place as usize].life
+    }
+
+    fn id(&self, place: u32) -> NodeId {
+        self.hosts[place as usize].id
+    }
+
+    /// The node as its peers see it.
+    pub(crate) fn peer(&self, place: u32) -> Peer {
+        let host = &self.hosts[place as usize];
+        let mut peer = Peer::new(host.id, host.life, host.role);
+        peer.authenticated = true;
+        peer
+    }
+
+    // --- Pairs ---------------------------------------------------------------------------------
+
+    /// A lane between two nodes, and which end of it the first one is.
+    fn spot(&mut self, from: u32, to: u32, lane: Lane) -> (Spot, usize) {
+        let pair = match self.pairs_of[from as usize].get(&to) {
+            Some(pair) => *pair,
+            None => self.add_pair(from.min(to), from.max(to)),
+        };
+        (Spot { pair, lane }, usize::from(from > to))
+    }
+
+    fn add_pair(&mut self, low: u32, high: u32) -> u32 {
+        let number = u32::try_from(self.pairs.len()).unwrap_or(u32::MAX);
+        let [a, b] = [low, high].map(|place| self.id(place).value());
+        let ways = [Way::new(&self.config, a, b), Way::new(&self.config, b, a)];
+        self.pairs.push(Pair { places: [low, high], ways, links: None, epoch: 0 });
+        self.pairs_of[low as usize].insert(high, number);
+        self.pairs_of[high as usize].insert(low, number);
+        self.apply_cuts(SimTime::ZERO, number);
+        number
+    }
+
+    fn link(&mut self, spot: Spot) -> &mut Link {
+        let links = &mut self.pairs[spot.pair as usize].links;
+        &mut links.get_or_insert_with(Box::default)[spot.lane.index()]
+    }
+
+    fn way(&mut self, spot: Spot, end: usize) -> &mut Way {
+        &mut self.pairs[spot.pair as usize].ways[end]
+    }
+
+    /// The time from this end to the other, drawn.
+    fn latency(&mut self, spot: Spot, end: usize) -> Duration {
+        let percent = self.rates.delay_percent;
+        self.way(spot, end).latency(percent)
+    }
+
+    fn place_of(&self, spot: Spot, end: usize) -> u32 {
+        self.pairs[spot.pair as usize].places[end]
+    }
+
+    /// Which class cuts lanes of the pair in either direction, if one does.
+    fn lanes_cut(&self, spot: Spot) -> Option<Class> {
+        let [one, other] = &self.pairs[spot.pair as usize].ways;
+        one.lanes_cut.or(other.lanes_cut)
+    }
+
+    /// All lanes a node has used, with its end of each.
+    fn spots_of(&self, place: u32) -> Vec<(Spot, usize)> {
+        let mut spots = Vec::new();
+        for (other, pair) in &self.pairs_of[place as usize] {
+            if self.pairs[*pair as usize].links.is_some() {
+                let end = usize::from(place > *other);
+                spots.extend(Lane::ALL.map(|lane| (Spot { pair: *pair, lane }, end)));
+            }
+        }
+        spots
+    }
+
+    // --- Events --------------------------------------------------------------------------------
+
+    pub(crate) fn handle(&mut self, now: SimTime, event: NetEvent) {
+        match event {
+            NetEvent::Arrive { spot, session, end } => self.arrive(now, spot, end, session),
+            NetEvent::ArriveLossy { spot, session, end, frame } => {
+                self.arrive_lossy(spot, end, session, frame);
+            }
+            NetEvent::Dialed { spot, end, dial } => self.dialed(now, spot, end, dial),
+            NetEvent::Dies { spot, end, session, reason, epoch } => {
+                let pair = &self.pairs[spot.pair as usize];
+                let holds = epoch.is_none_or(|epoch| epoch == pair.epoch);
+                if holds && (epoch.is_none() || self.lanes_cut(spot).is_some()) {
+                    self.end_down(now, spot, end, session, reason);
+                }
+            }
+            NetEvent::Datagram(packet) => self.datagram(now, packet),
+            NetEvent::Healed { pair } => self.open(now, pair),
+        }
+    }
+
+    // --- Faults --------------------------------------------------------------------------------
+
+    /// Cuts whoever the cut says, also pairs that do not exist yet.
+    pub(crate) fn cut(&mut self, now: SimTime, cut: Cut) {
+        self.cuts.push(cut);
+        for pair in 0..self.pairs.len() {
+            self.apply_cuts(now, u32::try_from(pair).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn apply_cuts(&mut self, now: SimTime, number: u32) {
+        let pair = &mut self.pairs[number as usize];
+        let was_open = pair.ways.iter().all(|way| way.lanes_cut.is_none());
+        for (end, way) in pair.ways.iter_mut().enumerate() {
+            let (from, to) = (pair.places[end], pair.places[1 - end]);
+            for cut in self.cuts.iter().filter(|cut| cut.blocks(from, to)) {
+                if cut.plane != Plane::Datagrams {
+                    way.lanes_cut.get_or_insert(cut.class());
+                }
+                if cut.plane != Plane::Lanes {
+                    way.datagrams_cut.get_or_insert(cut.class());
+                }
+            }
+        }
+        let is_open = pair.ways.iter().all(|way| way.lanes_cut.is_none());
+        if was_open && !is_open {
+            pair.epoch += 1;
+            self.doubt(now, number);
+        }
+    }
+
+    /// The pair is cut: its sessions die if that lasts too long, each end in its own time.
+    fn doubt(&mut self, now: SimTime, number: u32) {
+        let epoch = Some(self.pairs[number as usize].epoch);
+        if self.pairs[number as usize].links.is_none() {
+            return;
+        }
+        let timeout = self.config.session_timeout;
+        for lane in Lane::ALL {
+            let spot = Spot { pair: number, lane };
+            let ids: Vec<SessionId> = self.link(spot).sessions.iter().map(|s| s.id).collect();
+            for session in ids {
+                for end in [0, 1] {
+                    let late = self.way(spot, end).rng.below(way::nanos(timeout) / 10 + 1);
+                    let at = now.saturating_add(timeout + Duration::from_nanos(late));
+                    let reason = DownReason::Timeout;
+                    let event = NetEvent::Dies { spot, end, session, reason, epoch };
+                    self.out.push(NetOut::Schedule(at, event));
+                }
+            }
+        }
+    }
+
+    /// Ends all cuts: at once, or pair by pair within `over`, in any order. // H25
+    pub(crate) fn heal(&mut self, now: SimTime, over: Duration) {
+        self.cuts.clear();
+        self.rates = Rates::NONE;
+        for pair in 0..self.pairs.len() {
+            let pair = u32::try_from(pair).unwrap_or(u32::MAX);
+            let wait = self.heal_rng.below(way::nanos(over) + 1);
+            if over.is_zero() {
+                self.open(now, pair);
+            } else {
+                let at = now.saturating_add(Duration::from_nanos(wait));
+                self.out.push(NetOut::Schedule(at, NetEvent::Healed { pair }));
+            }
+        }
+    }
+
+    fn open(&mut self, now: SimTime, number: u32) {
+        let pair = &mut self.pairs[number as usize];
+        for way in &mut pair.ways {
+            (way.lanes_cut, way.datagrams_cut) = (None, None);
+            way.clogged_until = SimTime::ZERO;
+        }
+        // A partition that began meanwhile still holds.
+        self.apply_cuts(now, number);
+        if self.pairs[number as usize].links.is_some() {
+            for lane in Lane::ALL {
+                let spot = Spot { pair: number, lane };
+                if self.lanes_cut(spot).is_none() {
+                    self.unblock(now, spot);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn clog(&mut self, from: u32, to: u32, until: SimTime) {
+        let (spot, end) = self.spot(from, to, Lane::Control);
+        let way = self.way(spot, end);
+        way.clogged_until = way.clogged_until.max(until);
+    }
+
+    /// Breaks all sessions of a node; how many there were, and how many had frames on their way.
+    pub(crate) fn break_all(&mut self, now: SimTime, place: u32, silent: bool) -> (u64, u64) {
+        let (mut broken, mut busy) = (0, 0);
+        for (spot, end) in self.spots_of(place) {
+            let Some(id) = self.link(spot).ends[end].current else { continue };
+            busy += u64::from(self.link(spot).session(id).is_some_and(|s| s.is_busy()));
+            broken += 1;
+            if silent {
+                self.break_silently(now, spot, id);
+            } else {
+                self.break_session(now, spot, id, DownReason::Io(std::io::ErrorKind::BrokenPipe));
+            }
+        }
+        (broken, busy)
+    }
+}

@@ -1,0 +1,424 @@
+//! [`Sim`]: a world and the code of its nodes.
+
+mod faults;
+mod handler;
+
+use crate::check::{Checker, Observation, Observed, View};
+use crate::coverage::Coverage;
+use crate::disk::SimDisk;
+use crate::machine::{Input, Phase, Traffic};
+use crate::node::AnyNode;
+use crate::trace::{Record, What};
+use crate::world::{Event, World};
+use crate::{Ctx, Fault, Node, Plan, SimConfig, SimTime, Violation};
+use quorate_transport::{ChannelId, Incarnation, NodeId, Role};
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// Nodes of one world.
+const NODES_MAX: usize = 65_536;
+
+type Boot = Box<dyn FnMut(&mut Ctx<'_>) -> Box<dyn AnyNode>>;
+
+/// The code of one node: how it starts, and what it is while it runs.
+pub(crate) struct Slot {
+    boot: Boot,
+    node: Option<Box<dyn AnyNode>>,
+}
+
+/// A world: nodes, their network, disks and clocks, and everything that will happen to them.
+///
+/// # Shape
+/// One thread, deterministic: the same code, configuration and plan give the same
+/// [`trace_hash`](Self::trace_hash) on every platform. Not `Send`: create it in the thread that
+/// runs it.
+///
+/// # Cost
+/// Nothing happens between events: an idle hour costs its timers. // H5
+///
+/// # Examples
+/// See [`Node`].
+/// ```
+/// use quorate_sim::{Sim, SimConfig};
+/// let mut sim = Sim::new(SimConfig::lan(7).build()?);
+/// sim.run_for(std::time::Duration::from_secs(3600))?;
+/// assert_eq!(sim.now().to_string(), "3600.000s");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Sim {
+    pub(crate) world: World,
+    pub(crate) slots: Vec<Slot>,
+    checkers: Vec<Box<dyn Checker>>,
+    plan: VecDeque<(SimTime, Fault)>,
+    violation: Option<Violation>,
+    started: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("now", &self.world.now)
+            .field("nodes", &self.slots.len())
+            .field("events", &self.world.events.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sim {
+    /// An empty world.
+    #[must_use]
+    pub fn new(config: SimConfig) -> Self {
+        Self {
+            world: World::new(config),
+            slots: Vec::new(),
+            checkers: Vec::new(),
+            plan: VecDeque::new(),
+            violation: None,
+            started: false,
+            not_send: PhantomData,
+        }
+    }
+
+    /// Adds a member. `boot` makes the node at the next step and after every restart; it reads
+    /// what is left of its disk through `ctx`.
+    ///
+    /// # Panics
+    /// If the id is taken, or there are 65,536 nodes.
+    pub fn add<N: Node>(&mut self, id: NodeId, mut boot: impl FnMut(&mut Ctx<'_>) -> N + 'static) {
+        self.add_slot(id, Role::Member, Box::new(move |ctx| Box::new(boot(ctx))));
+    }
+
+    /// Adds a client: as [`add`](Self::add), but faults of processes and disks spare it.
+    ///
+    /// # Panics
+    /// As [`add`](Self::add).
+    pub fn add_client<N: Node>(
+        &mut self,
+        id: NodeId,
+        mut boot: impl FnMut(&mut Ctx<'_>) -> N + 'static,
+    ) {
+        self.add_slot(id, Role::Client, Box::new(move |ctx| Box::new(boot(ctx))));
+    }
+
+    fn add_slot(&mut self, id: NodeId, role: Role, boot: Boot) {
+        assert!(self.world.place(id).is_none(), "node {id} was added twice");
+        assert!(self.slots.len() < NODES_MAX, "a world has at most {NODES_MAX} nodes");
+        self.world.add(id, role);
+        self.slots.push(Slot { boot, node: None });
+    }
+
+    /// Adds a checker.
+    ///
+    /// # Panics
+    /// After the first step: it would not have heard what was said before.
+    pub fn add_checker(&mut self, checker: impl Checker) {
+        assert!(!self.started, "checkers are added before the first step");
+        self.checkers.push(Box::new(checker));
+    }
+
+    /// Makes something go wrong, or mends it, now.
+    pub fn apply(&mut self, fault: Fault) {
+        self.inject(fault);
+        self.world.settle();
+    }
+
+    /// Makes things go wrong at their times; what lies in the past happens at once.
+    ///
+    /// # Panics
+    /// If there is a plan already, or this one has more than 100,000 steps.
+    pub fn plan(&mut self, plan: Plan) {
+        assert!(self.plan.is_empty(), "a world has one plan");
+        assert!(plan.steps.len() <= crate::plan::STEPS_MAX, "the plan has too many steps");
+        for (at, _) in &plan.steps {
+            self.world.events.push((*at).max(self.world.now), Event::Step);
+        }
+        self.plan = plan.steps.into();
+    }
+
+    // --- Running -------------------------------------------------------------------------------
+
+    /// Runs for so much true time.
+    ///
+    /// # Errors
+    /// The first [`Violation`]; the world stands still from then on.
+    pub fn run_for(&mut self, d: Duration) -> Result<(), Violation> {
+        let end = self.world.now.saturating_add(d);
+        self.run_to(end)
+    }
+
+    fn run_to(&mut self, end: SimTime) -> Result<(), Violation> {
+        while self.world.events.next().is_some_and(|at| at <= end) {
+            self.step()?;
+        }
+        self.world.set_now(end);
+        Ok(())
+    }
+
+    /// Runs until the condition holds, or for `limit` of true time; whether it came to hold. The
+    /// condition is asked after every event.
+    ///
+    /// # Errors
+    /// As [`run_for`](Self::run_for).
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Violation> {
+        let end = self.world.now.saturating_add(limit);
+        loop {
+            if condition(self) {
+                return Ok(true);
+            }
+            if self.world.events.next().is_none_or(|at| at > end) {
+                self.world.set_now(end);
+                return Ok(condition(self));
+            }
+            self.step()?;
+        }
+    }
+
+    /// Makes the next thing happen; `None` if nothing ever will.
+    ///
+    /// # Errors
+    /// As [`run_for`](Self::run_for).
+    pub fn step(&mut self) -> Result<Option<SimTime>, Violation> {
+        if let Some(violation) = &self.violation {
+            return Err(violation.clone());
+        }
+        self.started = true;
+        let Some((at, event)) = self.world.events.pop() else { return Ok(None) };
+        self.world.set_now(at);
+        let done = self.happen(event).and_then(|()| self.hand_out());
+        match done {
+            Ok(()) => Ok(Some(at)),
+            Err(violation) => {
+                self.world.trace.flush();
+                self.violation = Some(violation.clone());
+                Err(violation)
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        let world = &mut self.world;
+        let limit = world.config.heap_events_max;
+        if world.events.len() > limit {
+            let message = format!("more than {limit} events are to come");
+            return Err(Violation::new("limit", message, world.now, None));
+        }
+        match event {
+            Event::Net(event) => {
+                world.net.handle(world.now, event);
+                world.settle();
+            }
+            Event::Input { place, life, input } => {
+                let machine = world.machine(place);
+                if machine.is_up() && machine.incarnation == life {
+                    world.due.push_back((place, input));
+                }
+            }
+            Event::Wake { place, life } => return self.wake(place, life),
+            Event::Timer { place, life } => {
+                let now = world.now;
+                let machine = world.machine_mut(place);
+                let current = machine.timer_at == now && machine.incarnation == life;
+                if current && machine.is_up() {
+                    machine.timer_at = SimTime::FAR_FUTURE;
+                    if !std::mem::replace(&mut machine.timer_waits, true) {
+                        world.due.push_back((place, Input::Timer));
+                    }
+                }
+            }
+            Event::Boot { place } => self.boot(place),
+            Event::Step => {
+                if let Some((_, fault)) = self.plan.pop_front() {
+                    self.apply(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that was busy looks at what has come meanwhile: one thing at a time.
+    fn wake(&mut self, place: u32, life: Incarnation) -> Result<(), Violation> {
+        let now = self.world.now;
+        let machine = self.world.machine_mut(place);
+        if machine.incarnation != life || !machine.is_up() {
+            return Ok(());
+        }
+        machine.wake_set = false;
+        if machine.phase == Phase::Paused {
+            return Ok(());
+        }
+        if machine.free_at > now {
+            self.world.set_wake(place);
+            return Ok(());
+        }
+        if let Some(input) = self.world.take_waiting(place) {
+            self.handle(place, input)?;
+            self.world.set_wake(place);
+        }
+        Ok(())
+    }
+
+    /// Hands everything out that is due at this moment.
+    fn hand_out(&mut self) -> Result<(), Violation> {
+        while let Some((place, input)) = self.world.due.pop_front() {
+            let now = self.world.now;
+            let machine = self.world.machine(place);
+            match machine.phase {
+                Phase::Down => {}
+                Phase::Running if machine.free_at <= now && machine.inbox.is_empty() => {
+                    self.handle(place, input)?;
+                }
+                Phase::Running | Phase::Paused => self.world.put_off(place, input)?,
+            }
+        }
+        self.tell_checkers()
+    }
+
+    fn tell_checkers(&mut self) -> Result<(), Violation> {
+        if self.world.said.is_empty() {
+            return Ok(());
+        }
+        let said = std::mem::take(&mut self.world.said);
+        for observation in &said {
+            for checker in &mut self.checkers {
+                checker.observe(View(&self.world), observation).map_err(|message| {
+                    let (at, node) = (observation.at, Some(observation.node));
+                    Violation::new(&checker.name(), message, at, node)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the checkers that the faults are over; campaigns do this.
+    pub(crate) fn say_healed(&mut self) -> Result<(), Violation> {
+        let (at, node) = (self.world.now, NodeId::new(1));
+        let incarnation = Incarnation::new(0);
+        self.world.trace.record(Record::new(at, What::Heal, node));
+        self.world.said.push(Observation { at, node, incarnation, what: Observed::Healed });
+        self.tell_checkers()
+    }
+
+    /// Whether a checker waits for something.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.checkers.iter().any(|checker| checker.is_waiting())
+    }
+
+    /// The last word of the checkers; campaigns ask for it.
+    ///
+    /// # Errors
+    /// The first [`Violation`].
+    pub fn finish(&mut self) -> Result<(), Violation> {
+        self.tell_checkers()?;
+        for checker in &mut self.checkers {
+            checker.finish(View(&self.world)).map_err(|message| {
+                Violation::new(&checker.name(), message, self.world.now, None)
+            })?;
+        }
+        Ok(())
+    }
+
+    // --- Looking -------------------------------------------------------------------------------
+
+    /// A node's state; `None` if it is down, or of another type.
+    #[must_use]
+    pub fn node<N: Node>(&self, id: NodeId) -> Option<&N> {
+        let place = self.world.place(id)?;
+        let node = self.slots[place as usize].node.as_ref()?;
+        (**node).as_any().downcast_ref()
+    }
+
+    /// Runs code on a node as one of its handlers, now; `None` if it is down, or of another type.
+    ///
+    /// # Errors
+    /// None of its own: what it breaks is found by the next step.
+    pub fn with_node<N: Node, R>(
+        &mut self,
+        id: NodeId,
+        f: impl FnOnce(&mut N, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        let place = self.world.place(id)?;
+        let is_it = self.node::<N>(id).is_some();
+        if is_it { self.visit(place, f) } else { None }
+    }
+
+    /// Whether a node is up; a paused node is.
+    #[must_use]
+    pub fn is_up(&self, id: NodeId) -> bool {
+        self.world.place(id).is_some_and(|place| self.world.machine(place).is_up())
+    }
+
+    /// All nodes, clients too, in the order in which they were added.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.world.machines.iter().map(|machine| machine.id).collect()
+    }
+
+    /// All nodes but clients.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeId> {
+        let members = self.world.machines.iter().filter(|machine| machine.role == Role::Member);
+        members.map(|machine| machine.id).collect()
+    }
+
+    /// A node's disk.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a rule for tests, which panics name best")]
+    pub fn disk(&mut self, id: NodeId) -> SimDisk {
+        let place = self.world.place(id).expect("the node was added");
+        self.world.disk(place).clone()
+    }
+
+    /// What a node has sent and got on one channel.
+    #[must_use]
+    pub fn traffic(&self, id: NodeId, channel: ChannelId) -> Traffic {
+        let place = self.world.place(id);
+        let all = place.map_or(&[][..], |place| self.world.machine(place).all_traffic());
+        all.iter().find(|(of, _)| *of == channel).map_or_else(Traffic::default, |(_, sum)| *sum)
+    }
+
+    /// Which faults were injected, which had an effect, which marks were reached.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.world.coverage()
+    }
+
+    /// A hash of everything that happened.
+    #[must_use]
+    pub const fn trace_hash(&self) -> u64 {
+        self.world.trace.hash()
+    }
+
+    /// The newest things that happened, a line each.
+    #[must_use]
+    pub fn trace_tail(&self, events: usize) -> String {
+        self.world.trace.tail(events)
+    }
+
+    /// Events that happened so far.
+    #[must_use]
+    pub const fn handled(&self) -> u64 {
+        self.world.handled
+    }
+
+    /// True time.
+    #[must_use]
+    pub const fn now(&self) -> SimTime {
+        self.world.now
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &SimConfig {
+        &self.world.config
+    }
+}

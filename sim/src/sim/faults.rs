@@ -1,0 +1,267 @@
+//! What faults do.
+
+use super::Sim;
+use crate::check::Observed;
+use crate::disk::CrashDisk;
+use crate::machine::{Input, Phase};
+use crate::net::{Cut, CutShape};
+use crate::panics;
+use crate::trace::{Record, What};
+use crate::{Class, Fault, Plane, Shape};
+use quorate_transport::{NodeId, Role};
+use std::time::Duration;
+
+/// Of crashes, so many are noticed by nobody until the node is back.
+const SILENT_PPM: u32 = 700_000;
+/// A heal that goes from pair to pair takes so long.
+const SWIZZLE: Duration = Duration::from_secs(2);
+
+impl Sim {
+    /// Applies one fault; what has nothing to apply to is counted as skipped.
+    pub(super) fn inject(&mut self, fault: Fault) {
+        let (now, class) = (self.world.now, fault.class());
+        let node = fault.node().unwrap_or(NodeId::new(1));
+        let record = Record::new(now, What::Fault, node);
+        let mut word = 0;
+        for byte in fault.to_string().bytes() {
+            word = crate::trace::mix(word, u64::from(byte));
+        }
+        self.world.trace.record(record.size(word, 0).name(class.map_or("mend", Class::name)));
+        self.world.trace.note(fault.to_string());
+        let applied = self.apply_fault(fault);
+        match (class, applied) {
+            (Some(class), true) => self.world.coverage.injected(class),
+            (Some(class), false) => self.world.coverage.skipped(class),
+            (None, _) => {}
+        }
+    }
+
+    fn apply_fault(&mut self, fault: Fault) -> bool {
+        let now = self.world.now;
+        if let Some(node) = fault.node() {
+            let Some(place) = self.world.place(node) else { return false };
+            return self.apply_to(place, fault);
+        }
+        let net = &mut self.world.net;
+        match fault {
+            Fault::Partition { shape, plane } => return self.partition(shape, plane),
+            Fault::Block { from, to, plane } => {
+                let (Some(from), Some(to)) = (self.world.place(from), self.world.place(to)) else {
+                    return false;
+                };
+                let shape = CutShape::OneWay(from, to);
+                self.world.net.cut(now, Cut { shape, plane });
+            }
+            Fault::Clog { from, to, for_ } => {
+                let (Some(from), Some(to)) = (self.world.place(from), self.world.place(to)) else {
+                    return false;
+                };
+                self.world.net.clog(from, to, now.saturating_add(for_));
+            }
+            Fault::Delay { percent } => net.rates.delay_percent = percent,
+            Fault::Loss { ppm } => net.rates.loss_ppm = ppm,
+            Fault::Duplicate { ppm } => net.rates.duplicate_ppm = ppm,
+            Fault::Corrupt { ppm } => net.rates.corrupt_ppm = ppm,
+            Fault::Heal { swizzle } => {
+                net.heal(now, if swizzle { SWIZZLE } else { Duration::ZERO });
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn apply_to(&mut self, place: u32, fault: Fault) -> bool {
+        let now = self.world.now;
+        let machine = self.world.machine_mut(place);
+        let (up, client) = (machine.is_up(), machine.role == Role::Client);
+        match fault {
+            Fault::Crash { .. }
+            | Fault::CrashMid { .. }
+            | Fault::Wipe { .. }
+            | Fault::Disk { .. }
+                if client =>
+            {
+                return false;
+            }
+            Fault::Crash { disk, .. } if up => self.crash(place, &disk),
+            Fault::CrashMid { operations, .. } if up => {
+                self.world.disk(place).crash_at_operation(operations);
+            }
+            Fault::Restart { .. } if !up => self.boot(place),
+            Fault::Wipe { .. } => {
+                if up {
+                    self.crash(place, &CrashDisk::LoseUnsynced);
+                }
+                if self.world.disk(place).wipe() {
+                    self.world.coverage.effective(Class::Wipe);
+                }
+            }
+            Fault::Pause { .. } if machine.phase == Phase::Running => machine.phase = Phase::Paused,
+            Fault::Resume { .. } if machine.phase == Phase::Paused => {
+                machine.phase = Phase::Running;
+                machine.free_at = machine.free_at.max(now);
+                self.world.set_wake(place);
+            }
+            Fault::Slow { percent, .. } => machine.slow_percent = percent.max(1),
+            Fault::BreakSessions { silent, .. } if up => {
+                let (broken, busy) = self.world.net.break_all(now, place, silent);
+                self.world.coverage.effective_times(Class::Break, busy);
+                return broken > 0;
+            }
+            Fault::ClockStep { by_ns, .. } => {
+                machine.clock.step(by_ns);
+                self.clock_changed(place, Class::ClockStep);
+            }
+            Fault::ClockRate { ppm, .. } => {
+                machine.clock.set_rate(now, ppm);
+                self.clock_changed(place, Class::ClockRate);
+            }
+            Fault::ClockBound { lie_ns, .. } => {
+                machine.clock.set_lie(lie_ns);
+                self.clock_changed(place, Class::ClockBound);
+            }
+            Fault::Disk { fault, .. } => return self.world.disk(place).inject(fault),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Deadlines are mapped to true time anew.
+    fn clock_changed(&mut self, place: u32, class: Class) {
+        let machine = self.world.machine_mut(place);
+        if let Some(clock) = &machine.node_clock {
+            clock.set(&machine.clock);
+        }
+        machine.clock_faults.push(class);
+        machine.timer_at = crate::SimTime::FAR_FUTURE;
+        let wanted = machine.calls.poll_timeout();
+        let up = machine.is_up();
+        let node = self.slots[place as usize].node.as_ref();
+        let timeout = node.and_then(|node| node.poll_timeout());
+        if up {
+            self.world.set_timer(place, [wanted, timeout].into_iter().flatten().min());
+        }
+    }
+
+    fn partition(&mut self, shape: Shape, plane: Plane) -> bool {
+        let n = self.world.machines.len();
+        let mut groups: Vec<Option<u32>> = vec![None; n];
+        let shape = match shape {
+            Shape::Halves => {
+                self.halves(&mut groups, None);
+                CutShape::Groups(groups)
+            }
+            Shape::Bridge(node) => {
+                let Some(bridge) = self.world.place(node) else { return false };
+                self.halves(&mut groups, Some(bridge));
+                CutShape::Groups(groups)
+            }
+            Shape::Groups(named) => {
+                for (group, nodes) in (0..).zip(named) {
+                    for place in nodes.into_iter().filter_map(|node| self.world.place(node)) {
+                        groups[place as usize] = Some(group);
+                    }
+                }
+                CutShape::Groups(groups)
+            }
+            Shape::Isolate(node) => {
+                let Some(place) = self.world.place(node) else { return false };
+                CutShape::Groups(alone(n, place))
+            }
+            Shape::IsolateMarked(mark) => {
+                let node = self.world.marked.get(&*mark);
+                let Some(place) = node.and_then(|node| self.world.place(*node)) else {
+                    return false;
+                };
+                CutShape::Groups(alone(n, place))
+            }
+            Shape::Ring => {
+                let members = self.members_in_order();
+                for (position, place) in (0..).zip(&members) {
+                    groups[*place as usize] = Some(position);
+                }
+                CutShape::Ring(groups, u32::try_from(members.len()).unwrap_or(u32::MAX))
+            }
+        };
+        let now = self.world.now;
+        self.world.net.cut(now, Cut { shape, plane });
+        true
+    }
+
+    /// Two groups of the members, none empty; clients hear one of them.
+    fn halves(&mut self, groups: &mut [Option<u32>], bridge: Option<u32>) {
+        let mut members = self.members_in_order();
+        members.retain(|place| Some(*place) != bridge);
+        let rng = &mut self.world.plan_rng;
+        rng.shuffle(&mut members);
+        let most = (members.len() as u64).saturating_sub(1).max(1);
+        let first = usize::try_from(rng.between(1, most)).unwrap_or(1);
+        for (i, place) in members.iter().enumerate() {
+            groups[*place as usize] = Some(u32::from(i >= first));
+        }
+        for (place, machine) in self.world.machines.iter().enumerate() {
+            if machine.role == Role::Client {
+                groups[place] = Some(u32::from(rng.flip()));
+            }
+        }
+    }
+
+    /// Places of all members, by id.
+    fn members_in_order(&self) -> Vec<u32> {
+        let machines = (0..).zip(&self.world.machines);
+        let members = machines.filter(|(_, machine)| machine.role == Role::Member);
+        let mut members: Vec<(NodeId, u32)> =
+            members.map(|(place, machine)| (machine.id, place)).collect();
+        members.sort_unstable();
+        members.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// A node dies: first it is dead for everybody, then what it was is dropped. // H7
+    pub(super) fn crash(&mut self, place: u32, disk: &CrashDisk) {
+        let now = self.world.now;
+        let silent = self.world.plan_rng.chance(SILENT_PPM);
+        let id = self.world.machine(place).id;
+        self.world.trace.record(Record::new(now, What::Crash, id));
+        let machine = self.world.machine_mut(place);
+        machine.end_life();
+        let incarnation = machine.incarnation;
+        let mut lost = self.world.net.die(now, place, !silent);
+        if let Some(device) = &self.world.machines[place as usize].disk {
+            let report = device.crash(disk.clone());
+            lost += report.units_lost();
+            if report.is_torn() {
+                self.world.coverage.effective(Class::DiskTorn);
+            }
+            let trace = &mut self.world.trace;
+            device.take_trace(|word| trace.fold(word));
+        }
+        if lost > 0 {
+            self.world.coverage.effective(Class::Crash);
+        }
+        let what = Observed::Crashed;
+        self.world.said.push(crate::check::Observation { at: now, node: id, incarnation, what });
+        let node = self.slots[place as usize].node.take();
+        // Whatever it does while it is dropped has no effect, a panic neither.
+        let _ = panics::caught(move || drop(node));
+        self.world.effects.clear();
+    }
+
+    /// A node starts, in a new life.
+    pub(super) fn boot(&mut self, place: u32) {
+        let (seed, now) = (self.world.config.seed, self.world.now);
+        let machine = self.world.machine_mut(place);
+        if machine.is_up() {
+            return;
+        }
+        machine.begin_life(seed);
+        machine.free_at = machine.free_at.max(now);
+        let life = machine.incarnation;
+        self.world.net.boot(place, life);
+        self.world.due.push_back((place, Input::Boot));
+    }
+}
+
+/// One in a group of its own, all others in another.
+fn alone(n: usize, place: u32) -> Vec<Option<u32>> {
+    (0..n).map(|other| Some(u32::from(other == place as usize))).collect()
+}

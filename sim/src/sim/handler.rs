@@ -1,0 +1,262 @@
+//! Running the code of one node: one input at a time.
+
+use super::Sim;
+use crate::calls::{CallToken, CallWork};
+use crate::disk::CrashDisk;
+use crate::machine::Input;
+use crate::node::AnyNode;
+use crate::panics;
+use crate::trace::{Record, What};
+use crate::world::lane_name;
+use crate::{Class, Ctx, Node, Violation};
+use quorate_clocks::Monotonic;
+use quorate_transport::{CallError, Frame, Kind, Lane, LinkEvent, NodeId, Peer, SessionId};
+
+impl Sim {
+    /// Hands one input to a node that is free.
+    pub(super) fn handle(&mut self, place: u32, input: Input) -> Result<(), Violation> {
+        self.record(place, &input);
+        self.begin(place);
+        let slot = &mut self.slots[place as usize];
+        let mut ctx = Ctx { world: &mut self.world, place };
+        let ran = if let Input::Boot = input {
+            let (boot, made) = (&mut slot.boot, &mut slot.node);
+            panics::caught(|| *made = Some(boot(&mut ctx)))
+        } else if let Some(node) = &mut slot.node {
+            panics::caught(|| dispatch(&mut **node, &mut ctx, input))
+        } else {
+            Ok(())
+        };
+        self.end(place, ran)
+    }
+
+    /// Runs a piece of a test as a handler.
+    pub(super) fn visit<N: Node, R>(
+        &mut self,
+        place: u32,
+        f: impl FnOnce(&mut N, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        self.begin(place);
+        let mut ctx = Ctx { world: &mut self.world, place };
+        let node = self.slots[place as usize].node.as_mut()?;
+        let out = (**node).as_any_mut().downcast_mut().map(|node| f(node, &mut ctx));
+        if let Err(violation) = self.end(place, Ok(())) {
+            self.violation.get_or_insert(violation);
+        }
+        out
+    }
+
+    fn begin(&mut self, place: u32) {
+        self.world.handled += 1;
+        let cost = self.world.config.event_cost;
+        let machine = self.world.machine_mut(place);
+        machine.spent = 0;
+        if machine.slow_percent > 100 {
+            self.world.coverage.effective(Class::Slow);
+        }
+        self.world.spend(place, cost);
+    }
+
+    fn end(&mut self, place: u32, ran: Result<(), String>) -> Result<(), Violation> {
+        self.world.collect_clock_reads(place);
+        let until = self.world.handler_time(place);
+        if let Some(disk) = &self.world.machines[place as usize].disk {
+            let trace = &mut self.world.trace;
+            disk.take_trace(|word| trace.fold(word));
+        }
+        let machine = self.world.machine_mut(place);
+        machine.free_at = until;
+        if machine.is_dying() {
+            // A panic is part of dying now.
+            return self.died_inside(place);
+        }
+        let node = Some(machine.id);
+        ran.map_err(|panic| Violation::new("panic", panic, until, node))?;
+        self.abandon(place);
+        self.world.flush(place);
+        self.world.settle();
+        self.ask_timeout(place);
+        self.check(place)
+    }
+
+    /// The disk cut the process off: what it sent before may or may not have left. // H8
+    fn died_inside(&mut self, place: u32) -> Result<(), Violation> {
+        self.world.coverage.effective(Class::CrashMid);
+        if self.world.plan_rng.flip() {
+            self.world.flush(place);
+        } else {
+            self.world.effects.clear();
+        }
+        self.crash(place, &CrashDisk::Random);
+        self.world.settle();
+        Ok(())
+    }
+
+    /// Calls that the node dropped get their answer.
+    fn abandon(&mut self, place: u32) {
+        let at = self.world.handler_time(place);
+        let machine = self.world.machine_mut(place);
+        let now = machine.clock.monotonic(at);
+        for work in machine.calls.abandoned(now) {
+            self.world.call_work(place, work);
+        }
+    }
+
+    fn ask_timeout(&mut self, place: u32) {
+        let node = self.slots[place as usize].node.as_ref();
+        let wanted = node.and_then(|node| node.poll_timeout());
+        let calls = self.world.machine(place).calls.poll_timeout();
+        let earliest = [wanted, calls].into_iter().flatten().min();
+        self.world.set_timer(place, earliest);
+    }
+
+    fn check(&mut self, place: u32) -> Result<(), Violation> {
+        let every = self.world.config.checks_every;
+        let now = self.world.now;
+        let machine = self.world.machine_mut(place);
+        machine.handlers += 1;
+        if machine.handlers < every {
+            return Ok(());
+        }
+        machine.handlers = 0;
+        let id = machine.id;
+        let Some(node) = &self.slots[place as usize].node else { return Ok(()) };
+        node.check().map_err(|message| Violation::new("check", message, now, Some(id)))
+    }
+
+    fn record(&mut self, place: u32, input: &Input) {
+        let (now, id) = (self.world.now, self.world.machine(place).id);
+        if !self.world.trace.is_on() {
+            return self.count(place, input);
+        }
+        let new = |what| Record::new(now, what, id);
+        let record = match input {
+            Input::Boot => {
+                let life = self.world.machine(place).incarnation.value();
+                new(What::Boot).size(life, 0)
+            }
+            Input::Frame { from, lane, frame, .. } => {
+                new(What::Message).peer(from.node).name(lane_name(*lane)).frame(frame)
+            }
+            Input::Datagram { from, body, channel } => {
+                let record = new(What::Datagram).peer(from.node).body(body);
+                let sum = record.sum | u64::from(channel.value()) << 32;
+                record.size(body.len() as u64, sum)
+            }
+            Input::Link(event) => link_record(event, new),
+            Input::Unsent { to, lane, frames } => {
+                let record = new(What::Unsent).peer(*to).name(lane_name(*lane));
+                record.size(frames.len() as u64, 0)
+            }
+            Input::CallFailed { token, .. } => new(What::CallEnded).size(*token, 0),
+            Input::Completion { token } => new(What::Completion).size(*token, 0),
+            Input::Timer => new(What::Timer),
+        };
+        self.world.trace.record(record);
+        self.count(place, input);
+    }
+
+    fn count(&mut self, place: u32, input: &Input) {
+        let (channel, bytes) = match input {
+            Input::Frame { frame, .. } if frame.kind.is_application() => {
+                (frame.channel, frame.body.len() as u64)
+            }
+            Input::Datagram { channel, body, .. } => (*channel, body.len() as u64),
+            _ => return,
+        };
+        let traffic = self.world.machine_mut(place).traffic(channel);
+        traffic.messages_in += 1;
+        traffic.bytes_in += bytes;
+    }
+}
+
+fn link_record(event: &LinkEvent, new: impl Fn(What) -> Record) -> Record {
+    let named = |record: Record, node: NodeId, lane: Lane, session: SessionId| {
+        record.peer(node).name(lane_name(lane)).size(session.value(), 0)
+    };
+    match event {
+        LinkEvent::Up { peer, lane, session } => {
+            named(new(What::LinkUp), peer.node, *lane, *session)
+        }
+        LinkEvent::Down { node, lane, session, .. } => {
+            named(new(What::LinkDown), *node, *lane, *session)
+        }
+        _ => new(What::Note),
+    }
+}
+
+/// Calls the handler that the input is for.
+fn dispatch(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>, input: Input) {
+    match input {
+        Input::Boot => {}
+        Input::Frame { from, lane, frame, .. } if frame.kind == Kind::Message => {
+            node.on_message(ctx, from, lane, frame.channel, frame.body.into_bytes());
+        }
+        Input::Frame { from, lane, session, frame } => {
+            call_frame(node, ctx, from, lane, session, frame)
+        }
+        Input::Datagram { from, channel, body } => node.on_datagram(ctx, from, channel, body),
+        Input::Link(event) => {
+            let now = mono(ctx);
+            let work = ctx.world.machine_mut(ctx.place).calls.handle_link(now, &event);
+            do_work(node, ctx, work);
+            node.on_link(ctx, &event);
+        }
+        Input::Unsent { to, frames, .. } => {
+            let work = ctx.world.machine_mut(ctx.place).calls.handle_unsent(to, &frames);
+            do_work(node, ctx, work);
+        }
+        Input::CallFailed { token, error } => {
+            node.on_reply(ctx, CallToken::new(token), Err::<_, CallError>(error));
+        }
+        Input::Completion { token } => node.on_completion(ctx, token),
+        Input::Timer => timer(node, ctx),
+    }
+}
+
+fn call_frame(
+    node: &mut dyn AnyNode,
+    ctx: &mut Ctx<'_>,
+    from: Peer,
+    lane: Lane,
+    session: SessionId,
+    frame: Frame,
+) {
+    let now = mono(ctx);
+    let (config, machine) = ctx.world.config_and_machine(ctx.place);
+    let (calls, seeds) = (&mut machine.calls, &mut machine.seeds);
+    let work = calls.handle_frame(now, config, || seeds.word(), (from, lane, session, frame));
+    do_work(node, ctx, work);
+}
+
+fn do_work(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>, work: Vec<CallWork>) {
+    for work in work {
+        match ctx.world.call_work(ctx.place, work) {
+            Some(CallWork::Call { from, channel, body, call }) => {
+                node.on_call(ctx, from, channel, body, call);
+            }
+            Some(CallWork::Ended { token, result }) => node.on_reply(ctx, token, result),
+            _ => {}
+        }
+    }
+}
+
+/// One call however late, and only if its time has come: the deadline may have moved. // H15
+fn timer(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>) {
+    let place = ctx.place;
+    ctx.world.machine_mut(place).timer_waits = false;
+    let now = mono(ctx);
+    if ctx.world.machine(place).calls.poll_timeout().is_some_and(|at| at <= now) {
+        let work = crate::calls::run_timeouts(ctx.world, place, now);
+        do_work(node, ctx, work);
+    }
+    if node.poll_timeout().is_some_and(|at| at <= now) {
+        node.on_timeout(ctx);
+    }
+}
+
+/// The node's clock without a trace of it: the world asks, not the node.
+fn mono(ctx: &mut Ctx<'_>) -> Monotonic {
+    let at = ctx.true_time();
+    ctx.world.machine(ctx.place).clock.monotonic(at)
+}
