@@ -157,6 +157,12 @@ impl MemVfs {
         PowerCut { pending: Pending::of(&disk), disk: disk.copied(0) }
     }
 
+    /// How many [units](PowerCut::units) a power cut now could lose.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        Pending::of(&self.disk.lock()).units
+    }
+
     /// The disk after the death of the process: nothing is lost, locks are free.
     #[must_use]
     pub fn kill(&self) -> Self {

@@ -34,12 +34,17 @@ impl MemVfs {
         self.over(path, at..at + 1, |bytes| bytes[0] ^= 1 << (bit % 8))
     }
 
-    /// Zeroes a range.
+    /// Zeroes a range; whether that changed anything.
     ///
     /// # Errors
     /// `NotFound`; `InvalidInput` beyond the end.
-    pub fn zero(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        self.over(path, range, |bytes| bytes.fill(0))
+    pub fn zero(&self, path: &Path, range: Range<u64>) -> io::Result<bool> {
+        let mut changed = false;
+        self.over(path, range, |bytes| {
+            changed = bytes.iter().any(|byte| *byte != 0);
+            bytes.fill(0);
+        })?;
+        Ok(changed)
     }
 
     /// Fills a range with noise; the same seed gives the same noise.
