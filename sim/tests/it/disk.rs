@@ -1,10 +1,10 @@
 //! The disk: what it may lose, by an oracle written apart; what its faults do; a log on it.
 
-mod oracle;
 mod campaign;
 mod example;
 mod faults;
 mod lives;
+mod oracle;
 mod seeds;
 
 use std::path::PathBuf;
