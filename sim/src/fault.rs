@@ -221,7 +221,7 @@ impl Fault {
             Self::ClockStep { .. } => Class::ClockStep,
             Self::ClockRate { ppm, .. } if *ppm != 0 => Class::ClockRate,
             Self::ClockBound { lie_ns, .. } if *lie_ns != 0 => Class::ClockBound,
-            Self::Disk { fault, .. } => return crate::disk::class_of(fault),
+            Self::Disk { fault, .. } => return crate::plan::class_of(fault),
             Self::Heal { .. }
             | Self::Restart { .. }
             | Self::Resume { .. }

@@ -37,12 +37,16 @@ pub use check::{
 };
 pub use config::{ConfigError, LaneModel, SimConfig, SimConfigBuilder};
 pub use coverage::{Class, Count, Coverage};
-pub use disk::{CrashDisk, DiskConfig, DiskFault, SimDisk, SimVfs};
+pub use disk::{
+    Cost, CrashDisk, CrashReport, CrashStates, DiskConfig, DiskConfigBuilder, DiskConfigError,
+    DiskFault, DiskLimit, DiskStats, FaultCount, SimDisk, SimVfs,
+};
+pub use quorate_wal::vfs::{DirOrder as DirModel, FsyncFailure};
 pub use error::Violation;
 pub use fault::{Fault, Plan, Plane, Shape};
 pub use heap::Order;
 pub use machine::Traffic;
-pub use node::{Cost, Ctx, Node};
+pub use node::{Ctx, Node};
 pub use plan::PlanError;
 pub use rng::Rng;
 pub use sim::Sim;

@@ -1,7 +1,7 @@
 //! [`Node`]: one simulated machine, and [`Ctx`]: all it has.
 
 use crate::calls::{CallToken, InboundCall};
-use crate::disk::SimVfs;
+use crate::disk::{Cost, SimVfs};
 use crate::trace::{Record, What};
 use crate::world::{Effect, World};
 use crate::{SimTime, calls};
@@ -131,26 +131,6 @@ impl<N: Node> AnyNode for N {
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
-}
-
-/// How long a piece of deferred work takes.
-///
-/// # Examples
-/// ```
-/// use quorate_sim::Cost;
-/// assert_ne!(Cost::Sync, Cost::Write(4096));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cost {
-    /// As a sync of the node's disk.
-    Sync,
-    /// As a write of so many bytes.
-    Write(u64),
-    /// As a read of so many bytes.
-    Read(u64),
-    /// Exactly so long.
-    Fixed(Duration),
 }
 
 /// All a node has: clocks, network, disk, a seed, and its words to the checkers.

@@ -1,5 +1,9 @@
 //! Plans as text: written for people, read back exactly.
 
+mod disk;
+
+pub(crate) use disk::{class_of, count as count_disk};
+
 use crate::disk::{CrashDisk, DiskFault};
 use crate::{Fault, Plan, Plane, Shape, SimTime};
 use quorate_transport::NodeId;
@@ -281,13 +285,12 @@ fn duration(words: &mut Words<'_>) -> Result<Duration, Wrong> {
 fn crash_disk(words: &mut Words<'_>) -> Result<CrashDisk, Wrong> {
     let expected = "disk=random, lose-unsynced, keep-all or state:N";
     let value = words.value("disk", expected)?;
-    value.parse().map_err(|_| Wrong(expected, value.to_owned()))
+    disk::parse_crash(value).ok_or_else(|| Wrong(expected, value.to_owned()))
 }
 
 fn disk_fault(words: &mut Words<'_>) -> Result<DiskFault, Wrong> {
-    let rest: Vec<&str> = words.0.by_ref().collect();
-    let rest = rest.join(" ");
-    rest.parse().map_err(|_| Wrong("a disk fault", rest.clone()))
+    let word = words.next();
+    disk::parse_fault(word).ok_or_else(|| Wrong("a disk fault", word.to_owned()))
 }
 
 fn shape(word: &str) -> Result<Shape, Wrong> {

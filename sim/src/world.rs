@@ -133,10 +133,10 @@ impl World {
     }
 
     pub(crate) fn disk(&mut self, place: u32) -> &mut SimDisk {
-        let (seed, config) = (self.config.seed, &self.config.disk);
+        let (seed, config) = (self.config.seed, self.config.disk);
         let machine = &mut self.machines[place as usize];
         let id = machine.id.value();
-        machine.disk.get_or_insert_with(|| SimDisk::for_node(seed, id, config.clone()))
+        machine.disk.get_or_insert_with(|| SimDisk::of_node(seed, id, config))
     }
 
     pub(crate) fn vfs(&mut self, place: u32) -> SimVfs {
@@ -176,7 +176,7 @@ impl World {
     pub(crate) fn due(&mut self, at: SimTime, place: u32, cost: Cost) -> SimTime {
         let cost = match cost {
             Cost::Fixed(d) => d,
-            other => self.disk(place).cost_of(other),
+            other => self.disk(place).time(other),
         };
         at.saturating_add(cost)
     }
@@ -479,7 +479,7 @@ impl World {
         let mut all = self.coverage.clone();
         all.add(&self.net.coverage);
         for disk in self.machines.iter().filter_map(|machine| machine.disk.as_ref()) {
-            disk.add_to(&mut all);
+            crate::plan::count_disk(&disk.stats(), &mut all);
         }
         all
     }

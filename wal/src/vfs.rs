@@ -17,7 +17,7 @@ mod memory;
 mod std_fs;
 
 #[cfg(any(test, feature = "testing"))]
-pub use crash::DirOrder;
+pub use crash::{CrashStates, DirOrder, Left, PowerCut};
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{FsyncFailure, OpKind};
 #[cfg(any(test, feature = "testing"))]

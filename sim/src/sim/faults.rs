@@ -7,7 +7,7 @@ use crate::machine::{Input, Phase};
 use crate::net::{Cut, CutShape};
 use crate::panics;
 use crate::trace::{Record, What};
-use crate::{Class, Fault, Plane, Shape};
+use crate::{Class, Fault, Plane, Rng, Shape};
 use quorate_transport::{NodeId, Role};
 use std::time::Duration;
 
@@ -83,14 +83,14 @@ impl Sim {
             {
                 return false;
             }
-            Fault::Crash { disk, .. } if up => self.crash(place, &disk),
+            Fault::Crash { disk, .. } if up => self.crash(place, disk),
             Fault::CrashMid { operations, .. } if up => {
                 self.world.disk(place).crash_at_operation(operations);
             }
             Fault::Restart { .. } if !up => self.boot(place),
             Fault::Wipe { .. } => {
                 if up {
-                    self.crash(place, &CrashDisk::LoseUnsynced);
+                    self.crash(place, CrashDisk::LoseUnsynced);
                 }
                 if self.world.disk(place).wipe() {
                     self.world.coverage.effective(Class::Wipe);
@@ -217,23 +217,24 @@ impl Sim {
     }
 
     /// A node dies: first it is dead for everybody, then what it was is dropped. // H7
-    pub(super) fn crash(&mut self, place: u32, disk: &CrashDisk) {
+    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk) {
         let now = self.world.now;
-        let silent = self.world.plan_rng.chance(SILENT_PPM);
-        let id = self.world.machine(place).id;
+        let machine = self.world.machine(place);
+        let (id, life) = (machine.id, machine.incarnation.value());
+        let seed = self.world.config.seed;
+        let silent = Rng::stream(seed, "crash", id.value(), life).chance(SILENT_PPM);
         self.world.trace.record(Record::new(now, What::Crash, id));
         let machine = self.world.machine_mut(place);
         machine.end_life();
         let incarnation = machine.incarnation;
         let mut lost = self.world.net.die(now, place, !silent);
         if let Some(device) = &self.world.machines[place as usize].disk {
-            let report = device.crash(disk.clone());
-            lost += report.units_lost();
-            if report.is_torn() {
+            let report = device.crash(disk);
+            lost += report.lost;
+            if report.lost > 0 && report.lost < report.units {
                 self.world.coverage.effective(Class::DiskTorn);
             }
-            let trace = &mut self.world.trace;
-            device.take_trace(|word| trace.fold(word));
+            self.world.trace.fold(device.trace_hash());
         }
         if lost > 0 {
             self.world.coverage.effective(Class::Crash);

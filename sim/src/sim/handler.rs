@@ -61,8 +61,7 @@ impl Sim {
         self.world.collect_clock_reads(place);
         let until = self.world.handler_time(place);
         if let Some(disk) = &self.world.machines[place as usize].disk {
-            let trace = &mut self.world.trace;
-            disk.take_trace(|word| trace.fold(word));
+            self.world.trace.fold(disk.trace_hash());
         }
         let machine = self.world.machine_mut(place);
         machine.free_at = until;
@@ -87,7 +86,7 @@ impl Sim {
         } else {
             self.world.effects.clear();
         }
-        self.crash(place, &CrashDisk::Random);
+        self.crash(place, CrashDisk::Random);
         self.world.settle();
         Ok(())
     }

@@ -1,21 +1,25 @@
 //! What a power cut, or the death of the process, can leave of a [`MemVfs`].
 //!
-//! A write is cut into its 512-byte sectors; any subset of the unsynced sectors may have reached
-//! the medium, in any order. Of the unsynced operations of a directory a prefix has, or any set
-//! that is closed under what the operations need of each other.
+//! A write is cut into its sectors of 512 bytes. Of each sector any version may be on the medium:
+//! what was there, or what one of the unsynced writes made of it. How long a file is, is written
+//! apart from what is in it: it has any of the sizes it took, and what was lost inside it reads as
+//! zeros. Of the unsynced operations of a directory a prefix is there, or any set that is closed
+//! under what the operations need of each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use self::pending::Pending;
 use super::MemVfs;
-use super::memory::disk::{Dir, DirOp, Disk, Entry, Inode, SECTOR, Unit};
-use crate::width::index;
+use super::memory::disk::{Dir, Disk, Entry};
+use super::memory::inode::Inode;
 
-/// Up to this many units every subset is tried.
-const EXHAUSTIVE_UNITS: usize = 12;
-/// Distinct samples are looked for so often, per state asked for.
-const TRIES: usize = 4;
+mod pending;
+mod states;
+
+pub use states::CrashStates;
 
 /// In which order the unsynced operations of a directory may reach the medium.
 ///
@@ -50,228 +54,202 @@ pub(super) fn mix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Everything unsynced, in one list: first the sectors and lengths of all files, then the
-/// operations of all directories.
-struct Pending<'a> {
-    disk: &'a Disk,
-    /// The units of each file.
-    files: Vec<Vec<Unit>>,
-    units: usize,
-    ops: Vec<(&'a Path, &'a DirOp)>,
-    /// For each operation the earlier ones without which it cannot be there.
-    needs: Vec<Vec<usize>>,
+/// A disk at the moment of a power cut, before it is known what of the unsynced is lost.
+///
+/// # Examples
+/// ```
+/// # use std::path::Path;
+/// use quorate_wal::vfs::{MemVfs, OpenMode, Vfs};
+/// let disk = MemVfs::new();
+/// let file = disk.open(Path::new("f"), OpenMode::CreateNew)?;
+/// disk.sync_dir(Path::new(""))?;
+/// file.write_at(b"abc", 0)?;
+/// let cut = disk.power_cut();
+/// assert_eq!((cut.units(), cut.count()), (2, Some(3)), "a size and a sector");
+/// assert_eq!(cut.nothing_kept().disk.contents(Path::new("f"))?, b"");
+/// assert_eq!(cut.nth(1).map(|left| left.lost), Some(1), "the size came through");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct PowerCut {
+    disk: Disk,
+    pending: Pending,
+}
+
+/// What a power cut left.
+///
+/// # Examples
+/// ```
+/// use quorate_wal::vfs::{Left, MemVfs};
+/// let left: Left = MemVfs::new().power_cut().seeded(7);
+/// assert_eq!(left.lost, 0, "there was nothing to lose");
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Left {
+    /// The disk, on which everything is durable now.
+    pub disk: MemVfs,
+    /// How many of the [units](PowerCut::units) are not there.
+    pub lost: u64,
 }
 
 impl MemVfs {
     /// Which orders of directory operations power cuts choose from; `Ordered` by default. The
-    /// disks that [`crash`](Self::crash) and [`kill`](Self::kill) give have the same order.
+    /// disks that [`crash`](Self::crash) and [`kill`](Self::kill) give have the same order, and
+    /// what the next two say.
     pub fn dir_order(&self, order: DirOrder) {
-        self.disk.lock().order = order;
+        self.disk.lock().medium.order = order;
+    }
+
+    /// Whether power cuts tear sectors, of which pieces of 64 bytes are kept or lost then, as on
+    /// devices without atomic writes of sectors. Not by default.
+    pub fn torn_sectors(&self, on: bool) {
+        self.disk.lock().medium.torn_sectors = on;
+    }
+
+    /// Whether lost sectors, where a file has grown, may read as what a file held that was
+    /// removed or cut before, instead of zeros. Not by default.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::path::Path;
+    /// use quorate_wal::vfs::{MemVfs, OpenMode, Vfs};
+    /// let disk = MemVfs::new();
+    /// disk.stale_blocks(true);
+    /// disk.open(Path::new("old"), OpenMode::CreateNew)?.write_at(b"old", 0)?;
+    /// disk.remove(Path::new("old"))?;
+    /// let file = disk.open(Path::new("f"), OpenMode::CreateNew)?;
+    /// disk.sync_dir(Path::new(""))?;
+    /// file.write_at(b"new", 0)?;
+    /// let states = disk.crash_states(9);
+    /// let texts: Vec<_> = states.iter().map(|d| d.contents(Path::new("f")).unwrap()).collect();
+    /// assert_eq!(texts, [&b""[..], &[0; 3], b"new", b"old"]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stale_blocks(&self, on: bool) {
+        self.disk.lock().medium.stale_blocks = on;
     }
 
     /// The disk after a power cut now; `seed` chooses what of the unsynced reached the medium.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let disk = self.disk.lock();
-        let mut rng = seed ^ 0x5eed;
         let pending = Pending::of(&disk);
-        let choice = pending.seeded(&mut rng);
-        pending.build(&choice)
+        let choice = pending.seeded(&mut (seed ^ 0x5eed));
+        pending.build(&disk, &choice)
     }
 
     /// Disks a power cut now can leave, at most `max` and no two from the same choice: all of
-    /// them if at most 12 sectors, lengths and names are unsynced (spread evenly, if `max` is
+    /// them if at most 12 [units](PowerCut::units) are unsynced (spread evenly, if `max` is
     /// less); else nothing, everything, only one, all but one, prefixes, and seeded samples.
     #[must_use]
     pub fn crash_states(&self, max: usize) -> Vec<Self> {
+        self.power_cut().states(max).map(|left| left.disk).collect()
+    }
+
+    /// A power cut now, to look at what it can leave.
+    ///
+    /// # Cost
+    /// Copies the disk, in pages that are shared until one writes.
+    #[must_use]
+    pub fn power_cut(&self) -> PowerCut {
         let disk = self.disk.lock();
-        let pending = Pending::of(&disk);
-        let choices = if pending.len() <= EXHAUSTIVE_UNITS {
-            spread(pending.all(), max)
-        } else {
-            pending.samples(max)
-        };
-        choices.iter().map(|choice| pending.build(choice)).collect()
+        PowerCut { pending: Pending::of(&disk), disk: disk.copied(0) }
+    }
+
+    /// How many [units](PowerCut::units) a power cut now could lose.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        Pending::of(&self.disk.lock()).units
     }
 
     /// The disk after the death of the process: nothing is lost, locks are free.
     #[must_use]
     pub fn kill(&self) -> Self {
-        let disk = self.disk.lock();
-        let entropy = disk.entropy ^ 0x6b69_6c6c;
-        let mut killed = Disk::new(disk.inodes.clone(), disk.dirs.clone(), entropy);
-        killed.order = disk.order;
-        Self::from_disk(killed)
+        Self::from_disk(self.disk.lock().copied(0x6b69_6c6c))
     }
 }
 
-/// At most `max` of them, the first and the last among these.
-fn spread(all: Vec<Vec<bool>>, max: usize) -> Vec<Vec<bool>> {
-    if all.len() <= max {
-        return all;
+impl PowerCut {
+    /// How much was unsynced: each write of a sector, each size a file took, each operation of a
+    /// directory. A write that makes a file longer does so sector by sector.
+    #[must_use]
+    pub const fn units(&self) -> u64 {
+        self.pending.units
     }
-    let last = all.len() - 1;
-    let steps = max.saturating_sub(1).max(1);
-    (0..max).map(|i| all[i * last / steps].clone()).collect()
+
+    /// How many states there are, if there are few enough to try all of them: always with 12
+    /// units.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        self.pending.count()
+    }
+
+    /// The `n`th state of all, if there are so many; the first one keeps nothing.
+    #[must_use]
+    pub fn nth(&self, n: u64) -> Option<Left> {
+        self.pending.count().filter(|count| n < *count)?;
+        let choice = self.pending.advance(&mut 0, &mut 0, n)?;
+        Some(self.build(&choice))
+    }
+
+    /// Nothing reached the medium but what was synced.
+    #[must_use]
+    pub fn nothing_kept(&self) -> Left {
+        self.build(&self.pending.numbered(0))
+    }
+
+    /// A state drawn from all of them.
+    #[must_use]
+    pub fn seeded(&self, seed: u64) -> Left {
+        self.build(&self.pending.seeded(&mut (seed ^ 0x5eed)))
+    }
+
+    /// The states one after the other, as [`MemVfs::crash_states`] has them.
+    #[must_use]
+    pub fn states(self, max: usize) -> CrashStates {
+        CrashStates::new(Arc::new(self), max)
+    }
+
+    fn build(&self, choice: &[u32]) -> Left {
+        let disk = self.pending.build(&self.disk, choice);
+        Left { disk, lost: self.pending.lost(choice) }
+    }
 }
 
-/// Cuts writes into sectors; lengths stay whole.
-fn sectors(units: &[Unit]) -> Vec<Unit> {
-    let mut out = Vec::new();
-    for unit in units {
-        match unit {
-            Unit::Len(len) => out.push(Unit::Len(*len)),
-            Unit::Write { at, data } => {
-                let (mut at, mut rest) = (*at, data.clone());
-                while !rest.is_empty() {
-                    let n = rest.len().min(SECTOR - at % SECTOR);
-                    out.push(Unit::Write { at, data: rest.split_to(n) });
-                    at += n;
-                }
-            }
-        }
-    }
-    out
-}
-
-impl<'a> Pending<'a> {
-    fn of(disk: &'a Disk) -> Self {
-        let files: Vec<Vec<Unit>> = disk.inodes.values().map(|i| sectors(&i.units)).collect();
-        let mut ops: Vec<(&Path, &DirOp)> = Vec::new();
-        let mut needs: Vec<Vec<usize>> = Vec::new();
-        for (path, dir) in &disk.dirs {
-            let begin = ops.len();
-            for op in &dir.ops {
-                let earlier = begin..ops.len();
-                needs.push(match disk.order {
-                    DirOrder::Ordered => earlier.last().into_iter().collect(),
-                    DirOrder::Reordered => earlier.filter(|&i| ops[i].1.shares_name(op)).collect(),
-                });
-                ops.push((path, op));
-            }
-        }
-        let units = files.iter().map(Vec::len).sum();
-        Self { disk, files, units, ops, needs }
-    }
-
-    fn len(&self) -> usize {
-        self.units + self.ops.len()
-    }
-
-    /// Takes out what cannot be there without something that is missing.
-    fn close(&self, mut choice: Vec<bool>) -> Vec<bool> {
-        for (i, needs) in self.needs.iter().enumerate() {
-            choice[self.units + i] &= needs.iter().all(|&need| choice[self.units + need]);
-        }
-        choice
-    }
-
-    fn all(&self) -> Vec<Vec<bool>> {
-        let n = self.len();
-        (0..1_usize << n)
-            .map(|bits| (0..n).map(|i| bits >> i & 1 == 1).collect::<Vec<_>>())
-            .filter(|choice| self.close(choice.clone()) == *choice)
-            .collect()
-    }
-
-    fn samples(&self, max: usize) -> Vec<Vec<bool>> {
-        let n = self.len();
-        let mut seen = BTreeSet::new();
-        let mut out = Vec::new();
-        let mut add = |choice: Vec<bool>| {
-            let choice = self.close(choice);
-            if out.len() < max && seen.insert(choice.clone()) {
-                out.push(choice);
-            }
-            out.len() < max
+impl Pending {
+    fn build(&self, disk: &Disk, choice: &[u32]) -> MemVfs {
+        let mut at = 0;
+        let mut cut = |n: usize| {
+            at += n;
+            &choice[at - n..at]
         };
-        add(vec![false; n]);
-        add(vec![true; n]);
-        // A quarter each for only one, all but one, prefixes; the rest is drawn.
-        let share = (max / 4).clamp(1, n);
-        for k in 0..share {
-            let i = k * n / share;
-            add((0..n).map(|j| j == i).collect());
-            add((0..n).map(|j| j != i).collect());
-            add((0..n).map(|j| j < i).collect());
-        }
-        let mut rng = 0x0005_a3b1;
-        for _ in 0..max * TRIES {
-            if !add(self.seeded(&mut rng)) {
-                break;
-            }
-        }
-        out
-    }
-
-    fn seeded(&self, rng: &mut u64) -> Vec<bool> {
-        let mut choice = Vec::with_capacity(self.len());
-        for n in self.files.iter().map(Vec::len) {
-            let style = mix(rng) % 6;
-            let pick = index(mix(rng) % (n as u64 + 1));
-            choice.extend((0..n).map(|i| match style {
-                0 => false,
-                1 => true,
-                2 => i < pick,
-                3 => i != pick,
-                4 => i == pick,
-                _ => mix(rng) & 1 == 1,
-            }));
-        }
-        for dir in self.disk.dirs.values() {
-            let pick = index(mix(rng) % (dir.ops.len() as u64 + 1));
-            // Independent draws would hardly ever leave a long prefix.
-            let draw = self.disk.order == DirOrder::Reordered && mix(rng).is_multiple_of(2);
-            choice.extend((0..dir.ops.len()).map(
-                |i| {
-                    if draw { mix(rng) & 1 == 1 } else { i < pick }
-                },
-            ));
-        }
-        self.close(choice)
-    }
-
-    fn build(&self, choice: &[bool]) -> MemVfs {
-        let (units, ops) = choice.split_at(self.units);
-        let disk = self.disk;
+        let files: Vec<_> = self.files.iter().map(|file| (file, cut(file.digits()))).collect();
         let mut dirs: BTreeMap<PathBuf, Dir> = BTreeMap::new();
-        for (path, dir) in &disk.dirs {
+        for ((path, dir), ops) in disk.dirs.iter().zip(&self.dirs) {
+            let digits = cut(ops.digits());
             if !reachable(path, &dirs) {
                 continue;
             }
             let mut names: BTreeMap<OsString, Entry> = dir.durable.clone();
-            for ((at, op), kept) in self.ops.iter().zip(ops) {
-                if *kept && *at == path.as_path() {
+            for (i, op) in dir.ops.iter().enumerate() {
+                if ops.keeps(i, digits) {
                     op.apply(&mut names);
                 }
             }
-            let durable = names.clone();
-            dirs.insert(path.clone(), Dir { names, durable, ops: Vec::new() });
+            dirs.insert(path.clone(), Dir::at_rest(names));
         }
-        let named: BTreeSet<u64> = dirs
-            .values()
-            .flat_map(|dir| dir.names.values())
-            .filter_map(|entry| if let Entry::File(inode) = entry { Some(*inode) } else { None })
-            .collect();
+        let named: BTreeSet<u64> = dirs.values().flat_map(Dir::files_on_medium).collect();
         let mut inodes = BTreeMap::new();
-        let mut rest = units;
-        for ((&number, inode), units) in disk.inodes.iter().zip(&self.files) {
-            let (kept, after) = rest.split_at(units.len());
-            rest = after;
-            if !named.contains(&number) {
-                continue;
-            }
-            let mut bytes = inode.durable.clone();
-            for (unit, kept) in units.iter().zip(kept) {
-                if *kept {
-                    unit.apply(&mut bytes);
-                }
-            }
+        for number in named {
+            let Some(inode) = disk.inodes.get(&number) else { continue };
+            let bytes = match files.binary_search_by_key(&number, |(file, _)| file.inode) {
+                Ok(i) => files[i].0.build(&inode.durable, files[i].1, &disk.medium.given_up),
+                Err(_) => inode.durable.clone(),
+            };
             inodes.insert(number, Inode::at_rest(bytes, inode.past.clone()));
         }
-        let mut left = Disk::new(inodes, dirs, disk.entropy ^ 0x0070_6f77_6572);
-        left.order = disk.order;
-        MemVfs::from_disk(left)
+        MemVfs::from_disk(disk.reborn(inodes, dirs, 0x0070_6f77_6572))
     }
 }
 

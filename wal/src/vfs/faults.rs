@@ -113,6 +113,8 @@ pub(super) struct Faults {
     pub(super) fsync: FsyncFailure,
     pub(super) quota: Option<u64>,
     pub(super) quota_at_sync: bool,
+    /// How many bytes further on the next write goes.
+    pub(super) astray: Option<isize>,
 }
 
 impl Faults {
@@ -128,6 +130,7 @@ impl Faults {
             fsync: FsyncFailure::MarkClean,
             quota: None,
             quota_at_sync: false,
+            astray: None,
         }
     }
 
@@ -143,6 +146,7 @@ impl Faults {
         self.short_reads = false;
         self.interrupts = false;
         self.quota = None;
+        self.astray = None;
     }
 
     pub(super) fn is_off(&self) -> bool {

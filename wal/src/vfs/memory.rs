@@ -11,8 +11,9 @@ use crate::sync::Lock;
 
 pub(super) mod disk;
 mod files;
+pub(super) mod inode;
 mod journal;
-mod pages;
+pub(super) mod pages;
 mod rot;
 
 pub use journal::Operation;
@@ -59,7 +60,7 @@ impl MemVfs {
         let mut dirs = BTreeMap::new();
         dirs.insert(PathBuf::new(), Dir::default());
         dirs.insert(PathBuf::from("/"), Dir::default());
-        Self::from_disk(Disk::new(BTreeMap::new(), dirs, 1))
+        Self::from_disk(Disk::new(dirs))
     }
 
     pub(super) fn from_disk(disk: Disk) -> Self {
@@ -118,6 +119,30 @@ impl MemVfs {
         faults.quota_at_sync = at_sync;
     }
 
+    /// The next write reaches the medium so many sectors further on (back, if negative) in the
+    /// same file, beyond its end not at all. Readers see it where it belongs until the cache is
+    /// dropped or the process ends.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::path::Path;
+    /// use quorate_wal::vfs::{MemVfs, OpenMode, Vfs};
+    /// let disk = MemVfs::new();
+    /// let file = disk.open(Path::new("f"), OpenMode::CreateNew)?;
+    /// file.write_at(&[1; 1024], 0)?;
+    /// disk.misdirect_write(1);
+    /// file.write_at(&[2; 512], 0)?;
+    /// file.sync_data()?;
+    /// assert_eq!(disk.contents(Path::new("f"))?[..512], [2; 512]);
+    /// file.drop_cache()?;
+    /// assert_eq!(disk.contents(Path::new("f"))?, [[1; 512], [2; 512]].concat());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn misdirect_write(&self, sectors: i32) {
+        let bytes = isize::try_from(sectors).unwrap_or(0) * 512;
+        self.disk.lock().faults.astray = Some(bytes);
+    }
+
     /// Takes every planned fault back.
     pub fn clear_faults(&self) {
         self.disk.lock().faults.clear();
@@ -160,5 +185,63 @@ impl MemVfs {
         let disk = self.disk.lock();
         let inode = disk.inode(path)?;
         Ok(disk.inodes[&inode].cache.to_vec())
+    }
+
+    /// What is on the medium of the file that has this name on the medium: what a power cut now
+    /// leaves of it in any case.
+    ///
+    /// # Errors
+    /// `NotFound` if the name is not durable.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::path::Path;
+    /// use quorate_wal::vfs::{MemVfs, OpenMode, Vfs};
+    /// let disk = MemVfs::new();
+    /// let file = disk.open(Path::new("f"), OpenMode::CreateNew)?;
+    /// disk.sync_dir(Path::new(""))?;
+    /// file.write_at(b"x", 0)?;
+    /// assert_eq!(disk.durable_contents(Path::new("f"))?, b"");
+    /// file.sync_data()?;
+    /// assert_eq!(disk.durable_contents(Path::new("f"))?, b"x");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn durable_contents(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let disk = self.disk.lock();
+        let inode = disk.durable_inode(path)?;
+        Ok(disk.inodes[&inode].durable.to_vec())
+    }
+
+    /// A number that no other file of this disk has, nor had, nor will have: it stays with the
+    /// file when it is renamed and when the disk crashes.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn file_id(&self, path: &Path) -> io::Result<u64> {
+        self.disk.lock().inode(path)
+    }
+
+    /// The names of all files and how long they are, in the order of their names.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::path::Path;
+    /// use quorate_wal::vfs::{MemVfs, OpenMode, Vfs};
+    /// let disk = MemVfs::new();
+    /// disk.create_dir_all(Path::new("d"))?;
+    /// disk.open(Path::new("d/f"), OpenMode::CreateNew)?;
+    /// assert_eq!(disk.files(), [("d/f".into(), 0)]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        self.disk.lock().files()
+    }
+
+    /// Bytes of memory that files take, also those without a name; pages that nobody wrote take
+    /// none.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.disk.lock().inodes.values().map(|inode| inode.cache.held() as u64).sum()
     }
 }

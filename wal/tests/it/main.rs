@@ -68,5 +68,6 @@ mod scrub;
 mod sync_errors;
 mod tail;
 mod vfs;
+mod vfs_power;
 mod windows;
 mod zero_alloc;

@@ -69,14 +69,6 @@ impl Disk {
         }
     }
 
-    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        let dir = self.dirs.get_mut(dir).ok_or(io::ErrorKind::NotFound)?;
-        for op in std::mem::take(&mut dir.ops) {
-            op.apply(&mut dir.durable);
-        }
-        Ok(())
-    }
-
     fn hold(&mut self, path: &Path) -> io::Result<()> {
         if self.locks.contains(path) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -113,6 +105,7 @@ impl Vfs for MemVfs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
         let mut disk = self.disk.lock();
         let inode = disk.run(Call::on(OpKind::Open, path), |disk| disk.open(path, mode))?;
+        disk.opened(inode);
         let (writable, path) = (mode != OpenMode::Read, path.to_path_buf());
         Ok(Arc::new(MemFile { disk: Arc::clone(&self.disk), inode, path, writable }))
     }
@@ -165,6 +158,12 @@ struct MemFile {
     /// The name at the open; only for the log of operations.
     path: PathBuf,
     writable: bool,
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        self.disk.lock().closed(self.inode);
+    }
 }
 
 impl MemFile {

@@ -19,11 +19,21 @@ fn blank() -> Page {
     BLANK.with(Arc::clone)
 }
 
-/// Bytes; what the last page has beyond the end is zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a page holds that nobody wrote.
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// Bytes; what the last page has beyond the end is zero, and so are pages that are not held.
+#[derive(Clone, Debug, Default)]
 pub(in crate::vfs) struct Pages {
     pages: Vec<Page>,
     len: usize,
+}
+
+impl PartialEq for Pages {
+    fn eq(&self, other: &Self) -> bool {
+        let held = self.pages.len().max(other.pages.len());
+        self.len == other.len && (0..held).all(|page| self.page(page) == other.page(page))
+    }
 }
 
 /// The parts of `range`, page by page: which page, and where in it.
@@ -47,36 +57,60 @@ impl Pages {
         self.len
     }
 
+    /// Bytes in memory: those of the pages up to the last one ever written.
+    pub(in crate::vfs) const fn held(&self) -> usize {
+        self.pages.len() * PAGE
+    }
+
+    fn page(&self, page: usize) -> &[u8; PAGE] {
+        self.pages.get(page).map_or(&ZEROS, |held| held)
+    }
+
     /// Cuts, or grows with zeros.
     pub(in crate::vfs) fn resize(&mut self, len: usize) {
-        if len == self.len {
-            return;
-        }
-        self.pages.resize_with(len.div_ceil(PAGE), blank);
-        let within = len % PAGE;
-        if len < self.len
-            && within > 0
-            && let Some(last) = self.pages.last_mut()
-        {
-            Arc::make_mut(last)[within..].fill(0);
+        if len < self.len {
+            self.pages.truncate(len.div_ceil(PAGE));
+            let within = len % PAGE;
+            if within > 0
+                && let Some(last) = self.pages.get_mut(len / PAGE)
+            {
+                Arc::make_mut(last)[within..].fill(0);
+            }
         }
         self.len = len;
+    }
+
+    /// Holds the pages before `end`, which lies within.
+    fn hold(&mut self, end: usize) {
+        let needed = end.div_ceil(PAGE);
+        if self.pages.len() < needed {
+            self.pages.resize_with(needed, blank);
+        }
     }
 
     /// Puts `bytes` at `at`; the file grows if they end beyond it.
     pub(in crate::vfs) fn write(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
-        self.resize(self.len.max(end));
+        self.len = self.len.max(end);
+        self.hold(end);
         let mut rest = bytes;
         for (page, part) in parts(at..end) {
             let (now, later) = rest.split_at(part.len());
             rest = later;
             let page = &mut self.pages[page];
             match <&[u8; PAGE]>::try_from(now) {
-                Ok(whole) if *whole == [0; PAGE] => *page = blank(),
+                Ok(whole) if *whole == ZEROS => *page = blank(),
                 Ok(whole) => *page = Arc::new(*whole),
                 Err(_) => Arc::make_mut(page)[part].copy_from_slice(now),
             }
+        }
+    }
+
+    /// Like [`write`](Self::write), and what lies beyond the end is left out.
+    pub(in crate::vfs) fn write_within(&mut self, at: usize, bytes: &[u8]) {
+        let room = self.len.saturating_sub(at).min(bytes.len());
+        if room > 0 {
+            self.write(at, &bytes[..room]);
         }
     }
 
@@ -84,7 +118,7 @@ impl Pages {
     pub(in crate::vfs) fn slice(&self, range: Range<usize>) -> Vec<u8> {
         let mut out = Vec::with_capacity(range.len());
         for (page, part) in parts(range) {
-            out.extend_from_slice(&self.pages[page][part]);
+            out.extend_from_slice(&self.page(page)[part]);
         }
         out
     }
@@ -98,19 +132,20 @@ impl Pages {
         let mut rest = buf;
         for (page, part) in parts(at..at + rest.len()) {
             let (now, later) = rest.split_at_mut(part.len());
-            now.copy_from_slice(&self.pages[page][part]);
+            now.copy_from_slice(&self.page(page)[part]);
             rest = later;
         }
     }
 
-    /// Takes over what `other`, which is as long, holds in `range`.
+    /// Takes over what `other` holds in `range`, which lies within both.
     pub(in crate::vfs) fn take_over(&mut self, other: &Self, range: Range<usize>) {
+        self.hold(range.end);
         for (page, part) in parts(range) {
             if part.len() == PAGE {
-                self.pages[page] = Arc::clone(&other.pages[page]);
+                self.pages[page] = other.pages.get(page).map_or_else(blank, Arc::clone);
             } else {
                 Arc::make_mut(&mut self.pages[page])[part.clone()]
-                    .copy_from_slice(&other.pages[page][part]);
+                    .copy_from_slice(&other.page(page)[part]);
             }
         }
     }
@@ -166,5 +201,22 @@ mod tests {
         assert_eq!(copy.to_vec(), [1; 10_000]);
         pages.resize(10_000);
         assert_eq!(pages.slice(2..5), [1, 0, 0], "what was cut off does not come back");
+    }
+
+    #[test]
+    fn what_nobody_wrote_takes_no_room() {
+        let mut pages = Pages::default();
+        pages.resize(16 << 30);
+        assert_eq!((pages.len(), pages.held()), (16 << 30, 0));
+        pages.write(5000, b"x");
+        assert_eq!(pages.held(), 2 * PAGE);
+        assert_eq!(pages.slice(4999..5002), [0, b'x', 0]);
+        let mut other = Pages::default();
+        other.resize(3 * PAGE);
+        other.take_over(&pages, 0..3 * PAGE);
+        other.write_within(3 * PAGE - 1, b"yz");
+        assert_eq!((other.len(), other.slice(3 * PAGE - 1..3 * PAGE)), (3 * PAGE, b"y".to_vec()));
+        pages.resize(2);
+        assert_eq!((pages.held(), pages.to_vec()), (PAGE, vec![0, 0]));
     }
 }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::MemVfs;
-use super::disk::{Disk, Inode, SECTOR};
+use super::disk::{Disk, SECTOR};
+use super::inode::Inode;
 use crate::vfs::Vfs;
 use crate::vfs::crash::mix;
 use crate::width::index;
@@ -19,7 +20,7 @@ impl MemVfs {
     /// `NotFound`.
     pub fn set_contents(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.rot(path, |inode| {
-            *inode = Inode::at_rest(bytes.into(), bytes.into());
+            inode.settle(bytes.into(), bytes.into());
             Ok(())
         })
     }
@@ -33,12 +34,17 @@ impl MemVfs {
         self.over(path, at..at + 1, |bytes| bytes[0] ^= 1 << (bit % 8))
     }
 
-    /// Zeroes a range.
+    /// Zeroes a range; whether that changed anything.
     ///
     /// # Errors
     /// `NotFound`; `InvalidInput` beyond the end.
-    pub fn zero(&self, path: &Path, range: Range<u64>) -> io::Result<()> {
-        self.over(path, range, |bytes| bytes.fill(0))
+    pub fn zero(&self, path: &Path, range: Range<u64>) -> io::Result<bool> {
+        let mut changed = false;
+        self.over(path, range, |bytes| {
+            changed = bytes.iter().any(|byte| *byte != 0);
+            bytes.fill(0);
+        })?;
+        Ok(changed)
     }
 
     /// Fills a range with noise; the same seed gives the same noise.
@@ -78,7 +84,7 @@ impl MemVfs {
             let range = sector_range(inode, sector)?;
             let old = inode.past.slice(range.clone());
             changed = inode.cache.slice(range.clone()) != old;
-            put(inode, range.start, &old);
+            inode.rot(range.start, &old);
             Ok(())
         })?;
         Ok(changed)
@@ -121,7 +127,7 @@ impl MemVfs {
             }
             let mut bytes = inode.cache.clone();
             bytes.resize(index(len));
-            *inode = Inode::at_rest(bytes, inode.past.clone());
+            inode.settle(bytes, inode.past.clone());
             Ok(())
         })
     }
@@ -134,7 +140,7 @@ impl MemVfs {
         self.rot(path, |inode| {
             let mut whole = inode.cache.clone();
             whole.write(whole.len(), bytes);
-            *inode = Inode::at_rest(whole, inode.past.clone());
+            inode.settle(whole, inode.past.clone());
             Ok(())
         })
     }
@@ -180,7 +186,7 @@ impl MemVfs {
             if !bytes.is_empty() {
                 damage(&mut bytes);
             }
-            put(inode, range.start, &bytes);
+            inode.rot(range.start, &bytes);
             Ok(())
         })
     }
@@ -198,13 +204,4 @@ fn clipped(len: usize, range: &Range<u64>) -> io::Result<Range<usize>> {
 fn sector_range(inode: &Inode, sector: u64) -> io::Result<Range<usize>> {
     let from = sector * SECTOR as u64;
     clipped(inode.cache.len(), &(from..from + SECTOR as u64))
-}
-
-/// The bytes are on the medium now, and what was to be written there is gone.
-fn put(inode: &mut Inode, at: usize, bytes: &[u8]) {
-    inode.cache.write(at, bytes);
-    let end = inode.durable.len().min(at + bytes.len());
-    if at < end {
-        inode.durable.write(at, &bytes[..end - at]);
-    }
 }
