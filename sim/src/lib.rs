@@ -28,6 +28,7 @@ mod check;
 mod exhaust;
 mod history;
 mod linearizable;
+mod plant;
 pub mod specs;
 
 pub use calls::{CallToken, InboundCall};
@@ -41,13 +42,21 @@ pub use disk::{
     Cost, CrashDisk, CrashReport, CrashStates, DiskConfig, DiskConfigBuilder, DiskConfigError,
     DiskFault, DiskLimit, DiskStats, FaultCount, SimDisk, SimVfs,
 };
-pub use quorate_wal::vfs::{DirOrder as DirModel, FsyncFailure};
 pub use error::Violation;
+pub use exhaust::{Exhausted, Gen, exhaust};
 pub use fault::{Fault, Plan, Plane, Shape};
 pub use heap::Order;
+pub use history::error::HistoryError;
+pub use history::form::{Fields, Form, Value};
+pub use history::recorder::Recorder;
+pub use history::{Event, History, OpId, Operation, Outcome};
+pub use linearizable::{
+    Counterexample, STEPS_MAX, Spec, Verdict, linearizable, linearizable_steps,
+};
 pub use machine::Traffic;
 pub use node::{Ctx, Node};
 pub use plan::PlanError;
+pub use quorate_wal::vfs::{DirOrder as DirModel, FsyncFailure};
 pub use rng::Rng;
 pub use sim::Sim;
 pub use time::SimTime;
