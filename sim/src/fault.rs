@@ -120,7 +120,7 @@ pub enum Fault {
         /// Whether nobody says so: both ends find out by themselves.
         silent: bool,
     },
-    /// Ends partitions, blocks, clogs and rates.
+    /// Ends partitions, blocks and clogs.
     Heal {
         /// Pair by pair within two seconds, in any order, instead of all at once.
         swizzle: bool,

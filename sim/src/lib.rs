@@ -4,6 +4,8 @@
 
 // The world.
 mod calls;
+mod campaign;
+mod client;
 mod clock;
 mod config;
 mod coverage;
@@ -15,8 +17,11 @@ mod net;
 mod node;
 mod panics;
 mod plan;
+mod replay;
 mod rng;
+mod shrink;
 mod sim;
+mod swarm;
 mod time;
 mod timers;
 mod trace;
@@ -32,10 +37,12 @@ mod plant;
 pub mod specs;
 
 pub use calls::{CallToken, InboundCall};
+pub use campaign::{Campaign, Caught, Failure, FailureKind, NotCaught, Report, Workload};
 pub use check::{
     Agreement, AtMostOne, Checker, Conserved, Dense, Durable, Eventually, Exclusive, Monotone,
     MonotoneDurable, Observation, Observed, View,
 };
+pub use client::{Answer, ClientWork, ClosedLoop};
 pub use config::{ConfigError, LaneModel, SimConfig, SimConfigBuilder};
 pub use coverage::{Class, Count, Coverage};
 pub use disk::{
@@ -59,6 +66,7 @@ pub use plan::PlanError;
 pub use quorate_wal::vfs::{DirOrder as DirModel, FsyncFailure};
 pub use rng::Rng;
 pub use sim::Sim;
+pub use swarm::Swarm;
 pub use time::SimTime;
 pub use timers::Timers;
 

@@ -355,7 +355,6 @@ impl Net {
     /// Ends all cuts: at once, or pair by pair within `over`, in any order. // H25
     pub(crate) fn heal(&mut self, now: SimTime, over: Duration) {
         self.cuts.clear();
-        self.rates = Rates::NONE;
         for pair in 0..self.pairs.len() {
             let pair = u32::try_from(pair).unwrap_or(u32::MAX);
             let wait = self.heal_rng.below(way::nanos(over) + 1);

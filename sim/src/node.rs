@@ -213,6 +213,16 @@ impl Ctx<'_> {
         self.time()
     }
 
+    /// Whether a client that has begun so many operations may begin another.
+    pub(crate) fn may_begin(&mut self, begun: u64) -> bool {
+        let world = &mut *self.world;
+        let may = begun < world.operations_max;
+        if may {
+            world.operations_most = world.operations_most.max(begun + 1);
+        }
+        may
+    }
+
     /// The moment of this line: the beginning of the handler and what it has cost so far.
     fn time(&mut self) -> SimTime {
         self.world.handler_time(self.place)

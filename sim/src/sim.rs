@@ -54,6 +54,7 @@ pub struct Sim {
     plan: VecDeque<(SimTime, Fault)>,
     violation: Option<Violation>,
     started: bool,
+    clients_max: usize,
     not_send: PhantomData<*const ()>,
 }
 
@@ -78,6 +79,7 @@ impl Sim {
             plan: VecDeque::new(),
             violation: None,
             started: false,
+            clients_max: usize::MAX,
             not_send: PhantomData,
         }
     }
@@ -100,6 +102,10 @@ impl Sim {
         id: NodeId,
         mut boot: impl FnMut(&mut Ctx<'_>) -> N + 'static,
     ) {
+        let clients = self.world.machines.iter().filter(|m| m.role == Role::Client).count();
+        if clients >= self.clients_max {
+            return; // a failure is looked for with fewer of them
+        }
         self.add_slot(id, Role::Client, Box::new(move |ctx| Box::new(boot(ctx))));
     }
 
@@ -108,6 +114,12 @@ impl Sim {
         assert!(self.slots.len() < NODES_MAX, "a world has at most {NODES_MAX} nodes");
         self.world.add(id, role);
         self.slots.push(Slot { boot, node: None });
+    }
+
+    /// Only so many clients, each of so few operations: for shrinking.
+    pub(crate) const fn limit_clients(&mut self, clients_max: usize, operations_max: u64) {
+        self.clients_max = clients_max;
+        self.world.operations_max = operations_max;
     }
 
     /// Adds a checker.

@@ -78,6 +78,9 @@ pub(crate) struct World {
     pub(crate) due: VecDeque<(u32, Input)>,
     pub(crate) plan_rng: Rng,
     pub(crate) handled: u64,
+    /// Operations of each client, at most, and how many one has begun.
+    pub(crate) operations_max: u64,
+    pub(crate) operations_most: u64,
 }
 
 impl World {
@@ -97,6 +100,8 @@ impl World {
             due: VecDeque::new(),
             plan_rng: Rng::stream(config.seed, "plan", 0, 0),
             handled: 0,
+            operations_max: u64::MAX,
+            operations_most: 0,
             config,
         }
     }

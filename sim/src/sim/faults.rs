@@ -36,6 +36,40 @@ impl Sim {
         }
     }
 
+    /// Ends everything that can be ended: cuts, rates, stalls; whoever is down starts again. What
+    /// rotted stays.
+    pub(crate) fn heal_all(&mut self) {
+        let rates = [
+            Fault::Delay { percent: 100 },
+            Fault::Loss { ppm: 0 },
+            Fault::Duplicate { ppm: 0 },
+            Fault::Corrupt { ppm: 0 },
+        ];
+        rates.into_iter().for_each(|fault| self.inject(fault));
+        for node in self.nodes() {
+            let Some(place) = self.world.place(node) else { continue };
+            let machine = self.world.machine_mut(place);
+            let (up, ppm) = (machine.is_up(), machine.clock.ppm());
+            if machine.phase == Phase::Paused {
+                self.inject(Fault::Resume { node });
+            }
+            self.inject(Fault::Slow { node, percent: 100 });
+            if ppm.unsigned_abs() > 200 {
+                self.inject(Fault::ClockRate { node, ppm: 0 });
+            }
+            self.inject(Fault::ClockBound { node, lie_ns: 0 });
+            if let Some(disk) = &self.world.machines[place as usize].disk {
+                disk.heal();
+            }
+            if !up {
+                self.inject(Fault::Restart { node });
+            }
+        }
+        let swizzle = self.world.plan_rng.flip();
+        self.inject(Fault::Heal { swizzle });
+        self.world.settle();
+    }
+
     fn apply_fault(&mut self, fault: Fault) -> bool {
         let now = self.world.now;
         if let Some(node) = fault.node() {
