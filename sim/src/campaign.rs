@@ -13,6 +13,7 @@ use crate::shrink::shrink;
 use crate::{Class, Coverage, Sim, SimConfig, Swarm};
 pub(crate) use attempt::{Attempt, Setting};
 use environment::Environment;
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -38,11 +39,14 @@ pub trait Workload {
     fn setup(&mut self, sim: &mut Sim);
 
     /// Whether the world has recovered; asked every 100 ms after the heal until it has, or until
-    /// its time is over, which is a failure of liveness. // H14
+    /// its time is over, which is a failure of liveness. By default it has at once. // H14
     ///
     /// # Errors
     /// What can never come right any more.
-    fn healed(&mut self, sim: &mut Sim) -> Result<bool, String>;
+    fn healed(&mut self, sim: &mut Sim) -> Result<bool, String> {
+        let _ = sim;
+        Ok(true)
+    }
 
     /// The last look, before that of the checkers.
     ///
@@ -114,7 +118,7 @@ pub struct Campaign<W> {
     make: Make<W>,
     configure: Configure,
     seeds: u64,
-    first_seed: u64,
+    only: Option<u64>,
     swarm: Swarm,
     chaos: Duration,
     heal: Duration,
@@ -140,7 +144,7 @@ impl<W: Workload> Campaign<W> {
             make: Box::new(make),
             configure: Box::new(lan),
             seeds: 100,
-            first_seed: 0,
+            only: None,
             swarm: Swarm::default(),
             chaos: Duration::from_secs(30),
             heal: Duration::from_secs(30),
@@ -152,6 +156,12 @@ impl<W: Workload> Campaign<W> {
     /// Default: 100 · how many seeds, from 0 on; `QUORATE_SEEDS` overrides it.
     pub const fn seeds(mut self, n: u64) -> Self {
         self.seeds = n;
+        self
+    }
+
+    /// This seed alone, whatever it covers; `QUORATE_SEED` overrides it.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.only = Some(seed);
         self
     }
 
@@ -201,9 +211,10 @@ impl<W: Workload> Campaign<W> {
         if let Some(path) = &environment.replay {
             return self.replay(path, &environment);
         }
-        let (first, count) = match environment.seed {
+        let only = environment.seed.or(self.only);
+        let (first, count) = match only {
             Some(seed) => (seed, 1),
-            None => (self.first_seed, environment.seeds.unwrap_or(self.seeds)),
+            None => (0, environment.seeds.unwrap_or(self.seeds)),
         };
         let trace = environment.trace.as_deref().filter(|_| count == 1);
         let start = now();
@@ -217,10 +228,26 @@ impl<W: Workload> Campaign<W> {
         }
         report.wall = start.elapsed();
         // One seed alone cannot be expected to cover everything.
-        if environment.seed.is_none() {
+        if only.is_none() {
             self.must_have_tested(&report.coverage)?;
         }
         Ok(report)
+    }
+
+    /// Runs all seeds and prints how it went: the whole `main` of a program.
+    #[expect(clippy::print_stdout, reason = "it is a program's")]
+    #[must_use = "a failure is the exit status 1"]
+    pub fn main(&self) -> ExitCode {
+        match self.run() {
+            Ok(report) => {
+                println!("{report}passed");
+                ExitCode::SUCCESS
+            }
+            Err(failure) => {
+                println!("{failure}");
+                ExitCode::FAILURE
+            }
+        }
     }
 
     /// For planted bugs: runs seeds until one fails, and shrinks it.
@@ -229,9 +256,9 @@ impl<W: Workload> Campaign<W> {
     /// [`NotCaught`] if none of the first `within` seeds fails.
     pub fn must_fail(&self, within: u64) -> Result<Caught, NotCaught> {
         let jobs = Environment::read().ok().and_then(|environment| environment.jobs);
-        for (setting, attempt, _) in self.attempts(self.first_seed, within, jobs, None) {
+        for (setting, attempt, _) in self.attempts(0, within, jobs, None) {
             if attempt.violation.is_some() {
-                let seeds_tried = setting.seed - self.first_seed + 1;
+                let seeds_tried = setting.seed + 1;
                 let seed = setting.seed;
                 let (setting, attempt, runs) = self.shrunk(setting, attempt);
                 return Ok(Caught::new(seed, seeds_tried, &setting, attempt, runs));

@@ -39,7 +39,7 @@ pub enum Answer<R> {
 /// impl ClientWork for Reads {
 ///     type Op = RegisterOp;
 ///     type Ret = RegisterRet;
-///     fn servers(&self) -> Vec<NodeId> {
+///     fn servers(&self, _: &RegisterOp) -> Vec<NodeId> {
 ///         vec![NodeId::new(1)]
 ///     }
 ///     fn next(&mut self, _: &mut Rng) -> RegisterOp {
@@ -48,12 +48,8 @@ pub enum Answer<R> {
 ///     fn request(&mut self, _: &RegisterOp) -> Bytes {
 ///         Bytes::from_static(b"read")
 ///     }
-///     fn classify(&mut self, _: &RegisterOp, answer: &Result<Bytes, CallError>) -> Answer<RegisterRet> {
-///         match answer {
-///             Ok(body) => Answer::Ok(RegisterRet::Value(body.first().map(|byte| i64::from(*byte)))),
-///             Err(error) if error.is_definite() => Answer::Failed,
-///             Err(_) => Answer::Unknown,
-///         }
+///     fn read(&mut self, _: &RegisterOp, body: &Bytes) -> RegisterRet {
+///         RegisterRet::Value(body.first().map(|byte| i64::from(*byte)))
 ///     }
 /// }
 /// # let _ = Reads;
@@ -64,17 +60,27 @@ pub trait ClientWork: 'static {
     /// What is answered.
     type Ret: Clone + 'static;
 
-    /// Who can be asked; one by chance for each operation.
-    fn servers(&self) -> Vec<NodeId>;
-
     /// The next operation.
     fn next(&mut self, rng: &mut Rng) -> Self::Op;
+
+    /// Who can be asked for it: one of them by chance.
+    fn servers(&self, op: &Self::Op) -> Vec<NodeId>;
 
     /// It as the body of a call.
     fn request(&mut self, op: &Self::Op) -> Bytes;
 
-    /// What the outcome of the call means.
-    fn classify(&mut self, op: &Self::Op, answer: &Result<Bytes, CallError>) -> Answer<Self::Ret>;
+    /// The body of an answer.
+    fn read(&mut self, op: &Self::Op, body: &Bytes) -> Self::Ret;
+
+    /// What the outcome of the call means. By default every answer is one, a call that was
+    /// certainly not executed has failed, and of any other nothing is known.
+    fn classify(&mut self, op: &Self::Op, answer: &Result<Bytes, CallError>) -> Answer<Self::Ret> {
+        match answer {
+            Ok(body) => Answer::Ok(self.read(op, body)),
+            Err(error) if error.is_definite() => Answer::Failed,
+            Err(_) => Answer::Unknown, // H11
+        }
+    }
 
     /// The channel of the calls.
     fn channel(&self) -> ChannelId {
@@ -172,10 +178,10 @@ impl<W: ClientWork> ClosedLoop<W> {
         if !ctx.may_begin(self.begun) {
             return self.stop();
         }
-        let servers = self.work.servers();
+        let op = self.work.next(&mut self.rng);
+        let servers = self.work.servers(&op);
         let Some(to) = self.rng.pick(&servers).copied() else { return self.stop() };
         self.begun += 1;
-        let op = self.work.next(&mut self.rng);
         let id = self.recorder.invoke(ctx.true_time(), self.process, op.clone());
         let call = self.ask(ctx, to, &op);
         self.open = Some(Open { id, op, call, redirects: 0 });

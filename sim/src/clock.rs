@@ -119,6 +119,10 @@ impl Model {
         self.drift
     }
 
+    pub(crate) const fn lie(&self) -> u64 {
+        self.lie
+    }
+
     pub(crate) const fn ppm(&self) -> i32 {
         self.ppm
     }

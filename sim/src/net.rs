@@ -87,7 +87,7 @@ pub(crate) enum NetOut {
 }
 
 /// What everybody's messages suffer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
     pub(crate) loss_ppm: u32,
     pub(crate) duplicate_ppm: u32,

@@ -62,7 +62,9 @@ pub trait Node: 'static {
         lane: Lane,
         channel: ChannelId,
         body: Bytes,
-    );
+    ) {
+        let _ = (ctx, from, lane, channel, body);
+    }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come: `ctx.now()` is at or after it.
     /// One call, however late it is. // H15

@@ -312,7 +312,7 @@ impl Sim {
     pub(crate) fn say_healed(&mut self) -> Result<(), Violation> {
         let (at, node) = (self.world.now, NodeId::new(1));
         let incarnation = Incarnation::new(0);
-        self.world.trace.record(Record::new(at, What::Heal, node));
+        self.world.trace.record(Record::nowhere(at, What::Heal));
         self.world.said.push(Observation { at, node, incarnation, what: Observed::Healed });
         self.tell_checkers()
     }

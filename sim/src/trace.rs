@@ -80,6 +80,11 @@ impl Record {
         Self { at, what, node: node.value(), peer: 0, size: 0, sum: 0, name: "" }
     }
 
+    /// Something that happens to no single node.
+    pub(crate) const fn nowhere(at: SimTime, what: What) -> Self {
+        Self { at, what, node: 0, peer: 0, size: 0, sum: 0, name: "" }
+    }
+
     pub(crate) const fn peer(mut self, peer: NodeId) -> Self {
         self.peer = peer.value();
         self
@@ -221,7 +226,7 @@ impl std::fmt::Display for Record {
             What::SendDatagram => write!(f, "sends n{peer} a datagram: {size} bytes, {sum:#x}"),
             What::Unsent => write!(f, "gets back {size} frames for n{peer} on {name}"),
             What::Lost => write!(f, "{name} from n{peer} is lost: {size} bytes"),
-            What::Fault => write!(f, "{name} {size}"),
+            What::Fault => write!(f, "fault ({name}):"),
             What::Fact => write!(f, "{name}[{size}] = {sum:#x}"),
             What::Believe => write!(f, "believes {name}[{size}] until {sum}"),
             What::Disown => write!(f, "gives up {name}[{size}]"),

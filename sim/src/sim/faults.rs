@@ -4,7 +4,7 @@ use super::Sim;
 use crate::check::Observed;
 use crate::disk::CrashDisk;
 use crate::machine::{Input, Phase};
-use crate::net::{Cut, CutShape};
+use crate::net::{Cut, CutShape, Rates};
 use crate::panics;
 use crate::trace::{Record, What};
 use crate::{Class, Fault, Plane, Rng, Shape};
@@ -20,8 +20,7 @@ impl Sim {
     /// Applies one fault; what has nothing to apply to is counted as skipped.
     pub(super) fn inject(&mut self, fault: Fault) {
         let (now, class) = (self.world.now, fault.class());
-        let node = fault.node().unwrap_or(NodeId::new(1));
-        let record = Record::new(now, What::Fault, node);
+        let record = Record::nowhere(now, What::Fault);
         let mut word = 0;
         for byte in fault.to_string().bytes() {
             word = crate::trace::mix(word, u64::from(byte));
@@ -39,25 +38,25 @@ impl Sim {
     /// Ends everything that can be ended: cuts, rates, stalls; whoever is down starts again. What
     /// rotted stays.
     pub(crate) fn heal_all(&mut self) {
-        let rates = [
-            Fault::Delay { percent: 100 },
-            Fault::Loss { ppm: 0 },
-            Fault::Duplicate { ppm: 0 },
-            Fault::Corrupt { ppm: 0 },
-        ];
-        rates.into_iter().for_each(|fault| self.inject(fault));
+        if self.world.net.rates != Rates::NONE {
+            self.inject(Fault::Delay { percent: 100 });
+            self.inject(Fault::Loss { ppm: 0 });
+            self.inject(Fault::Duplicate { ppm: 0 });
+            self.inject(Fault::Corrupt { ppm: 0 });
+        }
         for node in self.nodes() {
             let Some(place) = self.world.place(node) else { continue };
             let machine = self.world.machine_mut(place);
-            let (up, ppm) = (machine.is_up(), machine.clock.ppm());
-            if machine.phase == Phase::Paused {
-                self.inject(Fault::Resume { node });
+            let (up, clock) = (machine.is_up(), &machine.clock);
+            let mends = [
+                (machine.phase == Phase::Paused, Fault::Resume { node }),
+                (machine.slow_percent != 100, Fault::Slow { node, percent: 100 }),
+                (clock.ppm().unsigned_abs() > 200, Fault::ClockRate { node, ppm: 0 }),
+                (clock.lie() > 0, Fault::ClockBound { node, lie_ns: 0 }),
+            ];
+            for (_, mend) in mends.into_iter().filter(|(broken, _)| *broken) {
+                self.inject(mend);
             }
-            self.inject(Fault::Slow { node, percent: 100 });
-            if ppm.unsigned_abs() > 200 {
-                self.inject(Fault::ClockRate { node, ppm: 0 });
-            }
-            self.inject(Fault::ClockBound { node, lie_ns: 0 });
             if let Some(disk) = &self.world.machines[place as usize].disk {
                 disk.heal();
             }
@@ -144,15 +143,15 @@ impl Sim {
             }
             Fault::ClockStep { by_ns, .. } => {
                 machine.clock.step(by_ns);
-                self.clock_changed(place, Class::ClockStep);
+                self.clock_changed(place, Some(Class::ClockStep));
             }
             Fault::ClockRate { ppm, .. } => {
                 machine.clock.set_rate(now, ppm);
-                self.clock_changed(place, Class::ClockRate);
+                self.clock_changed(place, (ppm != 0).then_some(Class::ClockRate));
             }
             Fault::ClockBound { lie_ns, .. } => {
                 machine.clock.set_lie(lie_ns);
-                self.clock_changed(place, Class::ClockBound);
+                self.clock_changed(place, (lie_ns > 0).then_some(Class::ClockBound));
             }
             Fault::Disk { fault, .. } => return self.world.disk(place).inject(fault),
             _ => return false,
@@ -161,12 +160,12 @@ impl Sim {
     }
 
     /// Deadlines are mapped to true time anew.
-    fn clock_changed(&mut self, place: u32, class: Class) {
+    fn clock_changed(&mut self, place: u32, class: Option<Class>) {
         let machine = self.world.machine_mut(place);
         if let Some(clock) = &machine.node_clock {
             clock.set(&machine.clock);
         }
-        machine.clock_faults.push(class);
+        machine.clock_faults.extend(class);
         machine.timer_at = crate::SimTime::FAR_FUTURE;
         let wanted = machine.calls.poll_timeout();
         let up = machine.is_up();
