@@ -333,7 +333,7 @@ pub(crate) fn run_timeouts(
     let mut calls = std::mem::take(&mut world.machine_mut(place).calls);
     let work = calls.handle_timeout(now, |peer| {
         let Some(to) = world.place(peer) else { return [0; 3] };
-        Lane::ALL.map(|lane| world.net.status(place, to, lane).written_bytes)
+        Lane::ALL.map(|lane| world.net.lock().status(place, to, lane).written_bytes)
     });
     world.machine_mut(place).calls = calls;
     work

@@ -10,8 +10,10 @@ mod clock;
 mod config;
 mod coverage;
 mod error;
+mod executor;
 mod fault;
 mod heap;
+mod host;
 mod machine;
 mod net;
 mod node;
@@ -19,12 +21,15 @@ mod panics;
 mod plan;
 mod replay;
 mod rng;
+mod runtime;
 mod shrink;
 mod sim;
 mod swarm;
 mod time;
 mod timers;
 mod trace;
+mod transport;
+mod worker;
 mod world;
 // The disk.
 mod disk;
@@ -57,6 +62,7 @@ pub use history::error::HistoryError;
 pub use history::form::{Fields, Form, Value};
 pub use history::recorder::Recorder;
 pub use history::{Event, History, OpId, Operation, Outcome};
+pub use host::Host;
 pub use linearizable::{
     Counterexample, STEPS_MAX, Spec, Verdict, linearizable, linearizable_steps,
 };
@@ -69,6 +75,7 @@ pub use sim::Sim;
 pub use swarm::Swarm;
 pub use time::SimTime;
 pub use timers::Timers;
+pub use worker::Unpark;
 
 // What every node needs of the crates below.
 pub use bytes::Bytes;

@@ -23,13 +23,37 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Input {
     Boot,
-    Frame { from: Peer, lane: Lane, session: SessionId, frame: Frame },
-    Datagram { from: Peer, channel: ChannelId, body: Bytes },
+    Frame {
+        from: Peer,
+        lane: Lane,
+        session: SessionId,
+        frame: Frame,
+    },
+    Datagram {
+        from: Peer,
+        channel: ChannelId,
+        body: Bytes,
+    },
     Link(LinkEvent),
-    Unsent { to: NodeId, lane: Lane, frames: Vec<Frame> },
-    CallFailed { token: u64, error: CallError },
-    Completion { token: u64 },
+    Unsent {
+        to: NodeId,
+        lane: Lane,
+        frames: Vec<Frame>,
+    },
+    CallFailed {
+        token: u64,
+        error: CallError,
+    },
+    Completion {
+        token: u64,
+    },
     Timer,
+    /// An async node polls one of its tasks.
+    Poll,
+    /// A worker of an async node takes a turn.
+    Turn {
+        worker: usize,
+    },
 }
 
 impl Input {

@@ -12,7 +12,6 @@ pub(crate) mod wire;
 
 pub(crate) use cut::{Cut, CutShape};
 pub(crate) use datagram::Packet;
-pub(crate) use link::LinkStatus;
 
 use crate::{Class, Coverage, Plane, Rng, SimConfig, SimTime};
 use link::Link;
@@ -20,6 +19,7 @@ use quorate_transport::{
     DownReason, Frame, Incarnation, Lane, LinkEvent, NodeId, Peer, Role, SessionId,
 };
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use way::Way;
 
@@ -124,11 +124,27 @@ struct Pair {
     epoch: u32,
 }
 
+/// The network, shared with the transports of async nodes: they may be used by any thread, as
+/// transports are, though only the world's thread does. Never contended.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedNet(Arc<Mutex<Net>>);
+
+impl SharedNet {
+    pub(crate) fn new(net: Net) -> Self {
+        Self(Arc::new(Mutex::new(net)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Net> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The network.
 #[derive(Debug)]
 pub(crate) struct Net {
     config: SimConfig,
     hosts: Vec<NetHost>,
+    places: BTreeMap<NodeId, u32>,
     pairs: Vec<Pair>,
     /// For each node the pairs it is in, by the other node.
     pairs_of: Vec<BTreeMap<u32, u32>>,
@@ -146,6 +162,7 @@ impl Net {
         Self {
             config,
             hosts: Vec::new(),
+            places: BTreeMap::new(),
             pairs: Vec::new(),
             pairs_of: Vec::new(),
             cuts: Vec::new(),
@@ -162,6 +179,7 @@ impl Net {
     /// Another node; its place is the number of nodes before it.
     pub(crate) fn add(&mut self, id: NodeId, role: Role) {
         let life = Incarnation::new(0);
+        self.places.insert(id, u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
         self.hosts.push(NetHost { id, role, life, running: false, answers: true, choked: false });
         self.pairs_of.push(BTreeMap::new());
     }
@@ -169,6 +187,11 @@ impl Net {
     pub(crate) fn boot(&mut self, place: u32, life: Incarnation) {
         let host = &mut self.hosts[place as usize];
         (host.life, host.running, host.answers, host.choked) = (life, true, true, false);
+    }
+
+    /// A machine runs again, its process does not listen yet.
+    pub(crate) fn power_on(&mut self, place: u32) {
+        self.hosts[place as usize].answers = true;
     }
 
     /// A node died. With `answers` its kernel tells the others so; else it is silent until the
@@ -189,6 +212,27 @@ impl Net {
                 self.schedule_head(now, spot, 1 - end, id);
             }
         }
+    }
+
+    pub(crate) fn place(&self, id: NodeId) -> Option<u32> {
+        self.places.get(&id).copied()
+    }
+
+    pub(crate) const fn config(&self) -> &SimConfig {
+        &self.config
+    }
+
+    /// A node stops its transport in order: what it sent is delivered, its kernel goes on.
+    pub(crate) fn close_all(&mut self, now: SimTime, place: u32) {
+        self.hosts[place as usize].running = false;
+        for (spot, end) in self.spots_of(place) {
+            self.close(now, spot, end, DownReason::Shutdown);
+        }
+    }
+
+    /// Whether frames of a node wait for a session.
+    pub(crate) fn has_waiting(&mut self, place: u32) -> bool {
+        self.spots_of(place).into_iter().any(|(spot, end)| self.link(spot).is_waiting(end))
     }
 
     fn is_running(&self, place: u32) -> bool {

@@ -2,10 +2,12 @@
 
 mod faults;
 mod handler;
+mod tasks;
 
 use crate::check::{Checker, Observation, Observed, View};
 use crate::coverage::Coverage;
 use crate::disk::SimDisk;
+use crate::executor::Stirred;
 use crate::machine::{Input, Phase, Traffic};
 use crate::node::AnyNode;
 use crate::trace::{Record, What};
@@ -15,6 +17,7 @@ use quorate_transport::{ChannelId, Incarnation, NodeId, Role};
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Nodes of one world.
@@ -24,8 +27,46 @@ type Boot = Box<dyn FnMut(&mut Ctx<'_>) -> Box<dyn AnyNode>>;
 
 /// The code of one node: how it starts, and what it is while it runs.
 pub(crate) struct Slot {
-    boot: Boot,
-    node: Option<Box<dyn AnyNode>>,
+    code: Code,
+}
+
+enum Code {
+    Node { boot: Boot, node: Option<Box<dyn AnyNode>> },
+    Tasks { main: tasks::Main, life: Option<tasks::Life> },
+}
+
+impl Slot {
+    /// A sans-IO node that runs.
+    fn node(&self) -> Option<&dyn AnyNode> {
+        match &self.code {
+            Code::Node { node, .. } => node.as_deref(),
+            Code::Tasks { .. } => None,
+        }
+    }
+
+    fn node_mut(&mut self) -> Option<&mut (dyn AnyNode + 'static)> {
+        match &mut self.code {
+            Code::Node { node, .. } => node.as_deref_mut(),
+            Code::Tasks { .. } => None,
+        }
+    }
+
+    const fn is_tasks(&self) -> bool {
+        matches!(self.code, Code::Tasks { .. })
+    }
+
+    /// Ends its life: nothing it does from here on has an effect. What is left of it is dropped
+    /// with the value that is returned. // H7
+    fn kill(&mut self) -> (Option<Box<dyn AnyNode>>, Option<tasks::Life>) {
+        match &mut self.code {
+            Code::Node { node, .. } => (node.take(), None),
+            Code::Tasks { life, .. } => {
+                let life = life.take();
+                life.iter().for_each(|life| life.shared.kill());
+                (None, life)
+            }
+        }
+    }
 }
 
 /// A world: nodes, their network, disks and clocks, and everything that will happen to them.
@@ -55,6 +96,10 @@ pub struct Sim {
     violation: Option<Violation>,
     started: bool,
     clients_max: usize,
+    /// Async nodes that have something to do.
+    stirred: Arc<Stirred>,
+    /// Other threads may use async nodes.
+    any_thread: bool,
     not_send: PhantomData<*const ()>,
 }
 
@@ -80,6 +125,8 @@ impl Sim {
             violation: None,
             started: false,
             clients_max: usize::MAX,
+            stirred: Arc::default(),
+            any_thread: false,
             not_send: PhantomData,
         }
     }
@@ -90,7 +137,8 @@ impl Sim {
     /// # Panics
     /// If the id is taken, or there are 65,536 nodes.
     pub fn add<N: Node>(&mut self, id: NodeId, mut boot: impl FnMut(&mut Ctx<'_>) -> N + 'static) {
-        self.add_slot(id, Role::Member, Box::new(move |ctx| Box::new(boot(ctx))));
+        let boot: Boot = Box::new(move |ctx| Box::new(boot(ctx)));
+        self.add_slot(id, Role::Member, Code::Node { boot, node: None });
     }
 
     /// Adds a client: as [`add`](Self::add), but faults of processes and disks spare it.
@@ -106,14 +154,15 @@ impl Sim {
         if clients >= self.clients_max {
             return; // a failure is looked for with fewer of them
         }
-        self.add_slot(id, Role::Client, Box::new(move |ctx| Box::new(boot(ctx))));
+        let boot: Boot = Box::new(move |ctx| Box::new(boot(ctx)));
+        self.add_slot(id, Role::Client, Code::Node { boot, node: None });
     }
 
-    fn add_slot(&mut self, id: NodeId, role: Role, boot: Boot) {
+    fn add_slot(&mut self, id: NodeId, role: Role, code: Code) {
         assert!(self.world.place(id).is_none(), "node {id} was added twice");
         assert!(self.slots.len() < NODES_MAX, "a world has at most {NODES_MAX} nodes");
         self.world.add(id, role);
-        self.slots.push(Slot { boot, node: None });
+        self.slots.push(Slot { code });
     }
 
     /// Only so many clients, each of so few operations: for shrinking.
@@ -162,11 +211,14 @@ impl Sim {
     }
 
     fn run_to(&mut self, end: SimTime) -> Result<(), Violation> {
-        while self.world.events.next().is_some_and(|at| at <= end) {
+        loop {
+            self.look_around()?;
+            if self.world.events.next().is_none_or(|at| at > end) {
+                self.world.set_now(end);
+                return Ok(());
+            }
             self.step()?;
         }
-        self.world.set_now(end);
-        Ok(())
     }
 
     /// Runs until the condition holds, or for `limit` of true time; whether it came to hold. The
@@ -181,6 +233,7 @@ impl Sim {
     ) -> Result<bool, Violation> {
         let end = self.world.now.saturating_add(limit);
         loop {
+            self.look_around()?;
             if condition(self) {
                 return Ok(true);
             }
@@ -204,14 +257,27 @@ impl Sim {
         let Some((at, event)) = self.world.events.pop() else { return Ok(None) };
         self.world.set_now(at);
         let done = self.happen(event).and_then(|()| self.hand_out());
-        match done {
-            Ok(()) => Ok(Some(at)),
-            Err(violation) => {
-                self.world.trace.flush();
-                self.violation = Some(violation.clone());
-                Err(violation)
-            }
+        self.stop_at(done)?;
+        self.look_around()?;
+        Ok(Some(at))
+    }
+
+    /// What was done to nodes from outside, or left by them for later.
+    fn look_around(&mut self) -> Result<(), Violation> {
+        if let Some(violation) = &self.violation {
+            return Err(violation.clone());
         }
+        let looked = self.look_at_stirred();
+        self.stop_at(looked)
+    }
+
+    /// The world stands still at its first violation.
+    fn stop_at(&mut self, done: Result<(), Violation>) -> Result<(), Violation> {
+        if let Err(violation) = &done {
+            self.world.trace.flush();
+            self.violation = Some(violation.clone());
+        }
+        done
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
@@ -223,7 +289,7 @@ impl Sim {
         }
         match event {
             Event::Net(event) => {
-                world.net.handle(world.now, event);
+                world.net.lock().handle(world.now, event);
                 world.settle();
             }
             Event::Input { place, life, input } => {
@@ -283,6 +349,10 @@ impl Sim {
             let machine = self.world.machine(place);
             match machine.phase {
                 Phase::Down => {}
+                // A worker has a time of its own.
+                Phase::Running if matches!(input, Input::Turn { .. }) => {
+                    self.handle(place, input)?;
+                }
                 Phase::Running if machine.free_at <= now && machine.inbox.is_empty() => {
                     self.handle(place, input)?;
                 }
@@ -342,8 +412,7 @@ impl Sim {
     #[must_use]
     pub fn node<N: Node>(&self, id: NodeId) -> Option<&N> {
         let place = self.world.place(id)?;
-        let node = self.slots[place as usize].node.as_ref()?;
-        (**node).as_any().downcast_ref()
+        self.slots[place as usize].node()?.as_any().downcast_ref()
     }
 
     /// Runs code on a node as one of its handlers, now; `None` if it is down, or of another type.

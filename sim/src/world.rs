@@ -6,7 +6,7 @@ use crate::clock::{Model, NodeClock};
 use crate::disk::{SimDisk, SimVfs};
 use crate::heap::Events;
 use crate::machine::{Input, Machine, Phase};
-use crate::net::{Net, NetEvent, NetOut};
+use crate::net::{Net, NetEvent, NetOut, SharedNet};
 use crate::trace::{Record, Trace, What};
 use crate::{Class, Cost, Coverage, Rng, SimConfig, SimTime, Violation};
 use bytes::Bytes;
@@ -61,11 +61,11 @@ pub(crate) struct World {
     pub(crate) config: SimConfig,
     pub(crate) now: SimTime,
     /// The same, and what the running handler has cost, for clocks that nodes keep.
-    shared_now: Arc<AtomicU64>,
+    pub(crate) shared_now: Arc<AtomicU64>,
     pub(crate) events: Events<Event>,
     pub(crate) machines: Vec<Machine>,
     places: BTreeMap<NodeId, u32>,
-    pub(crate) net: Net,
+    pub(crate) net: SharedNet,
     pub(crate) trace: Trace,
     pub(crate) coverage: Coverage,
     /// What the running handler wants done.
@@ -76,6 +76,8 @@ pub(crate) struct World {
     pub(crate) marked: BTreeMap<&'static str, NodeId>,
     /// What is to be handed to nodes at this moment.
     pub(crate) due: VecDeque<(u32, Input)>,
+    /// Lanes that have room again, for async nodes that wait for it.
+    pub(crate) rooms: Vec<(u32, u32)>,
     pub(crate) plan_rng: Rng,
     pub(crate) handled: u64,
     /// Operations of each client, at most, and how many one has begun.
@@ -91,13 +93,14 @@ impl World {
             events: Events::new(config.seed, config.order),
             machines: Vec::new(),
             places: BTreeMap::new(),
-            net: Net::new(config.clone()),
+            net: SharedNet::new(Net::new(config.clone())),
             trace: Trace::new(config.trace, config.trace_events_max),
             coverage: Coverage::default(),
             effects: Vec::new(),
             said: Vec::new(),
             marked: BTreeMap::new(),
             due: VecDeque::new(),
+            rooms: Vec::new(),
             plan_rng: Rng::stream(config.seed, "plan", 0, 0),
             handled: 0,
             operations_max: u64::MAX,
@@ -116,7 +119,7 @@ impl World {
         }
         self.machines.push(Machine::new(id, role, clock));
         self.places.insert(id, place);
-        self.net.add(id, role);
+        self.net.lock().add(id, role);
         self.events.push(self.now, Event::Boot { place });
         place
     }
@@ -163,9 +166,12 @@ impl World {
             let cost = u64::try_from(disk.take_cost().as_nanos()).unwrap_or(u64::MAX);
             machine.spent = machine.spent.saturating_add(cost);
         }
-        let at = SimTime::from_nanos(self.now.as_nanos().saturating_add(machine.spent));
-        self.shared_now.store(at.as_nanos(), Ordering::Relaxed);
-        at
+        let reached = self.now.as_nanos().saturating_add(machine.spent);
+        // Hosts of async nodes put their disk's time there themselves.
+        let at = reached.max(self.shared_now.load(Ordering::Relaxed));
+        machine.spent = at - self.now.as_nanos();
+        self.shared_now.store(at, Ordering::Relaxed);
+        SimTime::from_nanos(at)
     }
 
     /// The handler takes so much longer, more on a slow node.
@@ -255,7 +261,7 @@ impl World {
         }
         let id = machine.id;
         let peer = self.places.get(&to).copied().ok_or(SendError::UnknownPeer)?;
-        let sent = self.net.admit(at, place, peer, lane, &frame);
+        let sent = self.net.lock().admit(at, place, peer, lane, &frame);
         let what = if sent.is_ok() { What::Send } else { What::Refused };
         if self.trace.is_on() {
             let record = Record::new(at, what, id).peer(to).name(lane_name(lane));
@@ -288,7 +294,7 @@ impl World {
         }
         let id = machine.id;
         let peer = self.places.get(&to).copied().ok_or(SendError::UnknownPeer)?;
-        self.net.admit_datagram(body.len())?;
+        self.net.lock().admit_datagram(body.len())?;
         if self.trace.is_on() {
             self.trace.record(Record::new(at, What::SendDatagram, id).peer(to).body(&body));
         }
@@ -321,13 +327,15 @@ impl World {
         let life = self.machines[place as usize].incarnation;
         for (at, effect) in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Send { to, lane, frame } => self.net.send(at, place, to, lane, frame),
+                Effect::Send { to, lane, frame } => {
+                    self.net.lock().send(at, place, to, lane, frame)
+                }
                 Effect::Datagram { to, channel, body } => {
-                    self.net.send_datagram(at, place, to, channel, body);
+                    self.net.lock().send_datagram(at, place, to, channel, body);
                 }
                 Effect::Reset { to, lane } => {
                     if let Some(to) = self.place(to) {
-                        self.net.reset(at, place, to, lane);
+                        self.net.lock().reset(at, place, to, lane);
                     }
                 }
                 Effect::Complete { due, token } => {
@@ -393,16 +401,16 @@ impl World {
 
     /// Turns what the network wants into events and inputs.
     pub(crate) fn settle(&mut self) {
-        let mut outs = std::mem::take(&mut self.net.out);
+        let mut outs = std::mem::take(&mut self.net.lock().out);
         for out in outs.drain(..) {
             match out {
                 NetOut::Schedule(at, event) => self.events.push(at, Event::Net(event)),
                 NetOut::Frame { from, to, lane, session, frame } => {
-                    let from = self.net.peer(from);
+                    let from = self.net.lock().peer(from);
                     self.due.push_back((to, Input::Frame { from, lane, session, frame }));
                 }
                 NetOut::Datagram(packet) => {
-                    let (from, to) = (self.net.peer(packet.from), packet.to);
+                    let (from, to) = (self.net.lock().peer(packet.from), packet.to);
                     let (channel, body) = (packet.channel, packet.body);
                     self.due.push_back((to, Input::Datagram { from, channel, body }));
                 }
@@ -421,11 +429,11 @@ impl World {
                     let record = record.peer(self.machine(from).id).size(1, 0);
                     self.trace.record(record.name("datagram"));
                 }
-                NetOut::Room { .. } => {} // sans-IO nodes do not wait for room
+                NetOut::Room { node, to } => self.rooms.push((node, to)),
             }
         }
         // Nothing was added meanwhile: keep the room of the list.
-        self.net.out = outs;
+        self.net.lock().out = outs;
     }
 
     /// Puts an input where a busy or standing node will find it.
@@ -446,7 +454,7 @@ impl World {
         let full = machine.inbox_bytes > KERNEL_BUFFER_BYTES;
         self.set_wake(place);
         if full {
-            self.net.choke(now, place, true);
+            self.net.lock().choke(now, place, true);
         }
         Ok(())
     }
@@ -468,7 +476,7 @@ impl World {
         let was_full = machine.inbox_bytes > KERNEL_BUFFER_BYTES / 2;
         machine.inbox_bytes -= input.bytes();
         if was_full && machine.inbox_bytes <= KERNEL_BUFFER_BYTES / 2 {
-            self.net.choke(self.now, place, false);
+            self.net.lock().choke(self.now, place, false);
             self.settle_schedules();
         }
         Some(input)
@@ -482,7 +490,7 @@ impl World {
     /// Everything that was covered, the network's and the disks' part too.
     pub(crate) fn coverage(&self) -> Coverage {
         let mut all = self.coverage.clone();
-        all.add(&self.net.coverage);
+        all.add(&self.net.lock().coverage);
         for disk in self.machines.iter().filter_map(|machine| machine.disk.as_ref()) {
             crate::plan::count_disk(&disk.stats(), &mut all);
         }

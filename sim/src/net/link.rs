@@ -3,7 +3,7 @@
 use super::session::Session;
 use super::{Net, NetEvent, NetOut, Spot};
 use crate::{Class, LaneModel, SimTime};
-use quorate_transport::{DownReason, Frame, Lane, LinkEvent, SendError, SessionId};
+use quorate_transport::{DownReason, Frame, Incarnation, Lane, LinkEvent, SendError, SessionId};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -57,6 +57,11 @@ impl Link {
         self.ends[end].queue_bytes + self.ends[end].admitted_bytes + waiting
     }
 
+    /// Whether frames wait for a session that is being made.
+    pub(super) fn is_waiting(&self, end: usize) -> bool {
+        self.ends[end].dialing.is_some() && !self.ends[end].queue.is_empty()
+    }
+
     fn queued_frames(&self, end: usize) -> usize {
         let waiting = self.current(end).map_or(0, |session| session.ways[end].frames.len());
         self.ends[end].queue.len() + waiting
@@ -67,6 +72,8 @@ impl Link {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkStatus {
     pub(crate) session: Option<SessionId>,
+    /// The life of the peer the session is with.
+    pub(crate) life: Option<Incarnation>,
     pub(crate) queued_bytes: u64,
     pub(crate) written_bytes: u64,
     pub(crate) last_failure: Option<DownReason>,
@@ -125,13 +132,38 @@ impl Net {
         let (spot, end) = self.spot(from, to, lane);
         let link = self.link(spot);
         let queued_bytes = link.queued_bytes(end);
+        let life = link.current(end).map(|session| session.lives[1 - end]);
         let state = &link.ends[end];
         LinkStatus {
             session: state.current,
+            life,
             queued_bytes,
             written_bytes: state.accepted_bytes.saturating_sub(queued_bytes),
             last_failure: state.last_failure,
         }
+    }
+
+    /// Whether there is room again, or why there will be none; else the network says so later.
+    pub(crate) fn poll_room(
+        &mut self,
+        at: SimTime,
+        from: u32,
+        to: u32,
+        lane: Lane,
+    ) -> Option<Result<(), SendError>> {
+        let half = self.config.queue_bytes_max[lane.index()] / 2;
+        let frames_max = self.config.queue_frames_max;
+        let (spot, end) = self.spot(from, to, lane);
+        let link = self.link(spot);
+        let state = &link.ends[end];
+        if state.current.is_none() && state.dialing.is_none() && at < state.retry_at {
+            return Some(Err(SendError::Disconnected));
+        }
+        if link.queued_bytes(end) < half && link.queued_frames(end) < frames_max {
+            return Some(Ok(()));
+        }
+        link.ends[end].wants_room = true;
+        None
     }
 
     fn depart(&mut self, at: SimTime, spot: Spot, end: usize, id: SessionId, frame: Frame) {
@@ -417,15 +449,45 @@ impl Net {
         }
     }
 
-    /// A node closes its end in order: what it sent is delivered first.
+    /// A node closes one lane: what has left is delivered, the rest comes back.
     pub(crate) fn reset(&mut self, now: SimTime, from: u32, to: u32, lane: Lane) {
         let (spot, end) = self.spot(from, to, lane);
         let Some(id) = self.link(spot).ends[end].current else { return };
+        self.says_goodbye(now, spot, end, id);
+        self.end_down(now, spot, end, id, DownReason::Reset);
+    }
+
+    /// A node forgets a peer: its end of the lane is closed, in order.
+    pub(crate) fn forget(&mut self, now: SimTime, from: u32, to: u32, lane: Lane) {
+        let (spot, end) = self.spot(from, to, lane);
+        self.close(now, spot, end, DownReason::Closed);
+    }
+
+    /// A node closes one end: everything that was accepted is delivered.
+    pub(super) fn close(&mut self, now: SimTime, spot: Spot, end: usize, reason: DownReason) {
+        let Some(id) = self.link(spot).ends[end].current else {
+            self.link(spot).ends[end].dialing = None;
+            return self.give_back(spot, end, Vec::new());
+        };
+        self.says_goodbye(now, spot, end, id);
+        let link = self.link(spot);
+        let Some(session) = link.session(id) else { return };
+        session.up[end] = false;
+        link.ends[end].current = None;
+        link.sessions.retain(|session| !session.is_over());
+        let (node, other) = (self.place_of(spot, end), self.place_of(spot, 1 - end));
+        let event = LinkEvent::Down { node: self.id(other), lane: spot.lane, session: id, reason };
+        self.out.push(NetOut::Link { node, event });
+        self.give_back(spot, end, Vec::new());
+    }
+
+    /// The other end learns that this one is closed, behind the last frame.
+    fn says_goodbye(&mut self, now: SimTime, spot: Spot, end: usize, id: SessionId) {
         let delay = self.latency(spot, end);
         let Some(session) = self.link(spot).session(id) else { return };
         let last = session.ways[end].frames.back().map_or(now, |frame| frame.arrives);
-        self.dies(last.max(now.saturating_add(delay)), spot, 1 - end, id, DownReason::Closed);
-        self.end_down(now, spot, end, id, DownReason::Reset);
+        let after = last.max(now.saturating_add(delay)).saturating_add(Duration::from_nanos(1));
+        self.dies(after, spot, 1 - end, id, DownReason::Closed);
     }
 
     /// A node died: its own ends are gone without a word.

@@ -44,14 +44,12 @@ pub(super) struct Session {
     pub(super) up: [bool; 2],
     /// `ways[i]` leads away from end `i`.
     pub(super) ways: [Direction; 2],
-    /// Whether its end at this side was asked for already.
-    pub(super) dying: [bool; 2],
 }
 
 impl Session {
     pub(super) fn new(id: SessionId, lives: [Incarnation; 2]) -> Self {
         let ways = [Direction::default(), Direction::default()];
-        Self { id, lives, up: [true; 2], ways, dying: [false; 2] }
+        Self { id, lives, up: [true; 2], ways }
     }
 
     pub(super) const fn is_over(&self) -> bool {

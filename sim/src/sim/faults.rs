@@ -38,7 +38,7 @@ impl Sim {
     /// Ends everything that can be ended: cuts, rates, stalls; whoever is down starts again. What
     /// rotted stays.
     pub(crate) fn heal_all(&mut self) {
-        if self.world.net.rates != Rates::NONE {
+        if self.world.net.lock().rates != Rates::NONE {
             self.inject(Fault::Delay { percent: 100 });
             self.inject(Fault::Loss { ppm: 0 });
             self.inject(Fault::Duplicate { ppm: 0 });
@@ -75,21 +75,24 @@ impl Sim {
             let Some(place) = self.world.place(node) else { return false };
             return self.apply_to(place, fault);
         }
-        let net = &mut self.world.net;
+        let mut net = self.world.net.lock();
         match fault {
-            Fault::Partition { shape, plane } => return self.partition(shape, plane),
+            Fault::Partition { shape, plane } => {
+                drop(net);
+                return self.partition(shape, plane);
+            }
             Fault::Block { from, to, plane } => {
                 let (Some(from), Some(to)) = (self.world.place(from), self.world.place(to)) else {
                     return false;
                 };
                 let shape = CutShape::OneWay(from, to);
-                self.world.net.cut(now, Cut { shape, plane });
+                net.cut(now, Cut { shape, plane });
             }
             Fault::Clog { from, to, for_ } => {
                 let (Some(from), Some(to)) = (self.world.place(from), self.world.place(to)) else {
                     return false;
                 };
-                self.world.net.clog(from, to, now.saturating_add(for_));
+                net.clog(from, to, now.saturating_add(for_));
             }
             Fault::Delay { percent } => net.rates.delay_percent = percent,
             Fault::Loss { ppm } => net.rates.loss_ppm = ppm,
@@ -137,7 +140,7 @@ impl Sim {
             }
             Fault::Slow { percent, .. } => machine.slow_percent = percent.max(1),
             Fault::BreakSessions { silent, .. } if up => {
-                let (broken, busy) = self.world.net.break_all(now, place, silent);
+                let (broken, busy) = self.world.net.lock().break_all(now, place, silent);
                 self.world.coverage.effective_times(Class::Break, busy);
                 return broken > 0;
             }
@@ -169,7 +172,7 @@ impl Sim {
         machine.timer_at = crate::SimTime::FAR_FUTURE;
         let wanted = machine.calls.poll_timeout();
         let up = machine.is_up();
-        let node = self.slots[place as usize].node.as_ref();
+        let node = self.slots[place as usize].node();
         let timeout = node.and_then(|node| node.poll_timeout());
         if up {
             self.world.set_timer(place, [wanted, timeout].into_iter().flatten().min());
@@ -217,7 +220,7 @@ impl Sim {
             }
         };
         let now = self.world.now;
-        self.world.net.cut(now, Cut { shape, plane });
+        self.world.net.lock().cut(now, Cut { shape, plane });
         true
     }
 
@@ -260,7 +263,7 @@ impl Sim {
         let machine = self.world.machine_mut(place);
         machine.end_life();
         let incarnation = machine.incarnation;
-        let mut lost = self.world.net.die(now, place, !silent);
+        let mut lost = self.world.net.lock().die(now, place, !silent);
         if let Some(device) = &self.world.machines[place as usize].disk {
             let report = device.crash(disk);
             lost += report.lost;
@@ -274,7 +277,7 @@ impl Sim {
         }
         let what = Observed::Crashed;
         self.world.said.push(crate::check::Observation { at: now, node: id, incarnation, what });
-        let node = self.slots[place as usize].node.take();
+        let node = self.slots[place as usize].kill();
         // Whatever it does while it is dropped has no effect, a panic neither.
         let _ = panics::caught(move || drop(node));
         self.world.effects.clear();
@@ -290,7 +293,12 @@ impl Sim {
         machine.begin_life(seed);
         machine.free_at = machine.free_at.max(now);
         let life = machine.incarnation;
-        self.world.net.boot(place, life);
+        if self.slots[place as usize].is_tasks() {
+            // It listens once its transport is started.
+            self.world.net.lock().power_on(place);
+        } else {
+            self.world.net.lock().boot(place, life);
+        }
         self.world.due.push_back((place, Input::Boot));
     }
 }

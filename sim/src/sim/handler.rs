@@ -1,6 +1,6 @@
 //! Running the code of one node: one input at a time.
 
-use super::Sim;
+use super::{Code, Sim};
 use crate::calls::{CallToken, CallWork};
 use crate::disk::CrashDisk;
 use crate::machine::Input;
@@ -16,16 +16,19 @@ impl Sim {
     /// Hands one input to a node that is free.
     pub(super) fn handle(&mut self, place: u32, input: Input) -> Result<(), Violation> {
         self.record(place, &input);
+        if self.slots[place as usize].is_tasks() {
+            return self.handle_tasks(place, input);
+        }
         self.begin(place);
-        let slot = &mut self.slots[place as usize];
         let mut ctx = Ctx { world: &mut self.world, place };
-        let ran = if let Input::Boot = input {
-            let (boot, made) = (&mut slot.boot, &mut slot.node);
-            panics::caught(|| *made = Some(boot(&mut ctx)))
-        } else if let Some(node) = &mut slot.node {
-            panics::caught(|| dispatch(&mut **node, &mut ctx, input))
-        } else {
-            Ok(())
+        let ran = match &mut self.slots[place as usize].code {
+            Code::Node { boot, node } if matches!(input, Input::Boot) => {
+                panics::caught(|| *node = Some(boot(&mut ctx)))
+            }
+            Code::Node { node: Some(node), .. } => {
+                panics::caught(|| dispatch(&mut **node, &mut ctx, input))
+            }
+            _ => Ok(()),
         };
         self.end(place, ran)
     }
@@ -38,15 +41,15 @@ impl Sim {
     ) -> Option<R> {
         self.begin(place);
         let mut ctx = Ctx { world: &mut self.world, place };
-        let node = self.slots[place as usize].node.as_mut()?;
-        let out = (**node).as_any_mut().downcast_mut().map(|node| f(node, &mut ctx));
+        let node = self.slots[place as usize].node_mut()?;
+        let out = node.as_any_mut().downcast_mut().map(|node| f(node, &mut ctx));
         if let Err(violation) = self.end(place, Ok(())) {
             self.violation.get_or_insert(violation);
         }
         out
     }
 
-    fn begin(&mut self, place: u32) {
+    pub(super) fn begin(&mut self, place: u32) {
         self.world.handled += 1;
         let cost = self.world.config.event_cost;
         let machine = self.world.machine_mut(place);
@@ -79,7 +82,7 @@ impl Sim {
     }
 
     /// The disk cut the process off: what it sent before may or may not have left. // H8
-    fn died_inside(&mut self, place: u32) -> Result<(), Violation> {
+    pub(super) fn died_inside(&mut self, place: u32) -> Result<(), Violation> {
         self.world.coverage.effective(Class::CrashMid);
         if self.world.plan_rng.flip() {
             self.world.flush(place);
@@ -102,7 +105,7 @@ impl Sim {
     }
 
     fn ask_timeout(&mut self, place: u32) {
-        let node = self.slots[place as usize].node.as_ref();
+        let node = self.slots[place as usize].node();
         let wanted = node.and_then(|node| node.poll_timeout());
         let calls = self.world.machine(place).calls.poll_timeout();
         let earliest = [wanted, calls].into_iter().flatten().min();
@@ -119,7 +122,7 @@ impl Sim {
         }
         machine.handlers = 0;
         let id = machine.id;
-        let Some(node) = &self.slots[place as usize].node else { return Ok(()) };
+        let Some(node) = self.slots[place as usize].node() else { return Ok(()) };
         node.check().map_err(|message| Violation::new("check", message, now, Some(id)))
     }
 
@@ -150,6 +153,9 @@ impl Sim {
             Input::CallFailed { token, .. } => new(What::CallEnded).size(*token, 0),
             Input::Completion { token } => new(What::Completion).size(*token, 0),
             Input::Timer => new(What::Timer),
+            Input::Turn { worker } => new(What::Completion).size(*worker as u64, 0),
+            // Which task is polled is recorded when it is.
+            Input::Poll => return,
         };
         self.world.trace.record(record);
         self.count(place, input);
@@ -187,7 +193,7 @@ fn link_record(event: &LinkEvent, new: impl Fn(What) -> Record) -> Record {
 /// Calls the handler that the input is for.
 fn dispatch(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>, input: Input) {
     match input {
-        Input::Boot => {}
+        Input::Boot | Input::Poll | Input::Turn { .. } => {}
         Input::Frame { from, lane, frame, .. } if frame.kind == Kind::Message => {
             node.on_message(ctx, from, lane, frame.channel, frame.body.into_bytes());
         }

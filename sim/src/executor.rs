@@ -1,0 +1,168 @@
+//! The executor of one async node: which of its tasks are ready.
+//!
+//! The set of ready tasks makes the order of wake-ups within one poll irrelevant; which task is
+//! polled next is drawn. A waker may be anywhere, so what it touches is shared.
+
+use quorate_transport::Task;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::thread::{self, ThreadId};
+
+/// Nodes whose executors have something to do, for the world to look at.
+#[derive(Debug, Default)]
+pub(crate) struct Stirred(Mutex<Vec<u32>>);
+
+impl Stirred {
+    pub(crate) fn take(&self) -> Vec<u32> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, place: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+    }
+}
+
+/// What wakers and spawners of one life of a node share with the world.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    place: u32,
+    owner: ThreadId,
+    /// Other threads may use the node: only the transport's conformance suite does.
+    any_thread: bool,
+    stirred: Arc<Stirred>,
+    dead: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: BTreeSet<u64>,
+    workers: BTreeSet<usize>,
+    spawned: Vec<(u64, &'static str, Task)>,
+    last: u64,
+    stirred: bool,
+    foreign: Option<String>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    pub(crate) fn new(place: u32, stirred: Arc<Stirred>, any_thread: bool) -> Self {
+        let (owner, dead) = (thread::current().id(), AtomicBool::new(false));
+        Self { place, owner, any_thread, stirred, dead, state: Mutex::default() }
+    }
+
+    /// Nothing that belongs to this life has an effect any more. // H7
+    pub(crate) fn kill(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        let state = std::mem::take(&mut *self.state());
+        // Dropped without the lock: tasks wake others when they go.
+        drop(state);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn spawn(&self, name: &'static str, task: Task) {
+        self.check_thread("spawns on");
+        if self.is_dead() {
+            return;
+        }
+        let mut state = self.state();
+        state.last += 1;
+        let id = state.last;
+        state.spawned.push((id, name, task));
+        state.ready.insert(id);
+        self.stir(state);
+    }
+
+    pub(crate) fn unpark(&self, worker: usize) {
+        self.check_thread("unparks a worker of");
+        if !self.is_dead() {
+            let mut state = self.state();
+            state.workers.insert(worker);
+            self.stir(state);
+        }
+    }
+
+    /// Something changed that the world has to look at.
+    pub(crate) fn stir_up(&self) {
+        self.stir(self.state());
+    }
+
+    fn stir(&self, mut state: MutexGuard<'_, State>) {
+        if !std::mem::replace(&mut state.stirred, true) {
+            drop(state);
+            self.stirred.add(self.place);
+        }
+    }
+
+    /// The world looks: what was spawned, and which workers want a turn.
+    pub(crate) fn look(&self) -> (Vec<(u64, &'static str, Task)>, Vec<usize>, bool) {
+        let mut state = self.state();
+        state.stirred = false;
+        let workers = std::mem::take(&mut state.workers).into_iter().collect();
+        (std::mem::take(&mut state.spawned), workers, !state.ready.is_empty())
+    }
+
+    /// One of the ready tasks, which is not ready any more.
+    pub(crate) fn take_ready(&self, pick: impl FnOnce(usize) -> usize) -> Option<u64> {
+        let mut state = self.state();
+        let n = state.ready.len();
+        let id = state.ready.iter().nth(pick(n)).copied()?;
+        state.ready.remove(&id);
+        Some(id)
+    }
+
+    pub(crate) fn waker(self: &Arc<Self>, task: u64) -> Waker {
+        Waker::from(Arc::new(TaskWaker { executor: Arc::clone(self), task }))
+    }
+
+    /// The thread that used this node although it is not the world's.
+    pub(crate) fn foreign_thread(&self) -> Option<String> {
+        self.state().foreign.clone()
+    }
+
+    /// What happens on another thread happens at no particular moment of the world: refused. // H21
+    #[expect(clippy::panic, reason = "a rule for tests, which panics name best")]
+    fn check_thread(&self, what: &str) {
+        let thread = thread::current();
+        if thread.id() == self.owner || self.any_thread || self.is_dead() {
+            return;
+        }
+        let name = thread.name().unwrap_or("without a name").to_owned();
+        self.state().foreign = Some(name.clone());
+        panic!("thread {name} {what} a simulated node: a node has no threads but workers");
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct TaskWaker {
+    executor: Arc<Executor>,
+    task: u64,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.executor.check_thread("wakes a task of");
+        if !self.executor.is_dead() {
+            let mut state = self.executor.state();
+            state.ready.insert(self.task);
+            self.executor.stir(state);
+        }
+    }
+}
