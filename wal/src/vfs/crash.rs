@@ -16,6 +16,8 @@ use super::MemVfs;
 use super::memory::disk::{Dir, Disk, Entry};
 use super::memory::inode::Inode;
 
+mod dirs;
+mod files;
 mod pending;
 mod states;
 

@@ -90,6 +90,10 @@ impl DirOp {
         }
     }
 
+    pub(in crate::vfs) fn is_about(&self, name: &OsString) -> bool {
+        self.names().contains(&Some(name))
+    }
+
     /// Whether both are about one name, so that their order matters.
     pub(in crate::vfs) fn shares_name(&self, other: &Self) -> bool {
         let theirs = other.names();

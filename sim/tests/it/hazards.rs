@@ -1,0 +1,3 @@
+//! The hazards of the design, each by its number.
+
+mod disk;
