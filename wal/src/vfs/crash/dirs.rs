@@ -80,13 +80,16 @@ impl DirCut {
         std::iter::repeat_n(radix, self.digits())
     }
 
-    /// Takes out what cannot be there without something that is missing.
-    pub(super) fn close(&self, digits: &mut [u32]) {
+    /// Takes out what cannot be there without something that is missing; whether there was any.
+    pub(super) fn close(&self, digits: &mut [u32]) -> bool {
+        let mut changed = false;
         for (i, needs) in self.needs.iter().flatten().enumerate() {
-            if needs.iter().any(|&need| digits[need] == 0) {
+            if digits[i] == 1 && needs.iter().any(|&need| digits[need] == 0) {
                 digits[i] = 0;
+                changed = true;
             }
         }
+        changed
     }
 
     /// Whether the `i`th operation is kept.

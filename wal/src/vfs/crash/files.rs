@@ -36,6 +36,8 @@ pub(super) struct FileCut {
     pub(super) sizes: u32,
     pub(super) slots: Vec<Slot>,
     atom: usize,
+    /// Whether every write lies within the size on the medium.
+    within: bool,
     /// The directory whose operations decide whether the file has a name at all.
     pub(super) home: Option<usize>,
 }
@@ -65,7 +67,8 @@ impl FileCut {
     pub(super) fn of(number: u64, inode: &Inode, atom: usize, stale: bool) -> Self {
         let len = inode.durable.len();
         let (pieces, slots) = (Vec::new(), Vec::new());
-        let mut cut = Self { inode: number, len, pieces, sizes: 0, slots, atom, home: None };
+        let (within, home) = (true, None);
+        let mut cut = Self { inode: number, len, pieces, sizes: 0, slots, atom, within, home };
         let mut places = BTreeMap::new();
         let mut size = len;
         for unit in &inode.units {
@@ -83,6 +86,7 @@ impl FileCut {
                 if grows && at + data.len() > size {
                     size = cut.size(at + data.len());
                 }
+                cut.within &= at + data.len() <= len;
                 let begin = at - at % atom;
                 let slot = *places.entry(begin).or_insert_with(|| cut.slot(begin, stale));
                 cut.slots[slot].versions += 1;
@@ -127,8 +131,11 @@ impl FileCut {
     }
 
     /// Lowers the digits of versions that would lie beyond the end of the file, where nobody
-    /// could see them: each state has one choice.
-    pub(super) fn close(&self, digits: &mut [u32]) {
+    /// could see them: each state has one choice. Whether there were any.
+    pub(super) fn close(&self, digits: &mut [u32]) -> bool {
+        if self.sizes == 0 && self.within {
+            return false;
+        }
         let (sizes, slots) = digits.split_at_mut(1);
         let mut seen = vec![0; slots.len()];
         let (mut size, mut taken) = (self.len, 0);
@@ -143,12 +150,15 @@ impl FileCut {
                 }
             }
         }
+        let mut changed = false;
         for ((digit, seen), slot) in slots.iter_mut().zip(seen).zip(&self.slots) {
             let shows_stale = *digit > slot.versions && slot.at < size;
-            if !shows_stale {
+            if !shows_stale && *digit != seen {
                 *digit = seen;
+                changed = true;
             }
         }
+        changed
     }
 
     /// The file with these digits.

@@ -18,6 +18,8 @@ pub(super) struct Pending {
     pub(super) files: Vec<FileCut>,
     /// One for each directory of the disk, in their order.
     pub(super) dirs: Vec<DirCut>,
+    /// At which digit each directory begins, after those of the files. There is always a root.
+    dirs_at: Vec<usize>,
     /// How many answers each digit has.
     pub(super) radices: Vec<u32>,
     /// Atoms written, sizes taken, operations of directories.
@@ -47,11 +49,17 @@ impl Pending {
         for (cut, dir) in dirs.iter_mut().zip(disk.dirs.values()) {
             cut.names = Names::of(dir, &decided);
         }
+        let mut at: usize = files.iter().map(FileCut::digits).sum();
+        let dirs_at = dirs.iter().map(|dir| {
+            at += dir.digits();
+            at - dir.digits()
+        });
+        let dirs_at = dirs_at.collect();
         let radices = files.iter().flat_map(FileCut::radices);
         let radices = radices.chain(dirs.iter().flat_map(DirCut::radices)).collect();
         let units = files.iter().map(|file| file.pieces.len() as u64).sum::<u64>();
         let ops = dirs.iter().map(|dir| u64::from(dir.ops)).sum::<u64>();
-        Self { files, dirs, radices, units: units + ops }
+        Self { files, dirs, dirs_at, radices, units: units + ops }
     }
 
     /// How many choices there are, allowed or not.
@@ -69,34 +77,32 @@ impl Pending {
         self.radices.iter().map(digit).collect()
     }
 
-    /// The digits of each file and of each directory, in their order.
-    fn split<'a>(&self, choice: &'a mut [u32]) -> (Vec<&'a mut [u32]>, Vec<&'a mut [u32]>) {
-        let mut rest = choice;
-        let mut cut = |n: usize| {
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(n);
-            rest = later;
-            now
+    /// Makes it the allowed choice next to this one: what makes no sense without something that is
+    /// missing is taken out. Whether that changed it.
+    pub(super) fn close(&self, choice: &mut [u32]) -> bool {
+        let (mut files, names) = choice.split_at_mut(self.dirs_at[0]);
+        let place = |dir: usize| {
+            let at = self.dirs_at[dir] - self.dirs_at[0];
+            at..at + self.dirs[dir].digits()
         };
-        let files = self.files.iter().map(|file| cut(file.digits())).collect();
-        let dirs = self.dirs.iter().map(|dir| cut(dir.digits())).collect();
-        (files, dirs)
-    }
-
-    /// The allowed choice next to this one: what makes no sense without something that is
-    /// missing is taken out.
-    pub(super) fn close(&self, mut choice: Choice) -> Choice {
-        let (mut files, mut dirs) = self.split(&mut choice);
-        for (dir, digits) in self.dirs.iter().zip(&mut dirs) {
-            dir.close(digits);
+        let mut changed = false;
+        for (i, dir) in self.dirs.iter().enumerate() {
+            changed |= dir.close(&mut names[place(i)]);
         }
-        for (file, digits) in self.files.iter().zip(&mut files) {
-            match file.home {
+        for file in &self.files {
+            let (digits, later) = files.split_at_mut(file.digits());
+            files = later;
+            changed |= match file.home {
                 // Without a name nobody sees what is in it.
-                Some(home) if !self.dirs[home].has(file.inode, dirs[home]) => digits.fill(0),
+                Some(home) if !self.dirs[home].has(file.inode, &names[place(home)]) => {
+                    let kept = digits.iter().any(|digit| *digit > 0);
+                    digits.fill(0);
+                    kept
+                }
                 _ => file.close(digits),
-            }
+            };
         }
-        choice
+        changed
     }
 
     /// How many units the choice loses.
