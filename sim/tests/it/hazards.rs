@@ -1,0 +1,3 @@
+//! Hazards that other tools shipped, each a test.
+
+mod judging;
