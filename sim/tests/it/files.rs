@@ -265,6 +265,7 @@ fn jepsen_logs_are_read_with_their_noise() {
         ("1\t:invoke\t:pop\tnil", "line 1: expected read, write or cas, found pop with value null"),
         ("99999999999999999999\t:ok\t:read\t1", "line 1: expected a process of 64 bits, found"),
         ("1\t:ok\t:read\t1", "line 1: expected an invoke first"),
+        ("1\t:invoke\t:read\tnil\ta\rb", "line 1: expected a key without the end of a line"),
     ] {
         let error = History::<RegisterOp, _>::read_jepsen_log(line.as_bytes()).unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");
