@@ -1,5 +1,6 @@
-//! Writes the corpora that fuzzing of the transport begins with, from the golden vectors of its
-//! FORMAT.md: `cargo run --example seeds` in this directory. Nothing of it is committed.
+//! Writes the corpora that fuzzing of the transport and of histories begins with, the former from
+//! the golden vectors of its FORMAT.md: `cargo run --example seeds` in this directory. Nothing of
+//! it is committed.
 
 use std::fs;
 use std::io;
@@ -83,5 +84,41 @@ fn main() -> io::Result<()> {
         &[7, 1, 0],
     ];
     let steps: Vec<_> = play.iter().map(|step| step.to_vec()).collect();
-    write("transport_mux", &[play.concat(), with(&steps[0], &steps[3]), with(&steps[1], &steps[5])])
+    let muxes = [play.concat(), with(&steps[0], &steps[3]), with(&steps[1], &steps[5])];
+    write("transport_mux", &muxes)?;
+    write("sim_history", &histories())
+}
+
+/// One of each model, in both formats.
+fn histories() -> Vec<Vec<u8>> {
+    let models: [&[(&str, &str, &str)]; 6] = [
+        &[("write", "3", "3"), ("cas", "[3,0]", "[3,0]"), ("read", "null", "0")],
+        &[("write", "3", "3"), ("delete", "null", "null"), ("read", "null", "null")],
+        &[("add", "-1", "-1"), ("read", "null", "-1")],
+        &[("acquire", "null", "7"), ("release", "null", "null")],
+        &[("enqueue", "5", "5"), ("dequeue", "null", "5"), ("dequeue", "null", "null")],
+        &[("add", "2", "2"), ("read", "null", "[2]")],
+    ];
+    let mut seeds = Vec::new();
+    for (model, operations) in (0..).zip(models) {
+        let (mut lines, mut log) = (vec![model], vec![model | 8]);
+        for (f, asked, said) in operations {
+            let edn = |value: &str| value.replace("null", "nil").replace(',', " ");
+            for (kind, value) in [("invoke", asked), ("ok", said)] {
+                let answer = if kind == "ok" { ",\"result\":true" } else { "" };
+                lines.extend_from_slice(
+                    format!(
+                        "{{\"process\":1,\"type\":\"{kind}\",\"f\":\"{f}\",\"key\":\"x\",\
+                         \"value\":{value}{answer},\"time\":9}}\n"
+                    )
+                    .as_bytes(),
+                );
+                log.extend_from_slice(
+                    format!("INFO - 1\t:{kind}\t:{f}\t{}\tx\n", edn(value)).as_bytes(),
+                );
+            }
+        }
+        seeds.extend([lines, log]);
+    }
+    seeds
 }

@@ -101,7 +101,7 @@ impl Gen {
 /// # Examples
 /// ```
 /// use quorate_sim::exhaust;
-/// let found = exhaust(4, |answers| drop(answers.below(5)));
+/// let found = exhaust(4, |answers| _ = answers.below(5));
 /// assert_eq!((found.runs, found.complete), (4, false));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// sim.add_async(NodeId::new(1), |host| Box::pin(async move {
 ///     let config = EndpointConfig::default();
 ///     let endpoint = Endpoint::start_with(host.transport(), host.runtime(), config).unwrap();
-///     let (_, mut calls) = endpoint.open(ECHO, ChannelOptions::default()).unwrap().split();
+///     let mut calls = endpoint.channel(ECHO, ChannelOptions::new()).unwrap();
 ///     while let Some(inbound) = calls.recv().await {
 ///         if let Inbound::Call { body, reply, .. } = inbound {
 ///             let _ = reply.reply(body);
@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// sim.add_async(NodeId::new(2), |host| Box::pin(async move {
 ///     let config = EndpointConfig::default();
 ///     let endpoint = Endpoint::start_with(host.transport(), host.runtime(), config).unwrap();
-///     let echo = endpoint.open(ECHO, ChannelOptions::default()).unwrap();
+///     let echo = endpoint.channel(ECHO, ChannelOptions::new()).unwrap();
 ///     let within = CallOptions::within(Duration::from_secs(1));
 ///     if echo.call(NodeId::new(1), b"hi", within).await.is_ok() {
 ///         host.reached("answered");

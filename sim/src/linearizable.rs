@@ -180,7 +180,9 @@ pub fn linearizable_steps<S: Spec>(
     let steps = budget.steps;
     let verdict = if let Some(why) = illegal {
         Verdict::Illegal(why.shortest(!undecided))
-    } else if (undecided && !planted("undecided_passes")) || history.is_truncated() {
+    } else if (undecided && !planted("undecided_passes"))
+        || (history.is_truncated() && !planted("truncated_passes"))
+    {
         Verdict::Undecided { steps }
     } else {
         Verdict::Linearizable { order: witness::merged(spec, history, &orders) }

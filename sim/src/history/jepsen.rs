@@ -98,7 +98,12 @@ fn parse(text: &str) -> Result<Option<Line>, Wrong> {
     let wide = |_| ("a process of 64 bits".to_owned(), process.to_owned());
     let mut fields = Fields::new(f);
     fields.value = value(rest[0].trim());
-    fields.key = rest.get(1).map(|key| (*key).into());
+    if let Some(key) = rest.get(1) {
+        if key.contains('\r') {
+            return Err(("a key without the end of a line".to_owned(), format!("{key:?}")));
+        }
+        fields.key = Some((*key).into());
+    }
     Ok(Some(Line { process: number.map_err(wide)?, kind, fields, time: None }))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Event, History, OpId, Operation, Outcome};
+use crate::plant::planted;
 use crate::time::SimTime;
 
 /// Whoever records: `false` once it is dead.
@@ -128,7 +129,8 @@ impl<O, R> Log<O, R> {
     /// Ends an operation whose process died before it heard: it may have happened (H27), and
     /// what is said of it from now on is nobody's word.
     pub(super) fn abandon(&mut self, id: OpId, at: SimTime) -> Result<(), Misuse> {
-        self.end(id, at, Outcome::Unknown)?;
+        let failed = planted("abandoned_as_failed");
+        self.end(id, at, if failed { Outcome::Fail } else { Outcome::Unknown })?;
         self.abandoned.insert(id);
         Ok(())
     }

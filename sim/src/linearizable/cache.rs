@@ -2,6 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::plant::planted;
+
 /// Words that configurations take at most, 1 GiB: beyond it the search gives up. Counted, not
 /// measured, so that a verdict does not depend on the machine (H30).
 const WORDS_MAX: usize = 1 << 27;
@@ -258,6 +260,7 @@ impl Cache {
 
 /// Whether every bit of `a` is in `b`.
 fn subset(a: &[u64], b: &[u64]) -> bool {
+    let (a, b) = if planted("used_turned_round") { (b, a) } else { (a, b) };
     a.len() <= b.len() && a.iter().zip(b).all(|(a, b)| a & !b == 0)
 }
 

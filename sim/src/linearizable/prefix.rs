@@ -47,7 +47,7 @@ impl<'a, S: Spec> Prefix<'a, S> {
             match search.run(budget) {
                 Found::Order(_) => {
                     low = middle + 1;
-                    stride *= 2;
+                    stride = stride.saturating_mul(2);
                 }
                 Found::None { .. } => {
                     high = middle;

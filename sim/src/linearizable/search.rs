@@ -264,7 +264,7 @@ impl<'a, S: Spec> Search<'a, S> {
         while let Some(call) = next.filter(|call| self.calls[*call as usize].invoked < until) {
             next = self.unknown.after(call);
             let twin = self.calls[call as usize].twin;
-            if twin != NONE && !self.is_taken(twin) {
+            if twin != NONE && (!self.is_taken(twin) || planted("twins_all_skipped")) {
                 continue;
             }
             let state = self.apply(frame.state, call, budget);
@@ -340,7 +340,9 @@ impl<'a, S: Spec> Search<'a, S> {
         }
         self.waiting.unlift(call);
         self.placed -= 1;
-        self.due = self.due.min(call);
+        if !planted("unlift_forgets_due") {
+            self.due = self.due.min(call);
+        }
     }
 
     /// Notes where the search is; says whether it was never there.

@@ -1,5 +1,12 @@
 //! The disk: what it may lose, by an oracle written apart; what its faults do; a log on it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests stop at the first surprise, and say what they saw"
+)]
+
 mod campaign;
 mod example;
 mod faults;

@@ -9,16 +9,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use self::pending::Pending;
 use super::MemVfs;
 use super::memory::disk::{Dir, Disk, Entry};
 use super::memory::inode::Inode;
 
+mod dirs;
+mod files;
 mod pending;
 mod states;
 
+use states::Choices;
 pub use states::CrashStates;
 
 /// In which order the unsynced operations of a directory may reach the medium.
@@ -144,7 +146,12 @@ impl MemVfs {
     /// less); else nothing, everything, only one, all but one, prefixes, and seeded samples.
     #[must_use]
     pub fn crash_states(&self, max: usize) -> Vec<Self> {
-        self.power_cut().states(max).map(|left| left.disk).collect()
+        let disk = self.disk.lock();
+        let pending = Pending::of(&disk);
+        let mut choices = Choices::of(&pending, max);
+        std::iter::from_fn(|| choices.next(&pending))
+            .map(|choice| pending.build(&disk, &choice))
+            .collect()
     }
 
     /// A power cut now, to look at what it can leave.
@@ -208,7 +215,7 @@ impl PowerCut {
     /// The states one after the other, as [`MemVfs::crash_states`] has them.
     #[must_use]
     pub fn states(self, max: usize) -> CrashStates {
-        CrashStates::new(Arc::new(self), max)
+        CrashStates::new(self, max)
     }
 
     fn build(&self, choice: &[u32]) -> Left {

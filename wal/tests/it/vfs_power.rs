@@ -149,12 +149,32 @@ fn every_state_has_its_number() {
         let few: Vec<_> = disk.power_cut().states(5).map(|left| show(&left.disk)).collect();
         assert_eq!((few.len(), &few[0]), (5, &numbered[0]));
         assert_eq!(few.last(), numbered.last(), "spread over all of them");
+        for max in [1, 2, numbered.len() - 1] {
+            let some = disk.power_cut().states(max);
+            assert!(!some.is_exhaustive());
+            assert_eq!(some.count(), max);
+        }
         assert_eq!(show(&cut.nothing_kept().disk), numbered[0]);
         assert_eq!(cut.nothing_kept().lost, cut.units());
         // Each of them is drawn sooner or later.
         let drawn: BTreeSet<_> = (0..20_000).map(|seed| show(&disk.crash(seed))).collect();
         assert_eq!(drawn, numbered.into_iter().collect());
     }
+}
+
+#[test]
+fn what_is_in_a_file_without_a_name_makes_no_states() {
+    let disk = MemVfs::new();
+    create(&disk, F).write_at(&[1; 1024], 0).unwrap();
+    let states = disk.power_cut().states(99);
+    let found: Vec<_> = states.map(|left| left.disk.contents(Path::new(F)).ok()).collect();
+    assert_eq!(found.len(), 8, "seven with the name, one without");
+    assert_eq!(found.iter().filter(|content| content.is_none()).count(), 1);
+    // One of two states is not all of them.
+    let disk = MemVfs::new();
+    create(&disk, F);
+    assert!(!disk.power_cut().states(1).is_exhaustive());
+    assert!(disk.power_cut().states(2).is_exhaustive());
 }
 
 #[test]

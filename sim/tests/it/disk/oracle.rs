@@ -69,10 +69,10 @@ struct Reference {
 
 fn apply_name(names: &mut BTreeMap<&'static str, u32>, event: &Event) {
     let Event::Name { from, to, file } = event else { return };
-    if *from == "" {
+    if from.is_empty() {
         names.insert(to, *file);
     } else if let Some(file) = names.remove(from)
-        && *to != ""
+        && !to.is_empty()
     {
         names.insert(to, file);
     }
@@ -155,7 +155,7 @@ impl Reference {
             (Event::Size(_), Event::Size(_)) => false,
             (Event::Bytes { at: a, .. }, Event::Bytes { at: b, .. }) => a / 512 != b / 512,
             (Event::Name { from, to, .. }, Event::Name { from: f, to: t, .. }) => {
-                let common = |a: &str, b: &str| a != "" && a == b;
+                let common = |a: &str, b: &str| !a.is_empty() && a == b;
                 let shared = [(from, f), (from, t), (to, f), (to, t)];
                 model == DirModel::Reordered && !shared.iter().any(|(a, b)| common(a, b))
             }

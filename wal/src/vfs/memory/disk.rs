@@ -18,7 +18,7 @@ pub(in crate::vfs) const SECTOR: usize = 512;
 const WORD: usize = 64;
 /// With more unsynced operations than this the older half of a directory reaches the medium by
 /// itself, as a journal is committed now and then.
-const DIR_OPS_MAX: usize = 4096;
+const DIR_OPS_MAX: usize = 1024;
 
 /// How a disk behaves when the power is cut.
 #[derive(Clone, Debug)]
@@ -88,6 +88,10 @@ impl DirOp {
                 }
             }
         }
+    }
+
+    pub(in crate::vfs) fn is_about(&self, name: &OsString) -> bool {
+        self.names().contains(&Some(name))
     }
 
     /// Whether both are about one name, so that their order matters.

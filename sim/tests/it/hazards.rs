@@ -1,0 +1,4 @@
+//! The hazards of the design, each by its number.
+
+mod disk;
+mod judging;
