@@ -8,6 +8,7 @@
     reason = "helpers of tests fail the way tests do, and print what they counted"
 )]
 
+mod async_nodes;
 mod disk;
 mod exhaust;
 mod files;
