@@ -51,6 +51,18 @@ impl std::fmt::Debug for State {
     }
 }
 
+impl State {
+    fn count_sent(&mut self, frame: &Frame, admitted: Result<(), SendError>) {
+        match admitted {
+            Ok(()) => {
+                self.stats.frames_out += 1;
+                self.stats.bytes_out += frame.wire_len() as u64;
+            }
+            Err(error) => self.stats.full += u64::from(error == SendError::Full),
+        }
+    }
+}
+
 impl Port {
     pub(crate) fn new(place: u32, net: SharedNet, identity: Identity) -> Self {
         Self { place, net, identity, state: Mutex::default() }
@@ -58,10 +70,6 @@ impl Port {
 
     pub(crate) fn take_outbox(&self) -> Vec<(SimTime, Effect)> {
         std::mem::take(&mut self.state().outbox)
-    }
-
-    pub(crate) fn sink(&self) -> Option<Arc<dyn Sink>> {
-        self.state().sink.clone()
     }
 
     pub(crate) fn kill(&self) {
@@ -238,17 +246,8 @@ impl Transport for SimTransport {
             return Err(SendError::Disconnected);
         }
         let admitted = port.net.lock().admit(at, port.place, peer, lane, &frame);
-        let stats = &mut port.state().stats;
-        match admitted {
-            Ok(()) => {
-                stats.frames_out += 1;
-                stats.bytes_out += frame.wire_len() as u64;
-            }
-            Err(error) => {
-                stats.full += u64::from(error == SendError::Full);
-                return Err(error);
-            }
-        }
+        port.state().count_sent(&frame, admitted);
+        admitted?;
         // Arrives as one piece, as from a socket.
         let mut frame = frame;
         frame.body = frame.body.into_bytes().into();

@@ -42,13 +42,6 @@ fn an_endpoint_runs_unchanged() {
     let mut sim = Sim::new(SimConfig::lan(7).build().unwrap());
     sim.add_async(NodeId::new(1), serve);
     sim.add_async(NodeId::new(2), ask);
-    for _ in 0..200 {
-        if sim.step().unwrap().is_none() {
-            break;
-        }
-    }
-    print!("{}", sim.trace_tail(60));
     sim.run_for(Duration::from_secs(5)).unwrap();
-    println!("{}", sim.handled());
     assert!(sim.coverage().mark("answered") > 20, "{}", sim.trace_tail(100));
 }
