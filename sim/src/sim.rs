@@ -267,8 +267,9 @@ impl Sim {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
-        let looked = self.look_at_stirred();
-        self.stop_at(looked)
+        // What was done from outside between two steps may have been the last thing to happen.
+        let done = self.look_at_stirred().and_then(|()| self.hand_out());
+        self.stop_at(done)
     }
 
     /// The world stands still at its first violation.

@@ -45,6 +45,23 @@ impl Sim {
         self.add_slot(id, quorate_transport::Role::Member, code);
     }
 
+    /// For the transport's conformance suite, which uses transports from its own threads: what they
+    /// do happens at no particular moment, so such a world is not deterministic.
+    #[doc(hidden)]
+    pub const fn allow_any_thread(&mut self) {
+        self.any_thread = true;
+    }
+
+    /// The next life of a node has this incarnation, or a higher one.
+    #[doc(hidden)]
+    pub fn set_next_incarnation(&mut self, id: crate::NodeId, incarnation: crate::Incarnation) {
+        if let Some(place) = self.world.place(id) {
+            let machine = self.world.machine_mut(place);
+            let before = crate::Incarnation::new(incarnation.value().saturating_sub(1));
+            machine.incarnation = machine.incarnation.max(before);
+        }
+    }
+
     /// Hands one input to an async node.
     pub(super) fn handle_tasks(&mut self, place: u32, input: Input) -> Result<(), Violation> {
         if let Input::Turn { worker } = input {

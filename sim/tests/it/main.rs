@@ -9,6 +9,7 @@
 )]
 
 mod async_nodes;
+mod conformance;
 mod disk;
 mod exhaust;
 mod files;
