@@ -9,6 +9,7 @@
 )]
 
 mod async_nodes;
+mod composition;
 mod conformance;
 mod disk;
 mod exhaust;
