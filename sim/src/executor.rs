@@ -138,7 +138,9 @@ impl Executor {
             return;
         }
         let name = thread.name().unwrap_or("without a name").to_owned();
-        self.state().foreign = Some(name.clone());
+        let mut state = self.state();
+        state.foreign = Some(name.clone());
+        self.stir(state); // the world stops there too
         panic!("thread {name} {what} a simulated node: a node has no threads but workers");
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Code, Sim};
 use crate::calls::{CallToken, CallWork};
-use crate::disk::CrashDisk;
+use crate::disk::{CrashDisk, SimDisk};
 use crate::machine::Input;
 use crate::node::AnyNode;
 use crate::panics;
@@ -73,6 +73,10 @@ impl Sim {
             return self.died_inside(place);
         }
         let node = Some(machine.id);
+        if let Some(thread) = machine.disk.as_ref().and_then(SimDisk::foreign_thread) {
+            let message = format!("thread {thread} used the disk of the node");
+            return Err(Violation::new("thread", message, until, node));
+        }
         ran.map_err(|panic| Violation::new("panic", panic, until, node))?;
         self.abandon(place);
         self.world.flush(place);
