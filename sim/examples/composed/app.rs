@@ -15,7 +15,9 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn boot(ctx: &mut Ctx<'_>) -> Self {
         let mut app = Self::default();
-        ["beat", "write"].map(|part| app.timers.set(part, Some(ctx.now())));
+        for part in ["beat", "write"] {
+            app.timers.set(part, Some(ctx.now()));
+        }
         app.open(ctx);
         app
     }
@@ -43,7 +45,8 @@ impl Node for App {
         let Some(log) = &self.log else { return };
         let turned = repeat_with(|| log.turn()).find(|turn| *turn != Turn::Again);
         let durable = log.marks().durable.as_u64();
-        while let Some((_, number)) = self.waiting.pop_front_if(|(lsn, _)| *lsn <= durable) {
+        let done = self.waiting.iter().take_while(|(lsn, _)| *lsn <= durable).count();
+        for (_, number) in self.waiting.drain(..done) {
             self.numbers.insert(number);
             ctx.fact("acknowledged", number, 1);
         }

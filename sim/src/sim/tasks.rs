@@ -2,7 +2,7 @@
 
 use super::{Code, Sim};
 use crate::disk::Cost;
-use crate::executor::Executor;
+use crate::executor::{Executor, Look};
 use crate::host::{Birth, Host, Said, Shared};
 use crate::machine::Input;
 use crate::panics;
@@ -111,7 +111,7 @@ impl Sim {
         let (id, role, incarnation) = (machine.id, machine.role, machine.incarnation);
         let port = Port::new(place, net, identity(id, incarnation, role));
         let seeds = machine.seeds.clone();
-        let birth = Birth { id, role, incarnation, now, clock, disk, executor, port, seeds };
+        let birth = Birth { id, incarnation, now, clock, disk, executor, port, seeds };
         let shared = Arc::new(Shared::new(birth));
         let rng = Rng::stream(seed, "tasks", id.value(), incarnation.value());
         let (tasks, workers) = (BTreeMap::new(), Vec::new());
@@ -122,7 +122,7 @@ impl Sim {
         *life = Some(Life { shared, tasks, workers, rng, poll_set: false, polls: 0 });
         panics::caught(|| {
             let task = main(host.clone());
-            host.shared.executor.spawn("main", task);
+            host.shared.executor.spawn(task);
         })
     }
 
@@ -251,8 +251,8 @@ impl Sim {
         let now = self.world.now;
         let Some(life) = self.life(place) else { return Ok(()) };
         let shared = Arc::clone(&life.shared);
-        let (spawned, workers, ready) = shared.executor.look();
-        life.tasks.extend(spawned.into_iter().map(|(id, _, task)| (id, task)));
+        let Look { spawned, workers, ready } = shared.executor.look();
+        life.tasks.extend(spawned);
         let made = shared.take_workers().into_iter();
         life.workers.extend(made.map(|turn| Worker { turn: Some(turn), scheduled: false }));
         let mut turns = Vec::new();

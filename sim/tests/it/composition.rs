@@ -27,7 +27,7 @@ impl ClientWork for Client {
 
     fn next(&mut self, rng: &mut Rng) -> KvOp {
         let key = KEYS[rng.index(KEYS.len())];
-        if rng.flip() { KvOp::read(key) } else { KvOp::write(key, rng.below(1_000) as i64) }
+        if rng.flip() { KvOp::read(key) } else { KvOp::write(key, rng.below(1_000).cast_signed()) }
     }
 
     fn servers(&self, op: &KvOp) -> Vec<NodeId> {

@@ -104,8 +104,8 @@ impl Node for App {
             turn = log.turn();
         }
         let durable = log.marks().durable.as_u64();
-        while let Some((lsn, record, call)) = self.waiting.pop_front_if(|(lsn, ..)| *lsn <= durable)
-        {
+        let done = self.waiting.iter().take_while(|(lsn, ..)| *lsn <= durable).count();
+        for (lsn, record, call) in self.waiting.drain(..done) {
             self.store.apply(lsn, &record);
             ctx.reached("appended");
             if let Some(call) = call {

@@ -106,7 +106,8 @@ impl App {
         if self.eager {
             opened.store.lock().unwrap().apply(lsn.as_u64(), body);
             let _ = reply.reply(b"");
-            return drop(staged.detach());
+            let _not_waited_for = staged.detach();
+            return;
         }
         if staged.await.is_ok() {
             self.host.reached("appended");

@@ -1,7 +1,7 @@
 //! Hazards of async nodes.
 
 use quorate_sim::*;
-use quorate_transport::{Task, sleep};
+use quorate_transport::{Frame, SessionId, Task, sleep};
 use quorate_wal::Turn;
 use quorate_wal::vfs::{OpenMode, Vfs};
 use std::future::{pending, poll_fn};
@@ -65,7 +65,7 @@ impl Drop for Grave {
         let sent = self.host.transport().send(
             NodeId::new(2),
             Lane::Data,
-            quorate_transport::Frame::message(ChannelId::new(16), &b"ghost"[..]),
+            Frame::message(ChannelId::new(16), &b"ghost"[..]),
         );
         assert_eq!(sent, Err(SendError::Closed));
         self.host.reached("spoke from the grave");
@@ -81,7 +81,7 @@ fn h07_tasks_of_a_dead_node_have_no_effect_when_they_are_dropped() {
     let of_node = Arc::clone(&dropped);
     let mut sim = world(Order::Random, 3);
     sim.add_async(NODE, move |host| {
-        let grave = Grave { host: host.clone(), dropped: Arc::clone(&of_node) };
+        let grave = Grave { host, dropped: Arc::clone(&of_node) };
         Box::pin(async move {
             let _grave = grave;
             pending::<()>().await;
@@ -100,6 +100,14 @@ fn h07_tasks_of_a_dead_node_have_no_effect_when_they_are_dropped() {
 struct Quiet;
 impl Node for Quiet {}
 
+struct Sink;
+
+impl quorate_transport::Sink for Sink {
+    fn on_frame(&self, _: Peer, _: Lane, _: SessionId, _: Frame) {}
+    fn on_event(&self, _: LinkEvent) {}
+    fn on_unsent(&self, _: NodeId, _: Lane, _: &mut dyn Iterator<Item = Frame>) {}
+}
+
 #[test]
 fn h08_tasks_die_in_the_middle_of_a_poll() {
     let mut kept = [0, 0];
@@ -109,28 +117,9 @@ fn h08_tasks_die_in_the_middle_of_a_poll() {
             Box::pin(async move {
                 sleep(&*host.runtime(), SECOND).await;
                 let send = |text: &'static [u8]| {
-                    let frame = quorate_transport::Frame::message(ChannelId::new(16), text);
+                    let frame = Frame::message(ChannelId::new(16), text);
                     host.transport().send(NodeId::new(2), Lane::Data, frame)
                 };
-                struct Sink;
-                impl quorate_transport::Sink for Sink {
-                    fn on_frame(
-                        &self,
-                        _: Peer,
-                        _: Lane,
-                        _: quorate_transport::SessionId,
-                        _: quorate_transport::Frame,
-                    ) {
-                    }
-                    fn on_event(&self, _: LinkEvent) {}
-                    fn on_unsent(
-                        &self,
-                        _: NodeId,
-                        _: Lane,
-                        _: &mut dyn Iterator<Item = quorate_transport::Frame>,
-                    ) {
-                    }
-                }
                 host.transport().start(Arc::new(Sink)).unwrap();
                 assert_eq!(send(b"before"), Ok(()));
                 let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
