@@ -114,12 +114,14 @@ fn phases<W: Workload>(
     let end = sim.now().saturating_add(setting.heal);
     loop {
         let healed = workload.healed(sim).map_err(|why| of("workload", why, sim))?;
-        if healed && !sim.is_awaited() {
+        let started = sim.is_started();
+        if healed && started && !sim.is_awaited() {
             break;
         }
         if sim.now() >= end {
             let why = format!("not recovered within {:?} of the heal", setting.heal);
-            return if healed { sim.finish() } else { Err(of("liveness", why, sim)) };
+            let recovered = healed && started;
+            return if recovered { sim.finish() } else { Err(of("liveness", why, sim)) };
         }
         sim.run_for(LOOK_EVERY)?;
     }

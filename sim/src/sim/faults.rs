@@ -66,7 +66,7 @@ impl Sim {
         }
         let swizzle = self.world.plan_rng.flip();
         self.inject(Fault::Heal { swizzle });
-        self.world.settle();
+        self.reach_nodes();
     }
 
     fn apply_fault(&mut self, fault: Fault) -> bool {

@@ -14,6 +14,8 @@ mod exhaust;
 mod files;
 mod hazards;
 mod linearizable;
+mod planted;
 mod qcheck;
 mod recorded;
 mod recorder;
+mod toys;
