@@ -255,7 +255,11 @@ impl<W: Workload> Campaign<W> {
     /// # Errors
     /// [`NotCaught`] if none of the first `within` seeds fails.
     pub fn must_fail(&self, within: u64) -> Result<Caught, NotCaught> {
-        let jobs = Environment::read().ok().and_then(|environment| environment.jobs);
+        let missed = |seeds, environment| {
+            let campaign = self.name.clone();
+            NotCaught { campaign, seeds, environment }
+        };
+        let jobs = Environment::read().map_err(|why| missed(0, Some(why)))?.jobs;
         for (setting, attempt, _) in self.attempts(0, within, jobs, None) {
             if attempt.violation.is_some() {
                 let seeds_tried = setting.seed + 1;
@@ -263,7 +267,7 @@ impl<W: Workload> Campaign<W> {
                 return Ok(Caught::new(&self.name, seeds_tried, &setting, attempt, runs));
             }
         }
-        Err(NotCaught { campaign: self.name.clone(), seeds: within })
+        Err(missed(within, None))
     }
 
     /// Runs one setting of one seed.

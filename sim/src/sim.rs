@@ -186,7 +186,7 @@ impl Sim {
         self.reach_nodes();
     }
 
-    /// What was done from outside reaches the nodes at this moment, not at that of the next event.
+    /// What was done from outside reaches nodes and checkers now, not with the next event.
     fn reach_nodes(&mut self) {
         self.world.settle();
         let done = self.hand_out();

@@ -222,8 +222,9 @@ impl Draw<'_> {
                 Some(Fault::ClockBound { node: draw.member()?, lie_ns })
             }),
             Class::DiskSyncError => self.every(self.strength, |draw, _| draw.sync_error()),
-            Class::DiskStall => self.every(8 * SECOND, |draw, _| {
-                let stall = whole_ms(draw.rng.log_uniform(*range.start(), *range.end()));
+            Class::DiskStall => self.every(8 * SECOND, |draw, at| {
+                // Who waits already when the heal comes is not spared the rest.
+                let stall = draw.lasting(range).min(draw.end - at).max(MS);
                 let fault = DiskFault::Stall(Duration::from_nanos(stall));
                 Some(Fault::Disk { node: draw.member()?, fault })
             }),
@@ -339,15 +340,24 @@ impl Draw<'_> {
         })
     }
 
-    /// Two groups, written out, so that a step means the same whatever other steps there are.
+    /// Two or three groups, written out, so that a step means the same whatever other steps there
+    /// are. Of three none may be a majority. // H24
     fn groups(&mut self) -> Option<Shape> {
         let mut nodes = self.nodes.members.clone();
-        let most = (nodes.len() as u64).checked_sub(1).filter(|most| *most > 0)?;
         self.rng.shuffle(&mut nodes);
+        let most = (nodes.len() as u64).checked_sub(1).filter(|most| *most > 0)?;
         let first = usize::try_from(self.rng.between(1, most)).unwrap_or(1);
-        let mut groups = vec![nodes[..first].to_vec(), nodes[first..].to_vec()];
+        let rest = nodes.split_off(first);
+        let mut groups = vec![nodes, rest];
+        if most >= 2 && self.rng.flip() {
+            let larger = usize::from(groups[1].len() > groups[0].len());
+            let half = groups[larger].len() / 2;
+            let third = groups[larger].split_off(half);
+            groups.push(third);
+        }
         for client in &self.nodes.clients {
-            groups[self.rng.index(2)].push(*client);
+            let group = self.rng.index(groups.len());
+            groups[group].push(*client);
         }
         groups.iter_mut().for_each(|group| group.sort_unstable());
         Some(Shape::Groups(groups))

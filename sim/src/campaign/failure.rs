@@ -267,11 +267,14 @@ impl Caught {
 /// # let _ = show;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("campaign {campaign}: none of {seeds} seeds failed")]
+#[error("campaign {campaign}: {}", .environment.as_ref().map_or_else(
+    || format!("none of {seeds} seeds failed"), String::clone))]
 #[non_exhaustive]
 pub struct NotCaught {
     /// The campaign.
     pub campaign: String,
     /// How many were tried.
     pub seeds: u64,
+    /// A variable of the environment that cannot be read; then nothing was run.
+    pub environment: Option<String>,
 }

@@ -291,7 +291,8 @@ impl Sim {
             return;
         }
         machine.begin_life(seed);
-        machine.free_at = machine.free_at.max(now);
+        // What the last life was busy with died with it.
+        machine.free_at = now;
         let life = machine.incarnation;
         if self.slots[place as usize].is_tasks() {
             // It listens once its transport is started.

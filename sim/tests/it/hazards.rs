@@ -1,4 +1,5 @@
 //! The hazards of the design, each by its number.
 
+mod campaigns;
 mod disk;
 mod judging;

@@ -9,7 +9,10 @@
 )]
 
 mod async_nodes;
+mod campaign;
+mod checkers;
 mod disk;
+mod examples;
 mod exhaust;
 mod files;
 mod hazards;
@@ -18,4 +21,5 @@ mod planted;
 mod qcheck;
 mod recorded;
 mod recorder;
+mod shrink;
 mod toys;

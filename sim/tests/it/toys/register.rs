@@ -1,11 +1,13 @@
 //! A register over several replicas (Attiya, Bar-Noy & Dolev 1995): whoever is asked asks a
 //! majority for its newest value, and stores what it answers at a majority before it answers.
+//! Replicas talk in datagrams; what is lost, the client asks for again.
 
 use super::slots::Slots;
 use super::{CHANNEL, linear, ms, node, pack, unpack};
 use quorate_sim::specs::{RegisterOp as Op, RegisterRet as Ret};
 use quorate_sim::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 const QUERY: u64 = 1;
 const VALUE: u64 = 2;
@@ -62,7 +64,7 @@ impl Replica {
         let id = ctx.id();
         for peer in (1..=self.members).map(node).filter(|peer| *peer != id) {
             // What is not sent, or lost, the client does again.
-            let _ = ctx.send(peer, Lane::Data, CHANNEL, pack(message));
+            let _ = ctx.send_datagram(peer, CHANNEL, pack(message));
         }
     }
 
@@ -127,7 +129,7 @@ impl Replica {
 }
 
 impl Node for Replica {
-    fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Peer, _: Lane, _: ChannelId, body: Bytes) {
+    fn on_datagram(&mut self, ctx: &mut Ctx<'_>, from: Peer, _: ChannelId, body: Bytes) {
         if self.slots.is_none() {
             return;
         }
@@ -139,7 +141,7 @@ impl Node for Replica {
             [STORED, id] => return self.heard(ctx, from, id, None),
             _ => return,
         };
-        let _ = ctx.send(from, Lane::Data, CHANNEL, pack(&reply));
+        let _ = ctx.send_datagram(from, CHANNEL, pack(&reply));
     }
 
     fn on_call(
@@ -170,18 +172,21 @@ impl Node for Replica {
 
 /// Reads and writes small numbers at any replica.
 #[derive(Clone)]
-pub(crate) struct Client(pub(crate) u64);
+pub(crate) struct Client {
+    pub(crate) members: u64,
+    pub(crate) think: Duration,
+}
 
 impl ClientWork for Client {
     type Op = Op;
     type Ret = Ret;
 
     fn next(&mut self, rng: &mut Rng) -> Op {
-        if rng.flip() { Op::Read } else { Op::Write(rng.below(1 << 40).cast_signed()) }
+        if rng.below(3) > 0 { Op::Read } else { Op::Write(rng.below(1 << 40).cast_signed()) }
     }
 
     fn servers(&self, _: &Op) -> Vec<NodeId> {
-        (1..=self.0).map(node).collect()
+        (1..=self.members).map(node).collect()
     }
 
     fn request(&mut self, op: &Op) -> Bytes {
@@ -195,10 +200,15 @@ impl ClientWork for Client {
         let value = unpack(body).first().map(|value| value.cast_signed());
         if *op == Op::Read { Ret::Value(value) } else { Ret::Written }
     }
+
+    fn think(&self) -> Duration {
+        self.think
+    }
 }
 
 /// The whole world of it.
-pub(crate) fn setup(sim: &mut Sim, members: u64, clients: u64, bug: bool) -> Recorder<Op, Ret> {
+pub(crate) fn setup(sim: &mut Sim, clients: u64, think: Duration, bug: bool) {
+    let members = 3;
     let recorder = Recorder::new();
     for id in 1..=members {
         sim.add(node(id), move |ctx| Replica::boot(ctx, members, bug));
@@ -206,9 +216,8 @@ pub(crate) fn setup(sim: &mut Sim, members: u64, clients: u64, bug: bool) -> Rec
     for id in 11..11 + clients {
         let recorder = recorder.clone();
         sim.add_client(node(id), move |ctx| {
-            ClosedLoop::new(ctx, Client(members), recorder.clone())
+            ClosedLoop::new(ctx, Client { members, think }, recorder.clone())
         });
     }
     sim.add_checker(linear(&recorder));
-    recorder
 }

@@ -1,7 +1,7 @@
 //! A client that takes a call without an answer for one that was not executed.
 
 use crate::toys::register::Client;
-use crate::toys::{CHANNEL, Toy, linear, node, pack, unpack};
+use crate::toys::{CHANNEL, Toy, linear, ms, node, pack, unpack};
 use quorate_sim::specs::{RegisterOp as Op, RegisterRet as Ret};
 use quorate_sim::*;
 
@@ -73,7 +73,8 @@ pub(crate) fn campaign(bug: bool) -> Campaign<Toy> {
             for id in [11, 12] {
                 let recorder = recorder.clone();
                 sim.add_client(node(id), move |ctx| {
-                    ClosedLoop::new(ctx, Hasty { bug, client: Client(1) }, recorder.clone())
+                    let client = Client { members: 1, think: ms(50) };
+                    ClosedLoop::new(ctx, Hasty { bug, client }, recorder.clone())
                 });
             }
             sim.add_checker(linear(&recorder));
