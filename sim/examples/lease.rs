@@ -22,7 +22,7 @@ impl Node for Granter {
         ctx.reply(call, self.2.to_be_bytes().to_vec());
     }
 }
-/// Asks for the lease; then works for half a second, and writes.
+/// Asks for the lease; then works for half of it, and writes.
 struct Holder(Careful, Monotonic, Monotonic);
 impl Node for Holder {
     fn on_timeout(&mut self, ctx: &mut Ctx<'_>) {
@@ -39,7 +39,7 @@ impl Node for Holder {
         self.2 = self.1.saturating_add(lease); // from when it asked: the grant came later
         ctx.believe("lease", 0, self.2);
         let fence = fence.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        ctx.complete_after(Cost::Fixed(LEASE / 4), fence);
+        ctx.complete_after(Cost::Fixed(LEASE / 2), fence);
     }
     fn on_completion(&mut self, ctx: &mut Ctx<'_>, fence: u64) {
         let body = fence.to_be_bytes().to_vec();

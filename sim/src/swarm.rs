@@ -188,17 +188,20 @@ impl Draw<'_> {
         let rate = u32::try_from(self.strength).unwrap_or(u32::MAX);
         match class {
             Class::Loss => {
-                self.windows(|_| Some(Fault::Loss { ppm: rate }), Fault::Loss { ppm: 0 })
+                self.windows(|_| Some(Fault::Loss { ppm: rate }), &Fault::Loss { ppm: 0 });
             }
             Class::Duplicate => {
-                self.windows(|_| Some(Fault::Duplicate { ppm: rate }), Fault::Duplicate { ppm: 0 })
+                self.windows(
+                    |_| Some(Fault::Duplicate { ppm: rate }),
+                    &Fault::Duplicate { ppm: 0 },
+                );
             }
             Class::Corrupt => {
-                self.windows(|_| Some(Fault::Corrupt { ppm: rate }), Fault::Corrupt { ppm: 0 });
+                self.windows(|_| Some(Fault::Corrupt { ppm: rate }), &Fault::Corrupt { ppm: 0 });
             }
             Class::Delay | Class::Reorder => {
                 let percent = rate.max(101);
-                self.windows(|_| Some(Fault::Delay { percent }), Fault::Delay { percent: 100 });
+                self.windows(|_| Some(Fault::Delay { percent }), &Fault::Delay { percent: 100 });
             }
             Class::Clog => self.every(3 * SECOND, |draw, _| draw.clog(range)),
             Class::Partition => self.every(5 * SECOND, |draw, at| draw.partition(at, range)),
@@ -207,10 +210,9 @@ impl Draw<'_> {
                 let (node, silent) = (draw.node()?, draw.rng.flip());
                 Some(Fault::BreakSessions { node, silent })
             }),
-            Class::Crash => self.every(self.strength, Self::crash),
             // Torn writes come with crashes: without them some are made for it.
             Class::DiskTorn if self.chosen.contains(&Class::Crash) => {}
-            Class::DiskTorn => self.every(self.strength, Self::crash),
+            Class::Crash | Class::DiskTorn => self.every(self.strength, Self::crash),
             Class::CrashMid => self.every(self.strength, Self::crash_mid),
             Class::Wipe => self.every(self.strength, Self::wipe),
             Class::Pause => self.every(8 * SECOND, |draw, at| draw.pause(at, range)),
@@ -252,7 +254,7 @@ impl Draw<'_> {
     }
 
     /// Something that lasts: one to three times, until its end.
-    fn windows(&mut self, mut make: impl FnMut(&mut Self) -> Option<Fault>, end: Fault) {
+    fn windows(&mut self, mut make: impl FnMut(&mut Self) -> Option<Fault>, end: &Fault) {
         for _ in 0..self.rng.between(1, 3) {
             let begin = whole_ms(self.rng.below(self.end.max(1)));
             let length = whole_ms(self.rng.log_uniform(100 * MS, 10 * SECOND));

@@ -261,7 +261,7 @@ impl Node for Marks {
 
 /// Ten seconds of chaos, then the heal.
 fn eventually(marks: &'static [u64]) -> Result<Report, Box<Failure>> {
-    let setup = |sim: &mut Sim| {
+    let setup = move |sim: &mut Sim| {
         sim.add(node(1), move |ctx| {
             for at in marks {
                 ctx.complete_after(Cost::Fixed(ms(*at)), 0);

@@ -55,6 +55,10 @@ impl Node for Panics {
     }
 }
 
+fn add_of_ring(sim: &mut Sim, id: u64) {
+    sim.add(node(id), move |ctx| Beat::new(ctx, if id == 39 { 11 } else { id + 1 }));
+}
+
 /// From seed 13 on something is wrong; seed 13 takes longest, and those behind it are quick.
 pub(super) fn from_thirteen() -> Campaign<Toy> {
     Campaign::new("from-thirteen", |seed| {
@@ -63,11 +67,7 @@ pub(super) fn from_thirteen() -> Campaign<Toy> {
                 sim.add(node(id), move |ctx| Beat::new(ctx, to));
             }
             if seed == 13 {
-                for id in 11..40 {
-                    sim.add(node(id), move |ctx| {
-                        Beat::new(ctx, if id == 39 { 11 } else { id + 1 })
-                    });
-                }
+                (11..40).for_each(|id| add_of_ring(sim, id));
             }
             if seed >= 13 {
                 let after = if seed == 13 { 3_000 } else { 1 };

@@ -60,7 +60,7 @@ impl Replica {
         }
     }
 
-    fn to_all(&mut self, ctx: &mut Ctx<'_>, message: &[u64]) {
+    fn to_all(&self, ctx: &mut Ctx<'_>, message: &[u64]) {
         let id = ctx.id();
         for peer in (1..=self.members).map(node).filter(|peer| *peer != id) {
             // What is not sent, or lost, the client does again.

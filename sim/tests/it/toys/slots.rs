@@ -1,4 +1,4 @@
-//! A small durable state: two sectors, written in turn, so that one of them is always whole.
+//! A small durable state: two slots of two sectors, written in turn, so that one is always whole.
 
 use crate::toys::{pack, unpack};
 use quorate_sim::SimVfs;
@@ -7,7 +7,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-const SECTOR: usize = 512;
+/// More than a sector, so that it can tear.
+const SLOT: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -50,7 +51,7 @@ impl Slots {
     pub(crate) fn open(vfs: &SimVfs) -> io::Result<(Self, Option<Vec<u64>>)> {
         let file = open_or_create(vfs, "state")?;
         let bytes = read_all(&*file)?;
-        let valid = bytes.chunks(SECTOR).filter_map(decode);
+        let valid = bytes.chunks(SLOT).filter_map(decode);
         let newest = valid.max_by_key(|(number, _)| *number);
         let mut slots = Self { file, number: newest.as_ref().map_or(0, |(number, _)| *number) };
         if let Some((_, words)) = &newest {
@@ -64,21 +65,22 @@ impl Slots {
     /// An error: it may be there or not; what was saved before is.
     pub(crate) fn save(&mut self, words: &[u64]) -> io::Result<()> {
         let number = self.number + 1;
-        let mut sector = pack(&[0, number, words.len() as u64]).to_vec();
-        sector.extend_from_slice(&pack(words));
-        let crc = crc32fast::hash(&sector[8..]);
-        sector[..8].copy_from_slice(&u64::from(crc).to_le_bytes());
-        write_all(&*self.file, &sector, number % 2 * SECTOR as u64)?;
+        let mut slot = pack(&[0, number, words.len() as u64]).to_vec();
+        slot.extend_from_slice(&pack(words));
+        // The same everywhere, but different each time: old and new sectors do not mix.
+        slot.resize(SLOT, slot[8]);
+        let crc = crc32fast::hash(&slot[8..]);
+        slot[..8].copy_from_slice(&u64::from(crc).to_le_bytes());
+        write_all(&*self.file, &slot, number % 2 * SLOT as u64)?;
         self.file.sync_data()?;
         self.number = number;
         Ok(())
     }
 }
 
-fn decode(sector: &[u8]) -> Option<(u64, Vec<u64>)> {
-    let words = unpack(sector);
-    let len = usize::try_from(*words.get(2)?).ok().filter(|len| *len <= SECTOR / 8 - 3)?;
-    let used = sector.get(8..8 * (3 + len))?;
-    let whole = words[0] == u64::from(crc32fast::hash(used));
+fn decode(slot: &[u8]) -> Option<(u64, Vec<u64>)> {
+    let words = unpack(slot);
+    let len = usize::try_from(*words.get(2)?).ok().filter(|len| *len <= SLOT / 8 - 3)?;
+    let whole = slot.len() == SLOT && words[0] == u64::from(crc32fast::hash(&slot[8..]));
     whole.then(|| (words[1], words[3..3 + len].to_vec()))
 }
