@@ -80,7 +80,7 @@ impl Shrinker<'_> {
 
     /// Fewer clients that ask less may be all that keeps a world from what its workload waits for.
     fn needs_clients(&self) -> bool {
-        self.checker == "liveness"
+        self.checker == "liveness" || self.checker.starts_with("eventually ")
     }
 
     fn drop_clients(&mut self) {
@@ -96,6 +96,7 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Not of a world that does not recover: clients that stop are no progress either. // H19
     fn halve_operations(&mut self) {
         if self.needs_clients() {
             return;

@@ -66,7 +66,7 @@ impl Sim {
         }
         let swizzle = self.world.plan_rng.flip();
         self.inject(Fault::Heal { swizzle });
-        self.world.settle();
+        self.reach_nodes();
     }
 
     fn apply_fault(&mut self, fault: Fault) -> bool {
@@ -291,7 +291,8 @@ impl Sim {
             return;
         }
         machine.begin_life(seed);
-        machine.free_at = machine.free_at.max(now);
+        // What the last life was busy with died with it.
+        machine.free_at = now;
         let life = machine.incarnation;
         if self.slots[place as usize].is_tasks() {
             // It listens once its transport is started.

@@ -46,6 +46,7 @@ impl Sim {
         if let Err(violation) = self.end(place, Ok(())) {
             self.violation.get_or_insert(violation);
         }
+        self.reach_nodes();
         out
     }
 

@@ -9,13 +9,19 @@
 )]
 
 mod async_nodes;
+mod campaign;
+mod checkers;
 mod composition;
 mod conformance;
 mod disk;
+mod examples;
 mod exhaust;
 mod files;
 mod hazards;
 mod linearizable;
+mod planted;
 mod qcheck;
 mod recorded;
 mod recorder;
+mod shrink;
+mod toys;
