@@ -186,7 +186,8 @@ impl Sim {
         self.world.settle();
     }
 
-    /// Makes things go wrong at their times; what lies in the past happens at once.
+    /// Makes things go wrong at their times, in their order; what lies in the past happens at
+    /// once.
     ///
     /// # Panics
     /// If there is a plan already, or this one has more than 100,000 steps.
@@ -196,7 +197,9 @@ impl Sim {
         for (at, _) in &plan.steps {
             self.world.events.push((*at).max(self.world.now), Event::Step);
         }
-        self.plan = plan.steps.into();
+        let mut steps = plan.steps;
+        steps.sort_by_key(|(at, _)| *at);
+        self.plan = steps.into();
     }
 
     // --- Running -------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ impl Sim {
                 self.world.set_now(end);
                 return Ok(());
             }
-            self.step()?;
+            self.advance()?;
         }
     }
 
@@ -241,7 +244,7 @@ impl Sim {
                 self.world.set_now(end);
                 return Ok(condition(self));
             }
-            self.step()?;
+            self.advance()?;
         }
     }
 
@@ -250,15 +253,17 @@ impl Sim {
     /// # Errors
     /// As [`run_for`](Self::run_for).
     pub fn step(&mut self) -> Result<Option<SimTime>, Violation> {
-        if let Some(violation) = &self.violation {
-            return Err(violation.clone());
-        }
-        self.started = true;
+        self.look_around()?;
+        let at = self.advance()?;
+        self.look_around()?;
+        Ok(at)
+    }
+
+    fn advance(&mut self) -> Result<Option<SimTime>, Violation> {
         let Some((at, event)) = self.world.events.pop() else { return Ok(None) };
         self.world.set_now(at);
         let done = self.happen(event).and_then(|()| self.hand_out());
         self.stop_at(done)?;
-        self.look_around()?;
         Ok(Some(at))
     }
 
@@ -267,7 +272,8 @@ impl Sim {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
-        let looked = self.look_at_stirred();
+        self.started = true;
+        let looked = self.hand_out().and_then(|()| self.look_at_stirred());
         self.stop_at(looked)
     }
 

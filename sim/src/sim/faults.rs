@@ -119,14 +119,14 @@ impl Sim {
             {
                 return false;
             }
-            Fault::Crash { disk, .. } if up => self.crash(place, disk),
+            Fault::Crash { disk, .. } if up => self.crash(place, disk, now),
             Fault::CrashMid { operations, .. } if up => {
                 self.world.disk(place).crash_at_operation(operations);
             }
             Fault::Restart { .. } if !up => self.boot(place),
             Fault::Wipe { .. } => {
                 if up {
-                    self.crash(place, CrashDisk::LoseUnsynced);
+                    self.crash(place, CrashDisk::LoseUnsynced, now);
                 }
                 if self.world.disk(place).wipe() {
                     self.world.coverage.effective(Class::Wipe);
@@ -252,8 +252,9 @@ impl Sim {
         members.into_iter().map(|(_, place)| place).collect()
     }
 
-    /// A node dies: first it is dead for everybody, then what it was is dropped. // H7
-    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk) {
+    /// A node dies: first it is dead for everybody, then what it was is dropped. What it sent up
+    /// to `left` has left it. // H7
+    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk, left: crate::SimTime) {
         let now = self.world.now;
         let machine = self.world.machine(place);
         let (id, life) = (machine.id, machine.incarnation.value());
@@ -263,7 +264,7 @@ impl Sim {
         let machine = self.world.machine_mut(place);
         machine.end_life();
         let incarnation = machine.incarnation;
-        let mut lost = self.world.net.lock().die(now, place, !silent);
+        let mut lost = self.world.net.lock().die(now, place, !silent, left);
         if let Some(device) = &self.world.machines[place as usize].disk {
             let report = device.crash(disk);
             lost += report.lost;
@@ -290,8 +291,7 @@ impl Sim {
         if machine.is_up() {
             return;
         }
-        machine.begin_life(seed);
-        machine.free_at = machine.free_at.max(now);
+        machine.begin_life(seed, now);
         let life = machine.incarnation;
         if self.slots[place as usize].is_tasks() {
             // It listens once its transport is started.

@@ -14,6 +14,7 @@ mod exhaust;
 mod files;
 mod hazards;
 mod linearizable;
+mod links;
 mod qcheck;
 mod recorded;
 mod recorder;
