@@ -106,7 +106,6 @@ impl Net {
         if packet.sender.incarnation == life && packet.sent > died {
             // Its sender died in the middle of a handler that would have sent it later.
             let (from, to) = (packet.from, packet.to);
-            self.coverage.effective(Class::Crash);
             return self.out.push(NetOut::LostDatagram { from, to });
         }
         let way = self.way(spot, end);

@@ -7,7 +7,7 @@ use crate::machine::{Input, Phase};
 use crate::net::{Cut, CutShape, Rates};
 use crate::panics;
 use crate::trace::{Record, What};
-use crate::{Class, Fault, Plane, Rng, Shape};
+use crate::{Class, Fault, Plane, Rng, Shape, SimTime};
 use quorate_transport::{NodeId, Role};
 use std::time::Duration;
 
@@ -119,14 +119,14 @@ impl Sim {
             {
                 return false;
             }
-            Fault::Crash { disk, .. } if up => self.crash(place, disk, now),
+            Fault::Crash { disk, .. } if up => self.crash(place, disk, now, Class::Crash),
             Fault::CrashMid { operations, .. } if up => {
                 self.world.disk(place).crash_at_operation(operations);
             }
             Fault::Restart { .. } if !up => self.boot(place),
             Fault::Wipe { .. } => {
                 if up {
-                    self.crash(place, CrashDisk::LoseUnsynced, now);
+                    self.crash(place, CrashDisk::LoseUnsynced, now, Class::Wipe);
                 }
                 if self.world.disk(place).wipe() {
                     self.world.coverage.effective(Class::Wipe);
@@ -254,7 +254,7 @@ impl Sim {
 
     /// A node dies: first it is dead for everybody, then what it was is dropped. What it sent up
     /// to `left` has left it. // H7
-    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk, left: crate::SimTime) {
+    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk, left: SimTime, class: Class) {
         let now = self.world.now;
         let machine = self.world.machine(place);
         let (id, life) = (machine.id, machine.incarnation.value());
@@ -273,8 +273,8 @@ impl Sim {
             }
             self.world.trace.fold(device.trace_hash());
         }
-        if lost > 0 {
-            self.world.coverage.effective(Class::Crash);
+        if lost > 0 && class == Class::Crash {
+            self.world.coverage.effective(class);
         }
         let what = Observed::Crashed;
         self.world.said.push(crate::check::Observation { at: now, node: id, incarnation, what });

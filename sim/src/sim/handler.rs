@@ -106,7 +106,7 @@ impl Sim {
         }
         // What its kernel got goes on its way.
         let until = if left { SimTime::FAR_FUTURE } else { self.world.now };
-        self.crash(place, CrashDisk::Random, until);
+        self.crash(place, CrashDisk::Random, until, Class::CrashMid);
         self.world.settle();
         Ok(())
     }

@@ -106,8 +106,7 @@ impl Node for Talker {
         assert_eq!((word(0), word(2)), (from.node.value(), ctx.id().value()), "a message strayed");
         assert!(body[32..].iter().all(|byte| *byte == 0xa5), "a body was altered");
         let (life, sent_by) = (from.incarnation.value(), word(1));
-        let entry =
-            Entry::Got { from: from.node.value(), life, lane, sent_by, number: word(3) };
+        let entry = Entry::Got { from: from.node.value(), life, lane, sent_by, number: word(3) };
         self.log.write(ctx, entry);
     }
 
@@ -175,7 +174,11 @@ pub(crate) fn judge(lives: &Lives, quiet: bool) -> Counted {
                     let session = open.get(&(from, lane.index()));
                     let session = *session.unwrap_or_else(|| panic!("no session: {context}"));
                     let end = ends.get_mut(&(session, *me)).unwrap();
-                    assert_eq!((from, life), end.with, "another life than the session's: {context}");
+                    assert_eq!(
+                        (from, life),
+                        end.with,
+                        "another life than the session's: {context}"
+                    );
                     assert_eq!(life, sent_by, "a message under a wrong name: {context}");
                     end.got.push(number);
                     counted.messages += 1;
