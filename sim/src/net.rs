@@ -245,6 +245,12 @@ impl Net {
         }
     }
 
+    /// Sessions that at least one end believes in.
+    pub(crate) fn sessions(&self) -> usize {
+        let links = self.pairs.iter().filter_map(|pair| pair.links.as_ref());
+        links.flat_map(|links| links.iter()).map(|link| link.sessions.len()).sum()
+    }
+
     /// Whether frames of a node wait for a session.
     pub(crate) fn has_waiting(&mut self, place: u32) -> bool {
         self.spots_of(place).into_iter().any(|(spot, end)| self.link(spot).is_waiting(end))

@@ -109,6 +109,7 @@ impl fmt::Debug for Sim {
             .field("now", &self.world.now)
             .field("nodes", &self.slots.len())
             .field("events", &self.world.events.len())
+            .field("sessions", &self.world.net.lock().sessions())
             .finish_non_exhaustive()
     }
 }

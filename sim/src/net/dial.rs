@@ -95,8 +95,8 @@ impl Net {
         for end in [0, 1] {
             let state = &mut self.link(spot).ends[end];
             state.queue_bytes = 0;
-            for frame in std::mem::take(&mut state.queue) {
-                self.depart(now, spot, end, id, frame);
+            for (at, frame) in std::mem::take(&mut state.queue) {
+                self.depart(at.max(now), spot, end, id, frame);
             }
             self.room(spot, end);
         }

@@ -130,7 +130,7 @@ impl Net {
     pub(super) fn give_back(&mut self, spot: Spot, end: usize, mut unsent: Vec<Frame>) {
         let (node, to) = (self.place_of(spot, end), self.place_of(spot, 1 - end));
         let state = &mut self.link(spot).ends[end];
-        unsent.extend(std::mem::take(&mut state.queue));
+        unsent.extend(std::mem::take(&mut state.queue).into_iter().map(|(_, frame)| frame));
         state.queue_bytes = 0;
         let bytes: u64 = unsent.iter().map(|frame| frame.wire_len() as u64).sum();
         state.accepted_bytes = state.accepted_bytes.saturating_sub(bytes);

@@ -28,8 +28,8 @@ pub(super) struct Link {
 pub(super) struct End {
     /// The session that this end believes to be up.
     pub(super) current: Option<SessionId>,
-    /// Accepted, and there is no session yet.
-    pub(super) queue: VecDeque<Frame>,
+    /// Accepted, and there is no session yet; when the handler that sent it came to that line.
+    pub(super) queue: VecDeque<(SimTime, Frame)>,
     pub(super) queue_bytes: u64,
     /// Checked by a handler that is still running.
     pub(super) admitted_bytes: u64,
@@ -127,7 +127,7 @@ impl Net {
             return self.depart(at, spot, end, session, frame);
         }
         state.queue_bytes += bytes;
-        state.queue.push_back(frame);
+        state.queue.push_back((at, frame));
         if state.dialing.is_none() {
             self.dial(at, spot, end);
         }

@@ -9,6 +9,9 @@
 )]
 
 mod async_nodes;
+mod calls;
+mod clocks;
+mod datagrams;
 mod disk;
 mod exhaust;
 mod files;

@@ -17,6 +17,7 @@ impl Busy {
         let vfs = ctx.disk();
         let name = format!("log{}", ctx.incarnation());
         let file = vfs.open(name.as_ref(), OpenMode::CreateNew).unwrap();
+        vfs.sync_dir("".as_ref()).unwrap();
         Self { next: ctx.now(), file, at: 0 }
     }
 }
