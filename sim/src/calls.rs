@@ -242,8 +242,8 @@ pub(crate) fn begin(
         fail(ctx, token, error);
         return token;
     }
-    let Machine { calls, seeds, .. } = machine;
-    let mux = calls.mux(to, config, || seeds.word());
+    let Machine { calls, call_seeds, .. } = machine;
+    let mux = calls.mux(to, config, || call_seeds.word());
     let (id, frame) = match mux.call(now, channel, lane, body.into(), until) {
         Ok(made) => made,
         Err(error) => {
@@ -271,6 +271,11 @@ pub(crate) fn begin(
 }
 
 impl CallBook {
+    /// Of this life of a node: its tokens differ from those of every other.
+    pub(crate) fn of_life(life: u64) -> Self {
+        Self { last: life << 40, ..Self::default() }
+    }
+
     const fn next_token(&mut self) -> CallToken {
         self.last += 1;
         CallToken(self.last)

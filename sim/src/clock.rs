@@ -4,7 +4,7 @@ use crate::{Rng, SimTime};
 use quorate_clocks::{
     BoundedClock, Clock, Drift, Interval, Monotonic, Quality, Unbounded, WallTime,
 };
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -132,6 +132,25 @@ fn narrow(wide: u128) -> u64 {
     u64::try_from(wide).unwrap_or(u64::MAX)
 }
 
+/// Which clock was read. Each shows what the ones before it show, and more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reading {
+    Monotonic = 1,
+    Wall = 2,
+    Interval = 3,
+}
+
+impl Reading {
+    /// Whether a fault of this class has changed what is read.
+    pub(crate) fn shows(self, class: crate::Class) -> bool {
+        match class {
+            crate::Class::ClockStep => self >= Self::Wall,
+            crate::Class::ClockBound => self == Self::Interval,
+            _ => true,
+        }
+    }
+}
+
 /// The clocks of one node as its code holds them: of any thread, for as long as it likes.
 #[derive(Debug)]
 pub(crate) struct NodeClock {
@@ -140,11 +159,14 @@ pub(crate) struct NodeClock {
     model: Mutex<Model>,
     /// A hash of everything that was read, for the hash of the world.
     read: AtomicU64,
+    /// The most that was read of it: a [`Reading`], 0 if nothing was.
+    most: AtomicU8,
 }
 
 impl NodeClock {
     pub(crate) fn new(now: Arc<AtomicU64>, model: Model) -> Self {
-        Self { now, model: Mutex::new(model), read: AtomicU64::new(0) }
+        let (read, most) = (AtomicU64::new(0), AtomicU8::new(0));
+        Self { now, model: Mutex::new(model), read, most }
     }
 
     /// The world changed the clock.
@@ -152,9 +174,15 @@ impl NodeClock {
         self.model().clone_from(model);
     }
 
-    /// What was read since the last time, as one word; 0 if nothing was.
-    pub(crate) fn take_read(&self) -> u64 {
-        self.read.swap(0, Ordering::Relaxed)
+    /// What was read since the last time, as one word, and the most telling clock of it.
+    pub(crate) fn take_read(&self) -> Option<(u64, Reading)> {
+        let most = match self.most.swap(0, Ordering::Relaxed) {
+            0 => return None,
+            1 => Reading::Monotonic,
+            2 => Reading::Wall,
+            _ => Reading::Interval,
+        };
+        Some((self.read.swap(0, Ordering::Relaxed), most))
     }
 
     fn model(&self) -> MutexGuard<'_, Model> {
@@ -165,7 +193,8 @@ impl NodeClock {
         SimTime::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
-    fn note(&self, shown: u64) {
+    fn note(&self, shown: u64, of: Reading) {
+        self.most.fetch_max(of as u8, Ordering::Relaxed);
         let read = self.read.load(Ordering::Relaxed);
         self.read.store(crate::trace::mix(read, shown), Ordering::Relaxed);
     }
@@ -174,13 +203,13 @@ impl NodeClock {
 impl Clock for NodeClock {
     fn monotonic(&self) -> Monotonic {
         let shown = self.model().monotonic(self.now());
-        self.note(shown.as_nanos());
+        self.note(shown.as_nanos(), Reading::Monotonic);
         shown
     }
 
     fn wall(&self) -> WallTime {
         let shown = self.model().wall(self.now());
-        self.note(shown.as_nanos());
+        self.note(shown.as_nanos(), Reading::Wall);
         shown
     }
 
@@ -192,7 +221,8 @@ impl Clock for NodeClock {
 impl BoundedClock for NodeClock {
     fn interval(&self) -> Result<Interval, Unbounded> {
         let shown = self.model().interval(self.now());
-        self.note(shown.earliest().as_nanos() ^ shown.latest().as_nanos().rotate_left(32));
+        let word = shown.earliest().as_nanos() ^ shown.latest().as_nanos().rotate_left(32);
+        self.note(word, Reading::Interval);
         Ok(shown)
     }
 }

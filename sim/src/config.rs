@@ -283,6 +283,20 @@ impl SimConfigBuilder {
         self
     }
 
+    /// Default: 4,096 · frames a lane's queue takes, besides what the kernels hold · 16–1 Mi · too
+    /// small → early `Full` · too large → stale data.
+    pub const fn queue_frames_max(mut self, frames: usize) -> Self {
+        self.config.queue_frames_max = frames;
+        self
+    }
+
+    /// Default: 16 Mi · events to come in the whole world · 1 Ki–16 Mi · too small → big worlds
+    /// end with `limit` · too large → a storm takes the memory of the machine first.
+    pub const fn heap_events_max(mut self, n: usize) -> Self {
+        self.config.heap_events_max = n;
+        self
+    }
+
     /// Default: on · keeps hash and records; off, a run cannot be compared to another.
     pub const fn trace(mut self, on: bool) -> Self {
         self.config.trace = on;
@@ -335,7 +349,9 @@ impl SimConfigBuilder {
         for (lane, bytes) in Lane::ALL.iter().zip(c.queue_bytes_max) {
             checks.range(&format!("queue_bytes_max of {lane}"), bytes, 4 << 10, 1 << 30);
         }
+        checks.range("queue_frames_max", c.queue_frames_max, 16, 1 << 20);
         checks.range("inbox_events_max", c.inbox_events_max, 16, 16 << 20);
+        checks.range("heap_events_max", c.heap_events_max, 1 << 10, 16 << 20);
         checks.range("trace_events_max", c.trace_events_max, 0, 1 << 20);
         checks.range("checks_every", c.checks_every, 1, 1_000);
         checks.done(c)

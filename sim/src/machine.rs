@@ -108,6 +108,8 @@ pub(crate) struct Machine {
     /// A clock fault that is not yet known to have been seen.
     pub(crate) clock_faults: Vec<crate::Class>,
     pub(crate) seeds: Rng,
+    /// For calls, so that they leave the node's own seeds alone. // H6
+    pub(crate) call_seeds: Rng,
     pub(crate) disk: Option<SimDisk>,
     pub(crate) calls: CallBook,
     /// When its next timer event is; the far future if there is none.
@@ -115,6 +117,8 @@ pub(crate) struct Machine {
     /// A timer input waits in the inbox.
     pub(crate) timer_waits: bool,
     pub(crate) handlers: u32,
+    /// The moment of its newest handler, and how many began then.
+    pub(crate) standing: (SimTime, u32),
     traffic: Vec<(ChannelId, Traffic)>,
 }
 
@@ -135,11 +139,13 @@ impl Machine {
             node_clock: None,
             clock_faults: Vec::new(),
             seeds: Rng::stream(0, "node", id.value(), 0),
+            call_seeds: Rng::stream(0, "calls", id.value(), 0),
             disk: None,
             calls: CallBook::default(),
             timer_at: SimTime::FAR_FUTURE,
             timer_waits: false,
             handlers: 0,
+            standing: (SimTime::ZERO, 0),
             traffic: Vec::new(),
         }
     }
@@ -149,12 +155,15 @@ impl Machine {
     }
 
     /// Begins a life. // H26
-    pub(crate) fn begin_life(&mut self, seed: u64) {
+    pub(crate) fn begin_life(&mut self, seed: u64, now: SimTime) {
         let life = self.incarnation.value() + 1;
         self.incarnation = Incarnation::new(life);
         self.phase = Phase::Running;
         self.seeds = Rng::stream(seed, "node", self.id.value(), life);
-        self.calls = CallBook::default();
+        self.call_seeds = Rng::stream(seed, "calls", self.id.value(), life);
+        self.calls = CallBook::of_life(life);
+        // What the last life was busy with is over.
+        self.free_at = now;
         self.timer_at = SimTime::FAR_FUTURE;
     }
 

@@ -5,6 +5,9 @@
 
 mod cut;
 mod datagram;
+mod dial;
+mod ends;
+mod faults;
 mod link;
 mod session;
 mod way;
@@ -13,7 +16,7 @@ pub(crate) mod wire;
 pub(crate) use cut::{Cut, CutShape};
 pub(crate) use datagram::Packet;
 
-use crate::{Class, Coverage, Plane, Rng, SimConfig, SimTime};
+use crate::{Class, Coverage, Rng, SimConfig, SimTime};
 use link::Link;
 use quorate_transport::{
     DownReason, Frame, Incarnation, Lane, LinkEvent, NodeId, Peer, Role, SessionId,
@@ -39,8 +42,13 @@ pub(crate) enum NetEvent {
     ArriveLossy { spot: Spot, session: SessionId, end: usize, frame: Frame },
     /// A dial is at its end.
     Dialed { spot: Spot, end: usize, dial: u32 },
-    /// This end learns that the session is over; with an epoch only if the pair is cut since then.
+    /// This end finds out that the session is over; with an epoch only if the pair is cut since
+    /// then.
     Dies { spot: Spot, end: usize, session: SessionId, reason: DownReason, epoch: Option<u32> },
+    /// The other end's word that the session is over arrives at this end: cuts hold it up.
+    Told { spot: Spot, end: usize, session: SessionId, reason: DownReason },
+    /// As `Told`, behind everything that was sent before.
+    Goodbye { spot: Spot, end: usize, session: SessionId },
     /// A datagram arrives.
     Datagram(Packet),
     /// A pair is healed.
@@ -52,7 +60,8 @@ pub(crate) enum NetEvent {
 pub(crate) enum NetOut {
     Schedule(SimTime, NetEvent),
     Frame {
-        from: u32,
+        /// In the life that the session is with. // H18
+        from: Peer,
         to: u32,
         lane: Lane,
         session: SessionId,
@@ -112,6 +121,8 @@ pub(crate) struct NetHost {
     pub(crate) answers: bool,
     /// Its process stands still and its buffers are full.
     pub(crate) choked: bool,
+    /// When its last life ended, and which that was.
+    pub(crate) died: (SimTime, Incarnation),
 }
 
 /// Two nodes: both directions, and three lanes once they are used.
@@ -180,7 +191,9 @@ impl Net {
     pub(crate) fn add(&mut self, id: NodeId, role: Role) {
         let life = Incarnation::new(0);
         self.places.insert(id, u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
-        self.hosts.push(NetHost { id, role, life, running: false, answers: true, choked: false });
+        let died = (SimTime::ZERO, life);
+        let (running, answers, choked) = (false, true, false);
+        self.hosts.push(NetHost { id, role, life, running, answers, choked, died });
         self.pairs_of.push(BTreeMap::new());
     }
 
@@ -195,12 +208,14 @@ impl Net {
     }
 
     /// A node died. With `answers` its kernel tells the others so; else it is silent until the
-    /// node is back. How many frames were lost.
-    pub(crate) fn die(&mut self, now: SimTime, place: u32, answers: bool) -> u64 {
+    /// node is back. What it sent up to `left` has left it. How many frames were lost.
+    pub(crate) fn die(&mut self, now: SimTime, place: u32, answers: bool, left: SimTime) -> u64 {
         let host = &mut self.hosts[place as usize];
         (host.running, host.answers) = (false, answers);
+        host.died = (left, host.life);
         let spots = self.spots_of(place);
-        spots.into_iter().map(|(spot, end)| self.forget_end(now, spot, end, answers)).sum()
+        let forget = |(spot, end)| self.forget_end(now, spot, end, answers, left);
+        spots.into_iter().map(forget).sum()
     }
 
     /// Its buffers are full, or have room again.
@@ -230,6 +245,12 @@ impl Net {
         }
     }
 
+    /// Sessions that at least one end believes in.
+    pub(crate) fn sessions(&self) -> usize {
+        let links = self.pairs.iter().filter_map(|pair| pair.links.as_ref());
+        links.flat_map(|links| links.iter()).map(|link| link.sessions.len()).sum()
+    }
+
     /// Whether frames of a node wait for a session.
     pub(crate) fn has_waiting(&mut self, place: u32) -> bool {
         self.spots_of(place).into_iter().any(|(spot, end)| self.link(spot).is_waiting(end))
@@ -255,10 +276,10 @@ impl Net {
         self.hosts[place as usize].id
     }
 
-    /// The node as its peers see it.
-    pub(crate) fn peer(&self, place: u32) -> Peer {
+    /// The node as its peers see it, in one of its lives.
+    pub(crate) fn peer(&self, place: u32, life: Incarnation) -> Peer {
         let host = &self.hosts[place as usize];
-        let mut peer = Peer::new(host.id, host.life, host.role);
+        let mut peer = Peer::new(host.id, life, host.role);
         peer.authenticated = true;
         peer
     }
@@ -281,7 +302,7 @@ impl Net {
         self.pairs.push(Pair { places: [low, high], ways, links: None, epoch: 0 });
         self.pairs_of[low as usize].insert(high, number);
         self.pairs_of[high as usize].insert(low, number);
-        self.apply_cuts(SimTime::ZERO, number);
+        self.apply_cuts(SimTime::ZERO, number, false);
         number
     }
 
@@ -328,8 +349,12 @@ impl Net {
         match event {
             NetEvent::Arrive { spot, session, end } => self.arrive(now, spot, end, session),
             NetEvent::ArriveLossy { spot, session, end, frame } => {
-                self.arrive_lossy(spot, end, session, frame);
+                self.arrive_lossy(now, spot, end, session, frame);
             }
+            NetEvent::Told { spot, end, session, reason } => {
+                self.told(now, spot, end, session, reason);
+            }
+            NetEvent::Goodbye { spot, end, session } => self.goodbye(now, spot, end, session),
             NetEvent::Dialed { spot, end, dial } => self.dialed(now, spot, end, dial),
             NetEvent::Dies { spot, end, session, reason, epoch } => {
                 let pair = &self.pairs[spot.pair as usize];
@@ -341,113 +366,5 @@ impl Net {
             NetEvent::Datagram(packet) => self.datagram(now, packet),
             NetEvent::Healed { pair } => self.open(now, pair),
         }
-    }
-
-    // --- Faults --------------------------------------------------------------------------------
-
-    /// Cuts whoever the cut says, also pairs that do not exist yet.
-    pub(crate) fn cut(&mut self, now: SimTime, cut: Cut) {
-        self.cuts.push(cut);
-        for pair in 0..self.pairs.len() {
-            self.apply_cuts(now, u32::try_from(pair).unwrap_or(u32::MAX));
-        }
-    }
-
-    fn apply_cuts(&mut self, now: SimTime, number: u32) {
-        let pair = &mut self.pairs[number as usize];
-        let was_open = pair.ways.iter().all(|way| way.lanes_cut.is_none());
-        for (end, way) in pair.ways.iter_mut().enumerate() {
-            let (from, to) = (pair.places[end], pair.places[1 - end]);
-            for cut in self.cuts.iter().filter(|cut| cut.blocks(from, to)) {
-                if cut.plane != Plane::Datagrams {
-                    way.lanes_cut.get_or_insert(cut.class());
-                }
-                if cut.plane != Plane::Lanes {
-                    way.datagrams_cut.get_or_insert(cut.class());
-                }
-            }
-        }
-        let is_open = pair.ways.iter().all(|way| way.lanes_cut.is_none());
-        if was_open && !is_open {
-            pair.epoch += 1;
-            self.doubt(now, number);
-        }
-    }
-
-    /// The pair is cut: its sessions die if that lasts too long, each end in its own time.
-    fn doubt(&mut self, now: SimTime, number: u32) {
-        let epoch = Some(self.pairs[number as usize].epoch);
-        if self.pairs[number as usize].links.is_none() {
-            return;
-        }
-        let timeout = self.config.session_timeout;
-        for lane in Lane::ALL {
-            let spot = Spot { pair: number, lane };
-            let ids: Vec<SessionId> = self.link(spot).sessions.iter().map(|s| s.id).collect();
-            for session in ids {
-                for end in [0, 1] {
-                    let late = self.way(spot, end).rng.below(way::nanos(timeout) / 10 + 1);
-                    let at = now.saturating_add(timeout + Duration::from_nanos(late));
-                    let reason = DownReason::Timeout;
-                    let event = NetEvent::Dies { spot, end, session, reason, epoch };
-                    self.out.push(NetOut::Schedule(at, event));
-                }
-            }
-        }
-    }
-
-    /// Ends all cuts: at once, or pair by pair within `over`, in any order. // H25
-    pub(crate) fn heal(&mut self, now: SimTime, over: Duration) {
-        self.cuts.clear();
-        for pair in 0..self.pairs.len() {
-            let pair = u32::try_from(pair).unwrap_or(u32::MAX);
-            let wait = self.heal_rng.below(way::nanos(over) + 1);
-            if over.is_zero() {
-                self.open(now, pair);
-            } else {
-                let at = now.saturating_add(Duration::from_nanos(wait));
-                self.out.push(NetOut::Schedule(at, NetEvent::Healed { pair }));
-            }
-        }
-    }
-
-    fn open(&mut self, now: SimTime, number: u32) {
-        let pair = &mut self.pairs[number as usize];
-        for way in &mut pair.ways {
-            (way.lanes_cut, way.datagrams_cut) = (None, None);
-            way.clogged_until = SimTime::ZERO;
-        }
-        // A partition that began meanwhile still holds.
-        self.apply_cuts(now, number);
-        if self.pairs[number as usize].links.is_some() {
-            for lane in Lane::ALL {
-                let spot = Spot { pair: number, lane };
-                if self.lanes_cut(spot).is_none() {
-                    self.unblock(now, spot);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn clog(&mut self, from: u32, to: u32, until: SimTime) {
-        let (spot, end) = self.spot(from, to, Lane::Control);
-        let way = self.way(spot, end);
-        way.clogged_until = way.clogged_until.max(until);
-    }
-
-    /// Breaks all sessions of a node; how many there were, and how many had frames on their way.
-    pub(crate) fn break_all(&mut self, now: SimTime, place: u32, silent: bool) -> (u64, u64) {
-        let (mut broken, mut busy) = (0, 0);
-        for (spot, end) in self.spots_of(place) {
-            let Some(id) = self.link(spot).ends[end].current else { continue };
-            busy += u64::from(self.link(spot).session(id).is_some_and(|s| s.is_busy()));
-            broken += 1;
-            if silent {
-                self.break_silently(now, spot, id);
-            } else {
-                self.break_session(now, spot, id, DownReason::Io(std::io::ErrorKind::BrokenPipe));
-            }
-        }
-        (broken, busy)
     }
 }

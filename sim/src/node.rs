@@ -1,6 +1,7 @@
 //! [`Node`]: one simulated machine, and [`Ctx`]: all it has.
 
 use crate::calls::{CallToken, InboundCall};
+use crate::clock::Reading;
 use crate::disk::{Cost, SimVfs};
 use crate::trace::{Record, What};
 use crate::world::{Effect, World};
@@ -169,7 +170,7 @@ impl Ctx<'_> {
     pub fn now(&mut self) -> Monotonic {
         let at = self.time();
         let shown = self.world.machine(self.place).clock.monotonic(at);
-        self.world.clock_was_read(self.place, shown.as_nanos());
+        self.world.clock_was_read(self.place, shown.as_nanos(), Reading::Monotonic);
         shown
     }
 
@@ -178,7 +179,7 @@ impl Ctx<'_> {
     pub fn wall(&mut self) -> WallTime {
         let at = self.time();
         let shown = self.world.machine(self.place).clock.wall(at);
-        self.world.clock_was_read(self.place, shown.as_nanos());
+        self.world.clock_was_read(self.place, shown.as_nanos(), Reading::Wall);
         shown
     }
 
@@ -187,7 +188,8 @@ impl Ctx<'_> {
     pub fn interval(&mut self) -> Interval {
         let at = self.time();
         let shown = self.world.machine(self.place).clock.interval(at);
-        self.world.clock_was_read(self.place, shown.earliest().as_nanos());
+        let word = shown.earliest().as_nanos() ^ shown.latest().as_nanos().rotate_left(32);
+        self.world.clock_was_read(self.place, word, Reading::Interval);
         shown
     }
 

@@ -109,6 +109,7 @@ impl fmt::Debug for Sim {
             .field("now", &self.world.now)
             .field("nodes", &self.slots.len())
             .field("events", &self.world.events.len())
+            .field("sessions", &self.world.net.lock().sessions())
             .finish_non_exhaustive()
     }
 }
@@ -193,7 +194,8 @@ impl Sim {
         let _ = self.stop_at(done); // the next step says so
     }
 
-    /// Makes things go wrong at their times; what lies in the past happens at once.
+    /// Makes things go wrong at their times, in their order; what lies in the past happens at
+    /// once.
     ///
     /// # Panics
     /// If there is a plan already, or this one has more than 100,000 steps.
@@ -203,7 +205,9 @@ impl Sim {
         for (at, _) in &plan.steps {
             self.world.events.push((*at).max(self.world.now), Event::Step);
         }
-        self.plan = plan.steps.into();
+        let mut steps = plan.steps;
+        steps.sort_by_key(|(at, _)| *at);
+        self.plan = steps.into();
     }
 
     // --- Running -------------------------------------------------------------------------------
@@ -224,7 +228,7 @@ impl Sim {
                 self.world.set_now(end);
                 return Ok(());
             }
-            self.step()?;
+            self.advance()?;
         }
     }
 
@@ -248,7 +252,7 @@ impl Sim {
                 self.world.set_now(end);
                 return Ok(condition(self));
             }
-            self.step()?;
+            self.advance()?;
         }
     }
 
@@ -257,15 +261,17 @@ impl Sim {
     /// # Errors
     /// As [`run_for`](Self::run_for).
     pub fn step(&mut self) -> Result<Option<SimTime>, Violation> {
-        if let Some(violation) = &self.violation {
-            return Err(violation.clone());
-        }
-        self.started = true;
+        self.look_around()?;
+        let at = self.advance()?;
+        self.look_around()?;
+        Ok(at)
+    }
+
+    fn advance(&mut self) -> Result<Option<SimTime>, Violation> {
         let Some((at, event)) = self.world.events.pop() else { return Ok(None) };
         self.world.set_now(at);
         let done = self.happen(event).and_then(|()| self.hand_out());
         self.stop_at(done)?;
-        self.look_around()?;
         Ok(Some(at))
     }
 
@@ -274,6 +280,7 @@ impl Sim {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
+        self.started = true;
         // What was done from outside between two steps may have been the last thing to happen.
         let done = self.look_at_stirred().and_then(|()| self.hand_out());
         self.stop_at(done)

@@ -2,7 +2,7 @@
 
 use crate::calls::CallWork;
 use crate::check::{Observation, Observed};
-use crate::clock::{Model, NodeClock};
+use crate::clock::{Model, NodeClock, Reading};
 use crate::disk::{SimDisk, SimVfs};
 use crate::heap::Events;
 use crate::machine::{Input, Machine, Phase};
@@ -196,18 +196,19 @@ impl World {
         at.saturating_add(cost)
     }
 
-    /// Its clock was read: into the hash, and as proof that clock faults were seen.
-    pub(crate) fn clock_was_read(&mut self, place: u32, shown: u64) {
+    /// Its clock was read: into the hash, and as proof that clock faults were seen by who read
+    /// what they change. // H3
+    pub(crate) fn clock_was_read(&mut self, place: u32, shown: u64, read: Reading) {
         self.trace.fold(shown);
-        self.clock_faults_seen(place);
-    }
-
-    fn clock_faults_seen(&mut self, place: u32) {
-        let machine = &mut self.machines[place as usize];
-        if !machine.clock_faults.is_empty() {
-            for class in std::mem::take(&mut machine.clock_faults) {
-                self.coverage.effective(class);
-            }
+        let faults = &mut self.machines[place as usize].clock_faults;
+        if !faults.is_empty() {
+            faults.retain(|class| {
+                let seen = read.shows(*class);
+                if seen {
+                    self.coverage.effective(*class);
+                }
+                !seen
+            });
         }
     }
 
@@ -223,9 +224,8 @@ impl World {
     /// What the node read from clocks that it keeps.
     pub(crate) fn collect_clock_reads(&mut self, place: u32) {
         let clock = self.machines[place as usize].node_clock.as_ref();
-        let read = clock.map_or(0, |clock| clock.take_read());
-        if read != 0 {
-            self.clock_was_read(place, read);
+        if let Some((shown, read)) = clock.and_then(|clock| clock.take_read()) {
+            self.clock_was_read(place, shown, read);
         }
     }
 
@@ -410,11 +410,10 @@ impl World {
             match out {
                 NetOut::Schedule(at, event) => self.events.push(at, Event::Net(event)),
                 NetOut::Frame { from, to, lane, session, frame } => {
-                    let from = self.net.lock().peer(from);
                     self.due.push_back((to, Input::Frame { from, lane, session, frame }));
                 }
                 NetOut::Datagram(packet) => {
-                    let (from, to) = (self.net.lock().peer(packet.from), packet.to);
+                    let (from, to) = (packet.sender, packet.to);
                     let (channel, body) = (packet.channel, packet.body);
                     self.due.push_back((to, Input::Datagram { from, channel, body }));
                 }

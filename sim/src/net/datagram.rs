@@ -1,10 +1,11 @@
 //! Datagrams: lost, doubled, overtaking each other, corrupted.
 
+use super::link::LOOK_AGAIN;
 use super::wire::{Route, flip};
 use super::{Net, NetEvent, NetOut, Spot};
 use crate::{Class, SimTime};
 use bytes::Bytes;
-use quorate_transport::{ChannelId, Lane, SendError};
+use quorate_transport::{ChannelId, Lane, Peer, SendError};
 
 /// A datagram on its way.
 #[derive(Clone, Debug)]
@@ -13,8 +14,13 @@ pub(crate) struct Packet {
     pub(crate) to: u32,
     pub(crate) channel: ChannelId,
     pub(crate) body: Bytes,
-    /// Later than every earlier one of its pair, as far as was known when it left.
+    /// Who sent it, in the life that did. // H18
+    pub(crate) sender: Peer,
     pub(crate) sent: SimTime,
+    /// Which of the copies it is.
+    copy: u64,
+    /// Faults delayed it.
+    delayed: bool,
 }
 
 impl Net {
@@ -37,11 +43,16 @@ impl Net {
         if copies == 0 {
             return self.out.push(NetOut::LostDatagram { from, to });
         }
-        for _ in 0..copies {
-            let Some(body) = self.altered(spot, end, channel, &body) else { continue };
+        let sender = self.peer(from, self.life(from));
+        for copy in 0..copies {
+            let Some(body) = self.altered(spot, end, channel, &body) else {
+                self.out.push(NetOut::LostDatagram { from, to });
+                continue;
+            };
             let delay = self.latency(spot, end);
+            let delayed = self.rates.delay_percent > 100 && !delay.is_zero();
             let arrives = at.saturating_add(delay);
-            let packet = Packet { from, to, channel, body, sent: at };
+            let packet = Packet { from, to, channel, body, sender, sent: at, copy, delayed };
             self.out.push(NetOut::Schedule(arrives, NetEvent::Datagram(packet)));
         }
     }
@@ -54,12 +65,7 @@ impl Net {
             self.coverage.effective(Class::Loss);
             return 0;
         }
-        if duplicate > 0 && rng.chance(duplicate) {
-            let more = rng.between(1, 3);
-            self.coverage.effective(Class::Duplicate);
-            return 1 + more;
-        }
-        1
+        if duplicate > 0 && rng.chance(duplicate) { 1 + rng.between(1, 3) } else { 1 }
     }
 
     /// The body as it arrives; `None` if its checksum will tell.
@@ -78,40 +84,54 @@ impl Net {
         let sample = way.is_sample(wire_check);
         if corrupt > 0 && way.rng.chance(corrupt) {
             let flips: Vec<u64> = (0..way.rng.between(1, 8)).map(|_| way.rng.word()).collect();
-            self.coverage.effective(Class::Corrupt);
             if undetected {
                 let mut bytes = body.to_vec();
                 flip(&mut bytes, &flips);
+                if bytes != *body {
+                    self.coverage.effective(Class::Corrupt);
+                }
                 return Some(bytes.into());
             }
+            self.coverage.effective(Class::Corrupt);
             return route.carry(body, &flips);
         }
-        if sample { route.carry(body, &[]) } else { Some(body.clone()) }
+        if sample { Some(route.through(body)) } else { Some(body.clone()) }
     }
 
     /// It arrives at whatever lives there now.
     pub(super) fn datagram(&mut self, now: SimTime, packet: Packet) {
         let (spot, end) = self.spot(packet.from, packet.to, Lane::Control);
         let running = self.is_running(packet.to);
+        let (died, life) = self.hosts[packet.from as usize].died;
+        if packet.sender.incarnation == life && packet.sent > died {
+            // Its sender died in the middle of a handler that would have sent it later.
+            let (from, to) = (packet.from, packet.to);
+            return self.out.push(NetOut::LostDatagram { from, to });
+        }
         let way = self.way(spot, end);
         if let Some(class) = way.datagrams_cut {
             return self.coverage.effective(class);
         }
         if now < way.clogged_until {
-            let at = way.clogged_until;
+            let at = way.clogged_until.min(now.saturating_add(LOOK_AGAIN));
             self.coverage.effective(Class::Clog);
             return self.out.push(NetOut::Schedule(at, NetEvent::Datagram(packet)));
         }
         let overtaken = packet.sent < way.newest_arrival;
         way.newest_arrival = way.newest_arrival.max(packet.sent);
-        if overtaken {
+        if !running {
+            return;
+        }
+        // Jitter alone makes datagrams overtake each other too, which is no fault.
+        if overtaken && (packet.delayed || packet.copy > 0) {
             self.coverage.effective(Class::Reorder);
         }
-        if self.rates.delay_percent > 100 {
+        if packet.delayed {
             self.coverage.effective(Class::Delay);
         }
-        if running {
-            self.out.push(NetOut::Datagram(packet));
+        if packet.copy > 0 {
+            self.coverage.effective(Class::Duplicate);
         }
+        self.out.push(NetOut::Datagram(packet));
     }
 }

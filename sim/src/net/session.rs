@@ -32,6 +32,10 @@ pub(super) struct Direction {
     pub(super) scheduled: bool,
     /// Frames that depart later go nowhere: the session is broken.
     pub(super) broken_at: Option<SimTime>,
+    /// The end it leads away from has said goodbye.
+    pub(super) bye: bool,
+    /// That was heard while frames that were sent before it still waited.
+    pub(super) bye_waits: bool,
 }
 
 /// One session as its two ends see it.
@@ -81,6 +85,11 @@ impl Direction {
     /// Bytes that wait in the transport rather than in a kernel.
     pub(super) const fn queued_bytes(&self) -> u64 {
         self.bytes.saturating_sub(KERNEL_BYTES)
+    }
+
+    /// Frames of a direction that has outgrown the kernels.
+    pub(super) fn queued_frames(&self) -> usize {
+        if self.queued_bytes() == 0 { 0 } else { self.frames.len() }
     }
 
     /// Takes out what has surely not left by now.

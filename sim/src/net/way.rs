@@ -9,6 +9,8 @@ const SLOW_FACTOR: u64 = 20;
 /// Of messages, so many take so many times longer.
 const SPIKES_PPM: u32 = 1_000;
 const SPIKE_FACTOR: u64 = 100;
+/// But no longer than this, or than they take anyway: a wire loses what it cannot deliver.
+const SPIKE_MAX: u64 = 1_000_000_000;
 
 /// One direction between two nodes.
 #[derive(Clone, Debug)]
@@ -47,8 +49,12 @@ impl Way {
     /// How long the next message takes.
     pub(super) fn latency(&mut self, percent: u32) -> Duration {
         let jitter = self.rng.exponential(self.base / 4);
-        let spike = if self.rng.chance(SPIKES_PPM) { SPIKE_FACTOR } else { 1 };
-        let plain = self.base.saturating_add(jitter).saturating_mul(spike);
+        let usual = self.base.saturating_add(jitter);
+        let plain = if self.rng.chance(SPIKES_PPM) {
+            usual.saturating_mul(SPIKE_FACTOR).min(SPIKE_MAX).max(usual)
+        } else {
+            usual
+        };
         Duration::from_nanos(plain.saturating_mul(u64::from(percent)) / 100)
     }
 

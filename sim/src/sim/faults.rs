@@ -7,7 +7,7 @@ use crate::machine::{Input, Phase};
 use crate::net::{Cut, CutShape, Rates};
 use crate::panics;
 use crate::trace::{Record, What};
-use crate::{Class, Fault, Plane, Rng, Shape};
+use crate::{Class, Fault, Plane, Rng, Shape, SimTime};
 use quorate_transport::{NodeId, Role};
 use std::time::Duration;
 
@@ -119,14 +119,14 @@ impl Sim {
             {
                 return false;
             }
-            Fault::Crash { disk, .. } if up => self.crash(place, disk),
+            Fault::Crash { disk, .. } if up => self.crash(place, disk, now, Class::Crash),
             Fault::CrashMid { operations, .. } if up => {
                 self.world.disk(place).crash_at_operation(operations);
             }
             Fault::Restart { .. } if !up => self.boot(place),
             Fault::Wipe { .. } => {
                 if up {
-                    self.crash(place, CrashDisk::LoseUnsynced);
+                    self.crash(place, CrashDisk::LoseUnsynced, now, Class::Wipe);
                 }
                 if self.world.disk(place).wipe() {
                     self.world.coverage.effective(Class::Wipe);
@@ -169,7 +169,7 @@ impl Sim {
             clock.set(&machine.clock);
         }
         machine.clock_faults.extend(class);
-        machine.timer_at = crate::SimTime::FAR_FUTURE;
+        machine.timer_at = SimTime::FAR_FUTURE;
         let wanted = machine.calls.poll_timeout();
         let up = machine.is_up();
         let node = self.slots[place as usize].node();
@@ -252,8 +252,9 @@ impl Sim {
         members.into_iter().map(|(_, place)| place).collect()
     }
 
-    /// A node dies: first it is dead for everybody, then what it was is dropped. // H7
-    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk) {
+    /// A node dies: first it is dead for everybody, then what it was is dropped. What it sent up
+    /// to `left` has left it. // H7
+    pub(super) fn crash(&mut self, place: u32, disk: CrashDisk, left: SimTime, class: Class) {
         let now = self.world.now;
         let machine = self.world.machine(place);
         let (id, life) = (machine.id, machine.incarnation.value());
@@ -263,7 +264,7 @@ impl Sim {
         let machine = self.world.machine_mut(place);
         machine.end_life();
         let incarnation = machine.incarnation;
-        let mut lost = self.world.net.lock().die(now, place, !silent);
+        let mut lost = self.world.net.lock().die(now, place, !silent, left);
         if let Some(device) = &self.world.machines[place as usize].disk {
             let report = device.crash(disk);
             lost += report.lost;
@@ -272,8 +273,8 @@ impl Sim {
             }
             self.world.trace.fold(device.trace_hash());
         }
-        if lost > 0 {
-            self.world.coverage.effective(Class::Crash);
+        if lost > 0 && class == Class::Crash {
+            self.world.coverage.effective(class);
         }
         let what = Observed::Crashed;
         self.world.said.push(crate::check::Observation { at: now, node: id, incarnation, what });
@@ -290,9 +291,7 @@ impl Sim {
         if machine.is_up() {
             return;
         }
-        machine.begin_life(seed);
-        // What the last life was busy with died with it.
-        machine.free_at = now;
+        machine.begin_life(seed, now);
         let life = machine.incarnation;
         if self.slots[place as usize].is_tasks() {
             // It listens once its transport is started.

@@ -8,9 +8,12 @@ use crate::node::AnyNode;
 use crate::panics;
 use crate::trace::{Record, What};
 use crate::world::lane_name;
-use crate::{Class, Ctx, Node, Violation};
+use crate::{Class, Ctx, Node, Rng, SimTime, Violation};
 use quorate_clocks::Monotonic;
 use quorate_transport::{CallError, Frame, Kind, Lane, LinkEvent, NodeId, Peer, SessionId};
+
+/// Handlers of one node at one moment.
+const HANDLERS_MAX: u32 = 100_000;
 
 impl Sim {
     /// Hands one input to a node that is free.
@@ -52,9 +55,14 @@ impl Sim {
 
     pub(super) fn begin(&mut self, place: u32) {
         self.world.handled += 1;
-        let cost = self.world.config.event_cost;
+        let (now, cost) = (self.world.now, self.world.config.event_cost);
+        // What other nodes did at this moment took their time, not this one's.
+        self.world.set_now(now);
         let machine = self.world.machine_mut(place);
-        machine.spent = 0;
+        let (since, before) = machine.standing;
+        machine.standing = (now, if since == now { before.saturating_add(1) } else { 1 });
+        // A test may look at a node that is busy: that comes after what it does.
+        machine.spent = u64::try_from(machine.free_at.since(now).as_nanos()).unwrap_or(u64::MAX);
         if machine.slow_percent > 100 {
             self.world.coverage.effective(Class::Slow);
         }
@@ -68,7 +76,7 @@ impl Sim {
             self.world.trace.fold(disk.trace_hash());
         }
         let machine = self.world.machine_mut(place);
-        machine.free_at = until;
+        machine.free_at = machine.free_at.max(until);
         if machine.is_dying() {
             // A panic is part of dying now.
             return self.died_inside(place);
@@ -78,7 +86,12 @@ impl Sim {
             let message = format!("thread {thread} used the disk of the node");
             return Err(Violation::new("thread", message, until, node));
         }
+        let (at, handlers) = machine.standing;
         ran.map_err(|panic| Violation::new("panic", panic, until, node))?;
+        if handlers > HANDLERS_MAX {
+            let message = format!("it ran {handlers} handlers and no time passed");
+            return Err(Violation::new("livelock", message, at, node));
+        }
         self.abandon(place);
         self.world.flush(place);
         self.world.settle();
@@ -89,12 +102,17 @@ impl Sim {
     /// The disk cut the process off: what it sent before may or may not have left. // H8
     pub(super) fn died_inside(&mut self, place: u32) -> Result<(), Violation> {
         self.world.coverage.effective(Class::CrashMid);
-        if self.world.plan_rng.flip() {
+        let (seed, machine) = (self.world.config.seed, self.world.machine(place));
+        let (id, life) = (machine.id.value(), machine.incarnation.value());
+        let left = Rng::stream(seed, "crash-mid", id, life).flip();
+        if left {
             self.world.flush(place);
         } else {
             self.world.effects.clear();
         }
-        self.crash(place, CrashDisk::Random);
+        // What its kernel got goes on its way.
+        let until = if left { SimTime::FAR_FUTURE } else { self.world.now };
+        self.crash(place, CrashDisk::Random, until, Class::CrashMid);
         self.world.settle();
         Ok(())
     }
@@ -234,7 +252,7 @@ fn call_frame(
 ) {
     let now = mono(ctx);
     let (config, machine) = ctx.world.config_and_machine(ctx.place);
-    let (calls, seeds) = (&mut machine.calls, &mut machine.seeds);
+    let (calls, seeds) = (&mut machine.calls, &mut machine.call_seeds);
     let work = calls.handle_frame(now, config, || seeds.word(), (from, lane, session, frame));
     do_work(node, ctx, work);
 }

@@ -12,7 +12,7 @@ mod example;
 mod faults;
 mod lives;
 mod oracle;
-mod seeds;
+pub(crate) mod seeds;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,5 @@
+//! The world: busy time, crashes and starts, limits, and what a test may do to it.
+
+mod limits;
+mod lives;
+mod time;
