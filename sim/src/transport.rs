@@ -42,6 +42,8 @@ struct State {
     drained: Option<Waker>,
     waiters: BTreeMap<u32, Vec<Waker>>,
     outbox: Vec<(SimTime, Effect)>,
+    /// The world has taken what was there, and not yet given it to the network.
+    leaving: bool,
     stats: TransportStats,
 }
 
@@ -68,8 +70,15 @@ impl Port {
         Self { place, net, identity, state: Mutex::default() }
     }
 
+    /// What is to be sent; say [`left`](Self::left) once it is with the network.
     pub(crate) fn take_outbox(&self) -> Vec<(SimTime, Effect)> {
-        std::mem::take(&mut self.state().outbox)
+        let mut state = self.state();
+        state.leaving = !state.outbox.is_empty();
+        std::mem::take(&mut state.outbox)
+    }
+
+    pub(crate) fn left(&self) {
+        self.state().leaving = false;
     }
 
     pub(crate) fn kill(&self) {
@@ -178,7 +187,11 @@ impl SimTransport {
             *state.drains_until.get_or_insert_with(|| now.saturating_add(DRAIN_MAX))
         };
         // What was just sent has not left the outbox yet.
-        let waits = !port.state().outbox.is_empty() || port.net.lock().has_waiting(port.place);
+        let leaves = {
+            let state = port.state();
+            state.leaving || !state.outbox.is_empty()
+        };
+        let waits = leaves || port.net.lock().has_waiting(port.place);
         if waits && now < until {
             let shared = Arc::clone(&self.shared);
             let (again, waker) = (now.saturating_add(DRAIN_LOOK), cx.waker().clone());

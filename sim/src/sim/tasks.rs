@@ -193,9 +193,17 @@ impl Sim {
             return self.died_inside(place);
         }
         ran.map_err(|panic| Violation::new("panic", panic, until, Some(id)))?;
-        self.world.flush(place);
-        self.world.settle();
+        self.send_out(place);
         self.look(place)
+    }
+
+    /// Gives the network what the node sent.
+    fn send_out(&mut self, place: u32) {
+        self.world.flush(place);
+        if let Some(life) = self.life(place) {
+            life.shared.port.left();
+        }
+        self.world.settle();
     }
 
     /// Takes what the node sent and said out of its hands.
@@ -301,8 +309,7 @@ impl Sim {
     pub(super) fn look_at_stirred(&mut self) -> Result<(), Violation> {
         for place in self.stirred.take() {
             self.let_go(place);
-            self.world.flush(place);
-            self.world.settle();
+            self.send_out(place);
             self.look(place)?;
         }
         for (place, to) in std::mem::take(&mut self.world.rooms) {
