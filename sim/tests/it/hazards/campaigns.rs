@@ -56,7 +56,7 @@ fn h14_progress_is_not_asked_for_during_chaos() {
         sim.add_checker(Eventually::new("heard", ms(1_000)));
     };
     let campaign = toys::campaign("cut-off", true, &[], move |_| Toy::new(cut));
-    let report = campaign.chaos(ms(60_000)).heal(ms(5_000)).seeds(1).run().unwrap();
+    let report = campaign.chaos(ms(60_000)).heal(ms(5_000)).seed(1).run().unwrap();
     assert!(report.coverage.class(Class::Partition).effective > 1_000, "{report}");
     // The heal was waited for, and hardly more.
     assert!(report.virtual_time >= ms(60_000) && report.virtual_time < ms(62_000));

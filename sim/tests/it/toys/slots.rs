@@ -53,10 +53,11 @@ impl Slots {
         let bytes = read_all(&*file)?;
         let valid = bytes.chunks(SLOT).filter_map(decode);
         let newest = valid.max_by_key(|(number, _)| *number);
-        let mut slots = Self { file, number: newest.as_ref().map_or(0, |(number, _)| *number) };
+        let slots = Self { file, number: newest.as_ref().map_or(0, |(number, _)| *number) };
         if let Some((_, words)) = &newest {
             // It may be in the cache alone: a sync that failed before does not write it any more.
-            slots.save(words)?;
+            // Into its own slot: the other one may be the only one that is on the medium.
+            slots.write(slots.number, words)?;
         }
         vfs.sync_dir(Path::new(""))?;
         Ok((slots, newest.map(|(_, words)| words)))
@@ -64,7 +65,12 @@ impl Slots {
 
     /// An error: it may be there or not; what was saved before is.
     pub(crate) fn save(&mut self, words: &[u64]) -> io::Result<()> {
-        let number = self.number + 1;
+        self.write(self.number + 1, words)?;
+        self.number += 1;
+        Ok(())
+    }
+
+    fn write(&self, number: u64, words: &[u64]) -> io::Result<()> {
         let mut slot = pack(&[0, number, words.len() as u64]).to_vec();
         slot.extend_from_slice(&pack(words));
         // The same everywhere, but different each time: old and new sectors do not mix.
@@ -72,9 +78,7 @@ impl Slots {
         let crc = crc32fast::hash(&slot[8..]);
         slot[..8].copy_from_slice(&u64::from(crc).to_le_bytes());
         write_all(&*self.file, &slot, number % 2 * SLOT as u64)?;
-        self.file.sync_data()?;
-        self.number = number;
-        Ok(())
+        self.file.sync_data()
     }
 }
 
