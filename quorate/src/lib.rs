@@ -8,9 +8,10 @@
 //! | `clocks` | [`clocks`] | `quorate-clocks`: injected time |
 //! | `transport` | [`transport`] | `quorate-transport`: frames, calls and lanes over memory and TCP |
 //! | `wal` | [`wal`] | `quorate-wal`: segmented write-ahead log |
+//! | `sim` | `sim` | `quorate-sim`: deterministic simulation, for tests |
 //! | `raft` | [`raft`] | `quorate-raft`: consensus |
 //!
-//! All four are on by default.
+//! All are on by default but `sim`.
 //!
 //! ```
 //! use quorate::clocks::{Clock, ManualClock, WallTime};
@@ -29,6 +30,9 @@ pub use quorate_clocks as clocks;
 #[cfg(feature = "raft")]
 #[doc(inline)]
 pub use quorate_raft as raft;
+#[cfg(feature = "sim")]
+#[doc(inline)]
+pub use quorate_sim as sim;
 #[cfg(feature = "transport")]
 #[doc(inline)]
 pub use quorate_transport as transport;

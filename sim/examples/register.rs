@@ -1,10 +1,9 @@
-//! A register with two copies, and a bug: found, shrunk, replayed. `--fixed` is without it.
-//! `--seed 7` runs one seed, `--history h.jsonl` writes what its clients saw.
+//! A register with two copies and a bug: found, shrunk, replayed. `--fixed` is without it.
 #![expect(clippy::unwrap_used, reason = "an example")]
 use quorate_sim::specs::{CasRegister, RegisterOp as Op, RegisterRet as Ret};
 use quorate_sim::*;
 use std::{fs::File, process::ExitCode, time::Duration};
-
+const PATIENCE: Duration = Duration::from_millis(200); // then it goes on without the copy
 #[derive(Default)]
 struct Replica {
     value: Bytes,
@@ -19,8 +18,7 @@ impl Node for Replica {
         if ctx.id() != NodeId::new(1) {
             return ctx.reply(call, "copied");
         }
-        let patience = Duration::from_millis(200); // then it goes on without the copy
-        let copy = |to| ctx.call(NodeId::new(to), Lane::Data, ch, v.clone(), patience);
+        let copy = |to| ctx.call(NodeId::new(to), Lane::Data, ch, v.clone(), PATIENCE);
         self.copying.push(([2, 3].map(copy).to_vec(), call));
     }
     fn on_reply(&mut self, ctx: &mut Ctx<'_>, token: CallToken, _: Result<Bytes, CallError>) {

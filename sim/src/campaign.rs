@@ -39,7 +39,7 @@ pub trait Workload {
     fn setup(&mut self, sim: &mut Sim);
 
     /// Whether the world has recovered; asked every 100 ms after the heal until it has, or until
-    /// its time is over, which is a failure of liveness. By default it has at once. // H14
+    /// its time is over, which is a failure of liveness. By default it has once all nodes run. // H14
     ///
     /// # Errors
     /// What can never come right any more.
@@ -255,16 +255,19 @@ impl<W: Workload> Campaign<W> {
     /// # Errors
     /// [`NotCaught`] if none of the first `within` seeds fails.
     pub fn must_fail(&self, within: u64) -> Result<Caught, NotCaught> {
-        let jobs = Environment::read().ok().and_then(|environment| environment.jobs);
+        let missed = |seeds, environment| {
+            let campaign = self.name.clone();
+            NotCaught { campaign, seeds, environment }
+        };
+        let jobs = Environment::read().map_err(|why| missed(0, Some(why)))?.jobs;
         for (setting, attempt, _) in self.attempts(0, within, jobs, None) {
             if attempt.violation.is_some() {
                 let seeds_tried = setting.seed + 1;
-                let seed = setting.seed;
                 let (setting, attempt, runs) = self.shrunk(setting, attempt);
-                return Ok(Caught::new(seed, seeds_tried, &setting, attempt, runs));
+                return Ok(Caught::new(&self.name, seeds_tried, &setting, attempt, runs));
             }
         }
-        Err(NotCaught { campaign: self.name.clone(), seeds: within })
+        Err(missed(within, None))
     }
 
     /// Runs one setting of one seed.

@@ -220,9 +220,11 @@ impl SimDisk {
         self.shared.lock().inject(fault)
     }
 
-    /// Takes back the faults that wait, and the capacity; damage stays.
+    /// Takes back the faults that wait, a death that was not reached, and the capacity; damage
+    /// stays.
     pub fn heal(&self) {
         let mut state = self.shared.lock();
+        state.dies_in = None;
         state.faults.heal();
         state.set_capacity();
     }

@@ -36,11 +36,20 @@ pub(crate) struct Executor {
     state: Mutex<State>,
 }
 
+/// What there was to see at a look.
+pub(crate) struct Look {
+    pub(crate) spawned: Vec<(u64, Task)>,
+    /// Workers that want a turn.
+    pub(crate) workers: Vec<usize>,
+    /// A task is ready.
+    pub(crate) ready: bool,
+}
+
 #[derive(Default)]
 struct State {
     ready: BTreeSet<u64>,
     workers: BTreeSet<usize>,
-    spawned: Vec<(u64, &'static str, Task)>,
+    spawned: Vec<(u64, Task)>,
     last: u64,
     stirred: bool,
     foreign: Option<String>,
@@ -70,7 +79,7 @@ impl Executor {
         self.dead.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn spawn(&self, name: &'static str, task: Task) {
+    pub(crate) fn spawn(&self, task: Task) {
         self.check_thread("spawns on");
         if self.is_dead() {
             return;
@@ -78,7 +87,7 @@ impl Executor {
         let mut state = self.state();
         state.last += 1;
         let id = state.last;
-        state.spawned.push((id, name, task));
+        state.spawned.push((id, task));
         state.ready.insert(id);
         self.stir(state);
     }
@@ -105,11 +114,14 @@ impl Executor {
     }
 
     /// The world looks: what was spawned, and which workers want a turn.
-    pub(crate) fn look(&self) -> (Vec<(u64, &'static str, Task)>, Vec<usize>, bool) {
+    pub(crate) fn look(&self) -> Look {
         let mut state = self.state();
         state.stirred = false;
-        let workers = std::mem::take(&mut state.workers).into_iter().collect();
-        (std::mem::take(&mut state.spawned), workers, !state.ready.is_empty())
+        Look {
+            spawned: std::mem::take(&mut state.spawned),
+            workers: std::mem::take(&mut state.workers).into_iter().collect(),
+            ready: !state.ready.is_empty(),
+        }
     }
 
     /// One of the ready tasks, which is not ready any more.
@@ -138,7 +150,9 @@ impl Executor {
             return;
         }
         let name = thread.name().unwrap_or("without a name").to_owned();
-        self.state().foreign = Some(name.clone());
+        let mut state = self.state();
+        state.foreign = Some(name.clone());
+        self.stir(state); // the world stops there too
         panic!("thread {name} {what} a simulated node: a node has no threads but workers");
     }
 

@@ -8,7 +8,7 @@ use crate::transport::{Port, SimTransport};
 use crate::worker::{TurnFn, Unpark};
 use crate::{Rng, SimTime};
 use quorate_clocks::{BoundedClock, Clock, Monotonic};
-use quorate_transport::{Incarnation, NodeId, Role, Runtime, Transport};
+use quorate_transport::{Incarnation, NodeId, Runtime, Transport};
 use quorate_wal::Turn;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,7 +61,6 @@ pub struct Host {
 /// What one life of an async node shares with the world.
 pub(crate) struct Shared {
     pub(crate) id: NodeId,
-    pub(crate) role: Role,
     pub(crate) incarnation: Incarnation,
     /// True time, with what the running poll has cost.
     pub(crate) now: Arc<AtomicU64>,
@@ -90,7 +89,6 @@ pub(crate) enum Said {
 /// What the world gives a new life.
 pub(crate) struct Birth {
     pub(crate) id: NodeId,
-    pub(crate) role: Role,
     pub(crate) incarnation: Incarnation,
     pub(crate) now: Arc<AtomicU64>,
     pub(crate) clock: Arc<NodeClock>,
@@ -102,10 +100,9 @@ pub(crate) struct Birth {
 
 impl Shared {
     pub(crate) fn new(birth: Birth) -> Self {
-        let Birth { id, role, incarnation, now, clock, disk, executor, port, seeds } = birth;
+        let Birth { id, incarnation, now, clock, disk, executor, port, seeds } = birth;
         Self {
             id,
-            role,
             incarnation,
             now,
             clock,

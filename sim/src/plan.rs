@@ -143,7 +143,7 @@ impl Plan {
         if self.steps.len() == STEPS_MAX {
             return Err(PlanError::new(line, "at most 100000 steps", text));
         }
-        let (time, fault) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let (time, fault) = text.trim().split_once(' ').unwrap_or_else(|| (text.trim(), ""));
         let wrong = |expected: &str, found: &str| PlanError::new(line, expected, found);
         let at = parse_time(time).ok_or_else(|| wrong("a time such as 12.350s", time))?;
         if self.steps.last().is_some_and(|(before, _)| *before > at) {

@@ -25,8 +25,8 @@ impl Runtime for SimRuntime {
         &self.clock
     }
 
-    fn spawn(&self, name: &'static str, task: Task) {
-        self.shared.executor.spawn(name, task);
+    fn spawn(&self, _: &'static str, task: Task) {
+        self.shared.executor.spawn(task);
     }
 
     fn timer(&self) -> Box<dyn Timer> {

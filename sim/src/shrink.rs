@@ -78,7 +78,15 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Fewer clients that ask less may be all that keeps a world from what its workload waits for.
+    fn needs_clients(&self) -> bool {
+        self.checker == "liveness" || self.checker.starts_with("eventually ")
+    }
+
     fn drop_clients(&mut self) {
+        if self.needs_clients() {
+            return;
+        }
         while self.best.1.clients > 1 {
             let clients_max = self.best.1.clients - 1;
             let candidate = Setting { clients_max, ..self.best.0.clone() };
@@ -88,7 +96,11 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Not of a world that does not recover: clients that stop are no progress either. // H19
     fn halve_operations(&mut self) {
+        if self.needs_clients() {
+            return;
+        }
         while self.best.1.operations_most > 1 {
             let operations_max = self.best.1.operations_most / 2;
             let candidate = Setting { operations_max, ..self.best.0.clone() };

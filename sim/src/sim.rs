@@ -184,7 +184,14 @@ impl Sim {
     /// Makes something go wrong, or mends it, now.
     pub fn apply(&mut self, fault: Fault) {
         self.inject(fault);
+        self.reach_nodes();
+    }
+
+    /// What was done from outside reaches nodes and checkers now, not with the next event.
+    fn reach_nodes(&mut self) {
         self.world.settle();
+        let done = self.hand_out();
+        let _ = self.stop_at(done); // the next step says so
     }
 
     /// Makes things go wrong at their times, in their order; what lies in the past happens at
@@ -274,8 +281,9 @@ impl Sim {
             return Err(violation.clone());
         }
         self.started = true;
-        let looked = self.hand_out().and_then(|()| self.look_at_stirred());
-        self.stop_at(looked)
+        // What was done from outside between two steps may have been the last thing to happen.
+        let done = self.look_at_stirred().and_then(|()| self.hand_out());
+        self.stop_at(done)
     }
 
     /// The world stands still at its first violation.
@@ -392,6 +400,11 @@ impl Sim {
         self.world.trace.record(Record::nowhere(at, What::Heal));
         self.world.said.push(Observation { at, node, incarnation, what: Observed::Healed });
         self.tell_checkers()
+    }
+
+    /// Whether every node has begun its life: one that was busy when it died, or is, takes longer.
+    pub(crate) fn is_started(&self) -> bool {
+        self.slots.iter().all(|slot| slot.is_tasks() || slot.node().is_some())
     }
 
     /// Whether a checker waits for something.

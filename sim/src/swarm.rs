@@ -188,17 +188,20 @@ impl Draw<'_> {
         let rate = u32::try_from(self.strength).unwrap_or(u32::MAX);
         match class {
             Class::Loss => {
-                self.windows(|_| Some(Fault::Loss { ppm: rate }), Fault::Loss { ppm: 0 })
+                self.windows(|_| Some(Fault::Loss { ppm: rate }), &Fault::Loss { ppm: 0 });
             }
             Class::Duplicate => {
-                self.windows(|_| Some(Fault::Duplicate { ppm: rate }), Fault::Duplicate { ppm: 0 })
+                self.windows(
+                    |_| Some(Fault::Duplicate { ppm: rate }),
+                    &Fault::Duplicate { ppm: 0 },
+                );
             }
             Class::Corrupt => {
-                self.windows(|_| Some(Fault::Corrupt { ppm: rate }), Fault::Corrupt { ppm: 0 });
+                self.windows(|_| Some(Fault::Corrupt { ppm: rate }), &Fault::Corrupt { ppm: 0 });
             }
             Class::Delay | Class::Reorder => {
                 let percent = rate.max(101);
-                self.windows(|_| Some(Fault::Delay { percent }), Fault::Delay { percent: 100 });
+                self.windows(|_| Some(Fault::Delay { percent }), &Fault::Delay { percent: 100 });
             }
             Class::Clog => self.every(3 * SECOND, |draw, _| draw.clog(range)),
             Class::Partition => self.every(5 * SECOND, |draw, at| draw.partition(at, range)),
@@ -207,10 +210,9 @@ impl Draw<'_> {
                 let (node, silent) = (draw.node()?, draw.rng.flip());
                 Some(Fault::BreakSessions { node, silent })
             }),
-            Class::Crash => self.every(self.strength, Self::crash),
             // Torn writes come with crashes: without them some are made for it.
             Class::DiskTorn if self.chosen.contains(&Class::Crash) => {}
-            Class::DiskTorn => self.every(self.strength, Self::crash),
+            Class::Crash | Class::DiskTorn => self.every(self.strength, Self::crash),
             Class::CrashMid => self.every(self.strength, Self::crash_mid),
             Class::Wipe => self.every(self.strength, Self::wipe),
             Class::Pause => self.every(8 * SECOND, |draw, at| draw.pause(at, range)),
@@ -222,8 +224,9 @@ impl Draw<'_> {
                 Some(Fault::ClockBound { node: draw.member()?, lie_ns })
             }),
             Class::DiskSyncError => self.every(self.strength, |draw, _| draw.sync_error()),
-            Class::DiskStall => self.every(8 * SECOND, |draw, _| {
-                let stall = whole_ms(draw.rng.log_uniform(*range.start(), *range.end()));
+            Class::DiskStall => self.every(8 * SECOND, |draw, at| {
+                // Who waits already when the heal comes is not spared the rest.
+                let stall = draw.lasting(range).min(draw.end - at).max(MS);
                 let fault = DiskFault::Stall(Duration::from_nanos(stall));
                 Some(Fault::Disk { node: draw.member()?, fault })
             }),
@@ -251,7 +254,7 @@ impl Draw<'_> {
     }
 
     /// Something that lasts: one to three times, until its end.
-    fn windows(&mut self, mut make: impl FnMut(&mut Self) -> Option<Fault>, end: Fault) {
+    fn windows(&mut self, mut make: impl FnMut(&mut Self) -> Option<Fault>, end: &Fault) {
         for _ in 0..self.rng.between(1, 3) {
             let begin = whole_ms(self.rng.below(self.end.max(1)));
             let length = whole_ms(self.rng.log_uniform(100 * MS, 10 * SECOND));
@@ -339,15 +342,24 @@ impl Draw<'_> {
         })
     }
 
-    /// Two groups, written out, so that a step means the same whatever other steps there are.
+    /// Two or three groups, written out, so that a step means the same whatever other steps there
+    /// are. Of three none may be a majority. // H24
     fn groups(&mut self) -> Option<Shape> {
         let mut nodes = self.nodes.members.clone();
-        let most = (nodes.len() as u64).checked_sub(1).filter(|most| *most > 0)?;
         self.rng.shuffle(&mut nodes);
+        let most = (nodes.len() as u64).checked_sub(1).filter(|most| *most > 0)?;
         let first = usize::try_from(self.rng.between(1, most)).unwrap_or(1);
-        let mut groups = vec![nodes[..first].to_vec(), nodes[first..].to_vec()];
+        let rest = nodes.split_off(first);
+        let mut groups = vec![nodes, rest];
+        if most >= 2 && self.rng.flip() {
+            let larger = usize::from(groups[1].len() > groups[0].len());
+            let half = groups[larger].len() / 2;
+            let third = groups[larger].split_off(half);
+            groups.push(third);
+        }
         for client in &self.nodes.clients {
-            groups[self.rng.index(2)].push(*client);
+            let group = self.rng.index(groups.len());
+            groups[group].push(*client);
         }
         groups.iter_mut().for_each(|group| group.sort_unstable());
         Some(Shape::Groups(groups))

@@ -169,13 +169,13 @@ impl SimTransport {
     }
 
     /// Closes all sessions once nothing waits any more, or it has waited long enough.
-    fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
         let port = self.port();
         let now = crate::runtime::SimRuntime::new(Arc::clone(&self.shared)).now();
         let until = {
             let mut state = port.state();
             state.closed = true;
-            *state.drains_until.get_or_insert(now.saturating_add(DRAIN_MAX))
+            *state.drains_until.get_or_insert_with(|| now.saturating_add(DRAIN_MAX))
         };
         // What was just sent has not left the outbox yet.
         let waits = !port.state().outbox.is_empty() || port.net.lock().has_waiting(port.place);
@@ -213,8 +213,11 @@ impl Transport for SimTransport {
 
     fn start(&self, sink: Arc<dyn Sink>) -> Result<(), StartError> {
         let port = self.port();
+        if !self.shared.is_alive() {
+            return Ok(()); // a dead life starts, and reaches nobody
+        }
         let mut state = port.state();
-        if state.closed || !self.shared.is_alive() {
+        if state.closed {
             return Err(StartError::Closed);
         }
         if state.sink.is_some() {

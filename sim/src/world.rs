@@ -144,7 +144,11 @@ impl World {
         let (seed, config) = (self.config.seed, self.config.disk);
         let machine = &mut self.machines[place as usize];
         let id = machine.id.value();
-        machine.disk.get_or_insert_with(|| SimDisk::of_node(seed, id, config))
+        machine.disk.get_or_insert_with(|| {
+            let disk = SimDisk::of_node(seed, id, config);
+            disk.bind_to_thread(); // H21
+            disk
+        })
     }
 
     pub(crate) fn vfs(&mut self, place: u32) -> SimVfs {

@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("transport", &["clocks"]),
     ("sim", &["clocks", "transport", "wal"]),
     ("raft", &["clocks", "transport", "wal"]),
-    ("quorate", &["clocks", "transport", "wal", "raft"]),
+    ("quorate", &["clocks", "transport", "wal", "sim", "raft"]),
 ];
 
 /// Crate, features, and how many crates its graph may hold besides itself.

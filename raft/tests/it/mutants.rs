@@ -4,7 +4,6 @@
 //! `RUSTFLAGS="--cfg mutant" cargo test --release -p quorate-raft --test it --target-dir
 //! target/mutant mutants -- --nocapture`
 
-use crate::sim::world::World;
 use std::process::{Command, Output};
 
 /// The bug, and within how many seeds it must show.
@@ -70,16 +69,9 @@ fn child(test: &str, bug: &str, seeds: u64) -> Output {
 #[test]
 fn hunt() {
     let Ok(bug) = std::env::var("QUORATE_MUTANT") else { return };
-    std::panic::set_hook(Box::new(|_| {}));
-    for seed in crate::sim::seeds(500) {
-        let outcome = std::panic::catch_unwind(|| World::campaign(seed));
-        let why = match outcome {
-            Ok(Ok(_)) => continue,
-            Ok(Err(why)) => why,
-            Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
-        };
-        let why: String = why.chars().take(120).collect();
-        println!("caught {bug} by the simulation after {seed} seeds: {why}");
-        return;
+    let seeds = std::env::var("QUORATE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
+    if let Ok(caught) = crate::sim::campaign().shrink(false).must_fail(seeds) {
+        let why: String = caught.message.chars().take(120).collect();
+        println!("caught {bug} by the simulation after {} seeds: {why}", caught.seeds_tried);
     }
 }

@@ -82,7 +82,7 @@ impl Attempt {
         let result = ran.unwrap_or_else(|panic| Err(Violation::new("panic", panic, at, None)));
         let violation = result.err();
         sim.world.trace.flush();
-        Self {
+        let attempt = Self {
             tail: if violation.is_some() { sim.trace_tail(TAIL) } else { String::new() },
             violation,
             plan,
@@ -93,7 +93,12 @@ impl Attempt {
             clients: sim.world.machines.iter().filter(|m| m.role == Role::Client).count(),
             operations_most: sim.world.operations_most,
             traffic: traffic(&sim),
+        };
+        // What destructors do when all is over is no finding, and no end of the campaign either.
+        for slot in sim.slots.drain(..) {
+            let _ = panics::caught(move || drop(slot)); // one by one: two at once would abort
         }
+        attempt
     }
 }
 
@@ -114,12 +119,14 @@ fn phases<W: Workload>(
     let end = sim.now().saturating_add(setting.heal);
     loop {
         let healed = workload.healed(sim).map_err(|why| of("workload", why, sim))?;
-        if healed && !sim.is_awaited() {
+        let started = sim.is_started();
+        if healed && started && !sim.is_awaited() {
             break;
         }
         if sim.now() >= end {
             let why = format!("not recovered within {:?} of the heal", setting.heal);
-            return if healed { sim.finish() } else { Err(of("liveness", why, sim)) };
+            let recovered = healed && started;
+            return if recovered { sim.finish() } else { Err(of("liveness", why, sim)) };
         }
         sim.run_for(LOOK_EVERY)?;
     }

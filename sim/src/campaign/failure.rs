@@ -222,27 +222,38 @@ pub struct Caught {
     pub hash: u64,
     /// Runs that shrinking took.
     pub runs: u32,
-    setting: Setting,
+    file: PlanFile,
 }
 
 impl Caught {
     pub(super) fn new(
-        seed: u64,
+        campaign: &str,
         seeds_tried: u64,
         setting: &Setting,
         attempt: Attempt,
         runs: u32,
     ) -> Self {
+        let file = PlanFile::of(campaign, setting, &attempt);
         let (checker, message) = match attempt.violation {
             Some(violation) => (violation.checker, violation.message),
             None => (String::new(), String::new()),
         };
-        let (plan, hash, setting) = (attempt.plan, attempt.hash, setting.clone());
-        Self { seed, seeds_tried, checker, message, plan, hash, runs, setting }
+        let (seed, plan, hash) = (setting.seed, attempt.plan, attempt.hash);
+        Self { seed, seeds_tried, checker, message, plan, hash, runs, file }
     }
 
-    pub(crate) const fn setting(&self) -> &Setting {
-        &self.setting
+    /// A plan file of this run, as `QUORATE_REPLAY` reads it.
+    ///
+    /// # Examples
+    /// ```
+    /// fn keep(caught: &quorate_sim::Caught) -> std::io::Result<()> {
+    ///     std::fs::write("caught.plan", caught.plan_file())
+    /// }
+    /// # let _ = keep;
+    /// ```
+    #[must_use]
+    pub fn plan_file(&self) -> String {
+        self.file.to_text()
     }
 }
 
@@ -256,11 +267,14 @@ impl Caught {
 /// # let _ = show;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("campaign {campaign}: none of {seeds} seeds failed")]
+#[error("campaign {campaign}: {}", .environment.as_ref().map_or_else(
+    || format!("none of {seeds} seeds failed"), String::clone))]
 #[non_exhaustive]
 pub struct NotCaught {
     /// The campaign.
     pub campaign: String,
     /// How many were tried.
     pub seeds: u64,
+    /// A variable of the environment that cannot be read; then nothing was run.
+    pub environment: Option<String>,
 }

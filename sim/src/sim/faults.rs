@@ -66,7 +66,7 @@ impl Sim {
         }
         let swizzle = self.world.plan_rng.flip();
         self.inject(Fault::Heal { swizzle });
-        self.world.settle();
+        self.reach_nodes();
     }
 
     fn apply_fault(&mut self, fault: Fault) -> bool {
@@ -169,7 +169,7 @@ impl Sim {
             clock.set(&machine.clock);
         }
         machine.clock_faults.extend(class);
-        machine.timer_at = crate::SimTime::FAR_FUTURE;
+        machine.timer_at = SimTime::FAR_FUTURE;
         let wanted = machine.calls.poll_timeout();
         let up = machine.is_up();
         let node = self.slots[place as usize].node();

@@ -2,7 +2,7 @@
 
 use super::{Code, Sim};
 use crate::calls::{CallToken, CallWork};
-use crate::disk::CrashDisk;
+use crate::disk::{CrashDisk, SimDisk};
 use crate::machine::Input;
 use crate::node::AnyNode;
 use crate::panics;
@@ -49,6 +49,7 @@ impl Sim {
         if let Err(violation) = self.end(place, Ok(())) {
             self.violation.get_or_insert(violation);
         }
+        self.reach_nodes();
         out
     }
 
@@ -81,6 +82,10 @@ impl Sim {
             return self.died_inside(place);
         }
         let node = Some(machine.id);
+        if let Some(thread) = machine.disk.as_ref().and_then(SimDisk::foreign_thread) {
+            let message = format!("thread {thread} used the disk of the node");
+            return Err(Violation::new("thread", message, until, node));
+        }
         let (at, handlers) = machine.standing;
         ran.map_err(|panic| Violation::new("panic", panic, until, node))?;
         if handlers > HANDLERS_MAX {

@@ -2,7 +2,7 @@
 
 use super::{Code, Sim};
 use crate::disk::Cost;
-use crate::executor::Executor;
+use crate::executor::{Executor, Look};
 use crate::host::{Birth, Host, Said, Shared};
 use crate::machine::Input;
 use crate::panics;
@@ -43,6 +43,23 @@ impl Sim {
     pub fn add_async(&mut self, id: crate::NodeId, main: impl FnMut(Host) -> Task + 'static) {
         let code = Code::Tasks { main: Box::new(main), life: None };
         self.add_slot(id, quorate_transport::Role::Member, code);
+    }
+
+    /// For the transport's conformance suite, which uses transports from its own threads: what they
+    /// do happens at no particular moment, so such a world is not deterministic.
+    #[doc(hidden)]
+    pub const fn allow_any_thread(&mut self) {
+        self.any_thread = true;
+    }
+
+    /// The next life of a node has this incarnation, or a higher one.
+    #[doc(hidden)]
+    pub fn set_next_incarnation(&mut self, id: crate::NodeId, incarnation: crate::Incarnation) {
+        if let Some(place) = self.world.place(id) {
+            let machine = self.world.machine_mut(place);
+            let before = crate::Incarnation::new(incarnation.value().saturating_sub(1));
+            machine.incarnation = machine.incarnation.max(before);
+        }
     }
 
     /// Hands one input to an async node.
@@ -94,7 +111,7 @@ impl Sim {
         let (id, role, incarnation) = (machine.id, machine.role, machine.incarnation);
         let port = Port::new(place, net, identity(id, incarnation, role));
         let seeds = machine.seeds.clone();
-        let birth = Birth { id, role, incarnation, now, clock, disk, executor, port, seeds };
+        let birth = Birth { id, incarnation, now, clock, disk, executor, port, seeds };
         let shared = Arc::new(Shared::new(birth));
         let rng = Rng::stream(seed, "tasks", id.value(), incarnation.value());
         let (tasks, workers) = (BTreeMap::new(), Vec::new());
@@ -105,7 +122,7 @@ impl Sim {
         *life = Some(Life { shared, tasks, workers, rng, poll_set: false, polls: 0 });
         panics::caught(|| {
             let task = main(host.clone());
-            host.shared.executor.spawn("main", task);
+            host.shared.executor.spawn(task);
         })
     }
 
@@ -234,8 +251,8 @@ impl Sim {
         let now = self.world.now;
         let Some(life) = self.life(place) else { return Ok(()) };
         let shared = Arc::clone(&life.shared);
-        let (spawned, workers, ready) = shared.executor.look();
-        life.tasks.extend(spawned.into_iter().map(|(id, _, task)| (id, task)));
+        let Look { spawned, workers, ready } = shared.executor.look();
+        life.tasks.extend(spawned);
         let made = shared.take_workers().into_iter();
         life.workers.extend(made.map(|turn| Worker { turn: Some(turn), scheduled: false }));
         let mut turns = Vec::new();

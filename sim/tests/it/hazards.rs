@@ -2,4 +2,5 @@
 
 mod disk;
 mod judging;
+mod tasks;
 mod world;

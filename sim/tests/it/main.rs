@@ -10,16 +10,24 @@
 
 mod async_nodes;
 mod calls;
+mod campaign;
+mod checkers;
 mod clocks;
+mod composition;
+mod conformance;
 mod datagrams;
 mod determinism;
 mod disk;
+mod examples;
 mod exhaust;
 mod files;
 mod hazards;
 mod linearizable;
 mod links;
+mod planted;
 mod qcheck;
 mod recorded;
 mod recorder;
+mod shrink;
+mod toys;
 mod world;

@@ -1,70 +1,9 @@
-//! What must hold in any history of a group, and what must have happened for the checks to mean
-//! anything.
+//! What must hold in any history of a group.
 
 use super::disk::{Durable, State};
 use quorate_raft::{Block, LogId, LogIndex, Term};
 use quorate_transport::NodeId;
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// Counts of everything that a campaign is meant to exercise.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counters(BTreeMap<&'static str, u64>);
-
-/// A campaign in which one of these never happened proves less than it claims.
-const MUST_FIRE: [&str; 24] = [
-    "message lost",
-    "message duplicated",
-    "message reordered",
-    "message cut by a partition",
-    "partition",
-    "one-way partition",
-    "heal",
-    "crash",
-    "crash of a leader",
-    "unsynced write lost",
-    "restart",
-    "disk stall",
-    "leader elected",
-    "term with no winner",
-    "entry replaced",
-    "entry committed",
-    "entry loaded from disk",
-    "snapshot made",
-    "snapshot installed",
-    "proposal refused",
-    "proposal acknowledged",
-    "read confirmed",
-    "read through a follower",
-    "leadership moved",
-];
-
-impl Counters {
-    pub(crate) fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (what, n) in &other.0 {
-            *self.0.entry(what).or_default() += n;
-        }
-    }
-
-    pub(crate) fn assert_everything_fired(&self) {
-        for what in MUST_FIRE {
-            assert!(self.0.get(what).is_some_and(|n| *n > 0), "never happened: {what}");
-        }
-    }
-}
-
-impl fmt::Display for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, n) in &self.0 {
-            writeln!(f, "{n:>9} {what}")?;
-        }
-        Ok(())
-    }
-}
 
 /// The group as an all-seeing observer knows it.
 #[derive(Debug, Default)]
