@@ -1,6 +1,6 @@
 //! The clocks of one node: linear pieces over true time, exact to a nanosecond.
 
-use crate::{Rng, SimTime};
+use crate::{Class, Rng, SimTime};
 use quorate_clocks::{
     BoundedClock, Clock, Drift, Interval, Monotonic, Quality, Unbounded, WallTime,
 };
@@ -141,11 +141,11 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    /// Whether a fault of this class has changed what is read.
-    pub(crate) fn shows(self, class: crate::Class) -> bool {
+    /// Whether a fault of this class shows in such a reading. A step shows in any, as the design
+    /// has it, though it moves the wall clock alone.
+    pub(crate) fn shows(self, class: Class) -> bool {
         match class {
-            crate::Class::ClockStep => self >= Self::Wall,
-            crate::Class::ClockBound => self == Self::Interval,
+            Class::ClockBound => self == Self::Interval,
             _ => true,
         }
     }

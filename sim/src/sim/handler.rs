@@ -95,7 +95,7 @@ impl Sim {
         self.abandon(place);
         self.world.flush(place);
         self.world.settle();
-        self.ask_timeout(place);
+        self.ask_timeout(place)?;
         self.check(place)
     }
 
@@ -127,12 +127,18 @@ impl Sim {
         }
     }
 
-    fn ask_timeout(&mut self, place: u32) {
+    fn ask_timeout(&mut self, place: u32) -> Result<(), Violation> {
         let node = self.slots[place as usize].node();
-        let wanted = node.and_then(|node| node.poll_timeout());
+        let asked = panics::caught(|| node.and_then(|node| node.poll_timeout()));
+        let wanted = asked.map_err(|panic| self.panicked(place, panic))?;
         let calls = self.world.machine(place).calls.poll_timeout();
         let earliest = [wanted, calls].into_iter().flatten().min();
         self.world.set_timer(place, earliest);
+        Ok(())
+    }
+
+    fn panicked(&self, place: u32, panic: String) -> Violation {
+        Violation::new("panic", panic, self.world.now, Some(self.world.machine(place).id))
     }
 
     fn check(&mut self, place: u32) -> Result<(), Violation> {
@@ -146,7 +152,10 @@ impl Sim {
         machine.handlers = 0;
         let id = machine.id;
         let Some(node) = self.slots[place as usize].node() else { return Ok(()) };
-        node.check().map_err(|message| Violation::new("check", message, now, Some(id)))
+        let checked = panics::caught(|| node.check());
+        checked
+            .map_err(|panic| self.panicked(place, panic))?
+            .map_err(|message| Violation::new("check", message, now, Some(id)))
     }
 
     fn record(&mut self, place: u32, input: &Input) {

@@ -241,7 +241,7 @@ fn a_fault_shows_once_its_clock_is_read() {
     ];
     let faults = [
         (Class::ClockRate, rate(150), 0),
-        (Class::ClockStep, Fault::ClockStep { node: NODE, by_ns: 5 }, 1),
+        (Class::ClockStep, Fault::ClockStep { node: NODE, by_ns: 5 }, 0),
         (Class::ClockBound, Fault::ClockBound { node: NODE, lie_ns: 5 }, 2),
     ];
     for (class, fault, needs) in faults {

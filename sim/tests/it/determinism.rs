@@ -2,7 +2,7 @@
 //! one process twice, in another process, and on every machine.
 
 mod breaches;
-mod scenarios;
+pub(crate) mod scenarios;
 
 use quorate_sim::Order;
 use scenarios::{SCENARIOS, Scenario};
@@ -14,6 +14,18 @@ use std::process::Command;
 /// if they differ on another machine, or from run to run, something is not deterministic. To
 /// update them, paste what `cargo test -p quorate-sim --test it determinism -- --nocapture` prints.
 const COMMITTED: &str = "\
+sans-io random 0xb57971c261730202
+sans-io fifo 0x6415ab35a53127d5
+async random 0x378280d2964fd09d
+async fifo 0x875f79c040a3839a
+disk random 0x37fffa5bee83dce4
+disk fifo 0x8e1ffd8e69fd4a66
+clocks random 0x20a81c214c489316
+clocks fifo 0x062dfdfccd517bd0
+200-nodes random 0x93873691f47a93d6
+200-nodes fifo 0xfea782fbd61fb0df
+campaign random 0x3e51d335737a424b
+campaign fifo 0x9ea86b6718ecbd55
 ";
 
 /// The child process runs this scenario alone.
@@ -40,6 +52,7 @@ fn all(run: impl Fn(&Scenario, Order) -> u64) -> Vec<String> {
 #[test]
 fn the_same_run_has_the_same_hash_here_again_elsewhere_and_for_ever() {
     let here = all(|scenario, order| (scenario.run)(order));
+    println!();
     for line in &here {
         println!("{line}");
     }
