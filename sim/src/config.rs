@@ -52,7 +52,13 @@ impl std::error::Error for ConfigError {}
 pub(crate) struct Checks(Vec<String>);
 
 impl Checks {
-    pub(crate) fn range<T: PartialOrd + fmt::Debug>(&mut self, name: &str, v: T, min: T, max: T) {
+    pub(crate) fn range<T: PartialOrd + fmt::Debug + Copy>(
+        &mut self,
+        name: &str,
+        v: T,
+        min: T,
+        max: T,
+    ) {
         if v < min || v > max {
             self.0.push(format!("{name} is {v:?}, allowed are {min:?} to {max:?}"));
         }

@@ -332,10 +332,10 @@ impl World {
         for (at, effect) in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Send { to, lane, frame } => {
-                    self.net.lock().send(at, place, to, lane, frame)
+                    self.net.lock().send(at, place, to, lane, frame);
                 }
                 Effect::Datagram { to, channel, body } => {
-                    self.net.lock().send_datagram(at, place, to, channel, body);
+                    self.net.lock().send_datagram(at, place, to, channel, &body);
                 }
                 Effect::Reset { to, lane } => {
                     if let Some(to) = self.place(to) {

@@ -36,7 +36,7 @@ impl Net {
         from: u32,
         to: u32,
         channel: ChannelId,
-        body: Bytes,
+        body: &Bytes,
     ) {
         let (spot, end) = self.spot(from, to, Lane::Control);
         let copies = self.copies(spot, end);
@@ -45,7 +45,7 @@ impl Net {
         }
         let sender = self.peer(from, self.life(from));
         for copy in 0..copies {
-            let Some(body) = self.altered(spot, end, channel, &body) else {
+            let Some(body) = self.altered(spot, end, channel, body) else {
                 self.out.push(NetOut::LostDatagram { from, to });
                 continue;
             };

@@ -181,7 +181,7 @@ impl Net {
         frame: Frame,
     ) {
         if self.config.lane_model == LaneModel::Lossy {
-            return self.depart_lossy(at, spot, end, id, frame);
+            return self.depart_lossy(at, spot, end, id, &frame);
         }
         let percent = self.rates.delay_percent;
         let sample = self.config.wire_check;
@@ -314,7 +314,7 @@ impl Net {
         spot: Spot,
         end: usize,
         session: SessionId,
-        frame: Frame,
+        frame: &Frame,
     ) {
         let copies = self.copies(spot, end);
         for _ in 0..copies {

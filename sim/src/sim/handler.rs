@@ -230,7 +230,7 @@ fn dispatch(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>, input: Input) {
             node.on_message(ctx, from, lane, frame.channel, frame.body.into_bytes());
         }
         Input::Frame { from, lane, session, frame } => {
-            call_frame(node, ctx, from, lane, session, frame)
+            call_frame(node, ctx, from, lane, session, frame);
         }
         Input::Datagram { from, channel, body } => node.on_datagram(ctx, from, channel, body),
         Input::Link(event) => {

@@ -233,11 +233,11 @@ fn an_interval_holds_the_true_time_until_it_lies() {
 fn a_fault_shows_once_its_clock_is_read() {
     type Read = fn(&mut Watch, &mut Ctx<'_>);
     let own: [Read; 3] =
-        [|_, ctx| drop(ctx.now()), |_, ctx| drop(ctx.wall()), |_, ctx| drop(ctx.interval())];
+        [|_, ctx| _ = ctx.now(), |_, ctx| _ = ctx.wall(), |_, ctx| _ = ctx.interval()];
     let kept: [Read; 3] = [
-        |node, _| drop(node.clock.monotonic()),
-        |node, _| drop(node.clock.wall()),
-        |node, _| drop(node.bounded.interval()),
+        |node, _| _ = node.clock.monotonic(),
+        |node, _| _ = node.clock.wall(),
+        |node, _| _ = node.bounded.interval(),
     ];
     let faults = [
         (Class::ClockRate, rate(150), 0),
@@ -253,7 +253,7 @@ fn a_fault_shows_once_its_clock_is_read() {
             assert_eq!((count(&sim).injected, count(&sim).effective), (1, 0));
             sim.with_node(NODE, read).unwrap();
             assert_eq!(count(&sim).effective, u64::from(i >= needs), "{fault} read {i}");
-            (0..3).for_each(|_| drop(sim.with_node(NODE, read)));
+            (0..3).for_each(|_| _ = sim.with_node(NODE, read));
             assert!(count(&sim).effective <= 1, "once");
         }
     }

@@ -140,7 +140,7 @@ fn h06_a_draw_more_moves_nothing_else() {
         let mut seen = Vec::new();
         for round in 0..50 {
             if extra {
-                let draw = |_: &mut Ear, ctx: &mut Ctx<'_>| drop(ctx.seed());
+                let draw = |_: &mut Ear, ctx: &mut Ctx<'_>| _ = ctx.seed();
                 sim.with_node(id(3), draw).unwrap();
                 let more = |_: &mut Ear, ctx: &mut Ctx<'_>| {
                     let _ = ctx.call(id(4), Lane::Data, CHANNEL, "more", MS);
@@ -405,7 +405,7 @@ fn h22_bodies_and_disk_operations_are_in_the_hash() {
             ctx.send(id(2), Lane::Data, CHANNEL, body).unwrap();
             let file = ctx.disk().open("log".as_ref(), OpenMode::CreateNew).unwrap();
             file.write_at(&[7; 10], sector * 512).unwrap();
-            (0..times).for_each(|_| drop(ctx.now()));
+            (0..times).for_each(|_| _ = ctx.now());
         };
         sim.with_node(id(1), act).unwrap();
         sim.trace_hash()
@@ -509,60 +509,53 @@ fn h26_every_start_is_a_new_incarnation() {
     }
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum At {
+    Boot,
+    Link,
+    Message,
+    Datagram,
+    Timeout,
+    Completion,
+    Poll,
+    Check,
+}
+struct Bomb(At);
+impl Bomb {
+    fn may_panic(&self, at: At) {
+        assert!(self.0 != at, "the bomb goes off");
+    }
+}
+impl Node for Bomb {
+    fn on_message(&mut self, _: &mut Ctx<'_>, _: Peer, _: Lane, _: ChannelId, _: Bytes) {
+        self.may_panic(At::Message);
+    }
+    fn on_datagram(&mut self, _: &mut Ctx<'_>, _: Peer, _: ChannelId, _: Bytes) {
+        self.may_panic(At::Datagram);
+    }
+    fn on_link(&mut self, _: &mut Ctx<'_>, _: &LinkEvent) {
+        self.may_panic(At::Link);
+    }
+    fn on_timeout(&mut self, _: &mut Ctx<'_>) {
+        self.may_panic(At::Timeout);
+    }
+    fn on_completion(&mut self, _: &mut Ctx<'_>, _: u64) {
+        self.may_panic(At::Completion);
+    }
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.may_panic(At::Poll);
+        (self.0 == At::Timeout).then_some(Monotonic::from_nanos(0))
+    }
+    fn check(&self) -> Result<(), String> {
+        self.may_panic(At::Check);
+        Ok(())
+    }
+}
+
 #[test]
 fn h28_no_panic_of_a_handler_is_swallowed() {
-    #[derive(Clone, Copy, PartialEq)]
-    enum At {
-        Boot,
-        Link,
-        Message,
-        Datagram,
-        Timeout,
-        Completion,
-        Poll,
-        Check,
-    }
-    struct Bomb(At);
-    impl Bomb {
-        fn may_panic(&self, at: At) {
-            assert!(self.0 != at, "the bomb goes off");
-        }
-    }
-    impl Node for Bomb {
-        fn on_message(&mut self, _: &mut Ctx<'_>, _: Peer, _: Lane, _: ChannelId, _: Bytes) {
-            self.may_panic(At::Message);
-        }
-        fn on_datagram(&mut self, _: &mut Ctx<'_>, _: Peer, _: ChannelId, _: Bytes) {
-            self.may_panic(At::Datagram);
-        }
-        fn on_link(&mut self, _: &mut Ctx<'_>, _: &LinkEvent) {
-            self.may_panic(At::Link);
-        }
-        fn on_timeout(&mut self, _: &mut Ctx<'_>) {
-            self.may_panic(At::Timeout);
-        }
-        fn on_completion(&mut self, _: &mut Ctx<'_>, _: u64) {
-            self.may_panic(At::Completion);
-        }
-        fn poll_timeout(&self) -> Option<Monotonic> {
-            self.may_panic(At::Poll);
-            (self.0 == At::Timeout).then_some(Monotonic::from_nanos(0))
-        }
-        fn check(&self) -> Result<(), String> {
-            self.may_panic(At::Check);
-            Ok(())
-        }
-    }
-    for at in [
-        At::Boot,
-        At::Link,
-        At::Message,
-        At::Datagram,
-        At::Timeout,
-        At::Completion,
-        At::Poll,
-        At::Check,
-    ] {
+    let calls = [At::Link, At::Message, At::Datagram, At::Completion];
+    for at in [At::Boot, At::Timeout, At::Poll, At::Check].into_iter().chain(calls) {
         let mut sim = Sim::new(SimConfig::lan(1).build().unwrap());
         sim.add(id(1), move |ctx| {
             let bomb = Bomb(at);

@@ -299,7 +299,7 @@ fn corruption_breaks_the_session() {
     let (mut sim, log) = met(SimConfig::lan(1));
     sim.apply(Fault::Corrupt { ppm: 300_000 });
     for _ in 0..100 {
-        (0..3).for_each(|_| drop(say(&mut sim, 1, 2, 100)));
+        (0..3).for_each(|_| _ = say(&mut sim, 1, 2, 100));
         sim.run_for(100 * MS).unwrap();
     }
     let broken = log.links(2, 1).iter().filter(|(_, up, _)| !up).count() as u64;
