@@ -39,7 +39,8 @@ pub trait Workload {
     fn setup(&mut self, sim: &mut Sim);
 
     /// Whether the world has recovered; asked every 100 ms after the heal until it has, or until
-    /// its time is over, which is a failure of liveness. By default it has once all nodes run. // H14
+    /// its time is over, which is a failure of liveness. By default it has once all nodes
+    /// run. // H14
     ///
     /// # Errors
     /// What can never come right any more.

@@ -98,7 +98,7 @@ pub trait ClientWork: 'static {
     }
 }
 
-/// A client with one outstanding operation; add it with [`Sim::add_client`](crate::Sim::add_client).
+/// A client with one outstanding operation, for [`Sim::add_client`](crate::Sim::add_client).
 ///
 /// # Shape
 /// Each operation is one process of the history until its outcome is unknown; then the client goes

@@ -99,7 +99,8 @@ impl Model {
         self.offset = self.offset.saturating_add(by_ns);
     }
 
-    /// A new rate from `at` on. The clock does not jump: the reading is carried over unrounded. // H16
+    /// A new rate from `at` on. The clock does not jump: the reading is carried over
+    /// unrounded. // H16
     pub(crate) fn set_rate(&mut self, at: SimTime, ppm: i32) {
         self.base = self.reading(at);
         self.since = self.since.max(at.as_nanos());

@@ -88,7 +88,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LaneModel {
-    /// As TCP does: within a session nothing is lost, doubled or reordered; a session can end. // H1
+    /// As TCP does: within a session nothing is lost, doubled or reordered; it can end. // H1
     Session,
     /// As datagrams: for cores that claim to bear it.
     Lossy,

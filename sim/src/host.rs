@@ -262,7 +262,8 @@ impl Host {
     ///     let turn = move || of_worker.get().map_or(Turn::Park, |log| log.turn());
     ///     let unpark = host.worker("log", turn);
     ///     let config = Config::embedded().driver(Driver::manual(move || unpark.unpark()));
-    ///     let (wal, _) = Wal::open_on(Arc::new(host.vfs()), "log".as_ref(), config.build()?, None)?;
+    ///     let (disk, config) = (Arc::new(host.vfs()), config.build()?);
+    ///     let (wal, _) = Wal::open_on(disk, "log".as_ref(), config, None)?;
     ///     let _ = log.set(wal);
     ///     Ok(log)
     /// }

@@ -1,10 +1,11 @@
-//! Deterministic simulation of your own distributed application: a faulty network, faulty disks and
-//! wrong clocks around your code, checkers that judge it, and every failure back as a short plan
-//! that replays.
+//! Deterministic simulation of your own distributed application: a faulty network, faulty disks
+//! and wrong clocks around your code, checkers that judge it, and every failure back as a short
+//! plan that replays.
 //!
 //! **Is:** a library for tests: single-threaded worlds, many of them in parallel; sans-IO nodes and
 //! async ones, on stable Rust, with no `--cfg`, no patched dependency and no runtime to adopt; a
-//! disk that can be tested without a world; a checker of linearizability, also as the tool `qcheck`.
+//! disk that can be tested without a world; a checker of linearizability, also as the tool
+//! `qcheck`.
 //! **Is not:** a model checker of all orders of events, an explorer of thread interleavings, a
 //! network emulator for real processes, a predictor of performance.
 //!
@@ -54,7 +55,8 @@
 //!   changed something: `links`, `campaign`.
 //! - G3: within a session frames are delayed, never lost, doubled or reordered; one that breaks
 //!   delivers a prefix; both ends learn, each in its own time: `links`, `conformance`.
-//! - G4: a crash keeps what was synced, and of the rest a subset that the disk model allows; nothing
+//! - G4: a crash keeps what was synced, and of the rest a subset that the disk model allows;
+//!   nothing
 //!   a dead node does has an effect: `disk`, `hazards` h07 to h10.
 //! - G5: every crash state that is allowed is reached; with at most 12 unsynced units
 //!   [`SimDisk::crash_states`] has them all: `disk`.
@@ -86,8 +88,10 @@
 //!
 //! # Sources
 //! Wing & Gong 1993, Lowe 2017, Horn & Kroening 2015 (linearizability); Zeller & Hildebrandt 2002
-//! (delta debugging); Groce et al. 2012 (swarm testing); Pillai et al., OSDI'14 (crash states of file
-//! systems); Rebello et al., ATC'20 (failed syncs); Alagappan et al., FAST'18 (corruption and crash);
+//! (delta debugging); Groce et al. 2012 (swarm testing); Pillai et al., OSDI'14 (crash states of
+//! file
+//! systems); Rebello et al., ATC'20 (failed syncs); Alagappan et al., FAST'18 (corruption and
+//! crash);
 //! Blackman & Vigna (xoshiro256++); the simulations of FoundationDB and TigerBeetle.
 
 #![forbid(unsafe_code)]

@@ -28,8 +28,8 @@ use std::time::Duration;
 ///
 /// struct Echo;
 /// impl Node for Echo {
-///     fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Peer, lane: Lane, ch: ChannelId, body: Bytes) {
-///         let _ = ctx.send(from.node, lane, ch, body);
+///     fn on_message(&mut self, ctx: &mut Ctx<'_>, p: Peer, lane: Lane, ch: ChannelId, b: Bytes) {
+///         let _ = ctx.send(p.node, lane, ch, b);
 ///     }
 /// }
 ///
@@ -39,7 +39,7 @@ use std::time::Duration;
 ///         self.answers += 1;
 ///     }
 ///     fn on_timeout(&mut self, ctx: &mut Ctx<'_>) {
-///         let _ = ctx.send(NodeId::new(1), Lane::Data, ChannelId::new(16), Bytes::from_static(b"?"));
+///         let _ = ctx.send(NodeId::new(1), Lane::Data, ChannelId::new(16), "?");
 ///         self.next = ctx.now().saturating_add(Duration::from_secs(1));
 ///     }
 ///     fn poll_timeout(&self) -> Option<Monotonic> {

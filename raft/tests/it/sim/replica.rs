@@ -191,7 +191,7 @@ impl Replica {
         Ok(())
     }
 
-    fn on_role(&mut self, ctx: &mut Ctx<'_>, role: Role) -> Step {
+    fn on_role(&self, ctx: &mut Ctx<'_>, role: Role) -> Step {
         if role != Role::Leader {
             self.world.borrow_mut().leading.remove(&self.id);
             return Ok(());
