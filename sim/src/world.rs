@@ -435,8 +435,11 @@ impl World {
                 NetOut::Room { node, to } => self.rooms.push((node, to)),
             }
         }
-        // Nothing was added meanwhile: keep the room of the list.
-        self.net.lock().out = outs;
+        // Keep the room of the list, and what another thread may have added to it meanwhile.
+        let mut net = self.net.lock();
+        if net.out.is_empty() {
+            net.out = outs;
+        }
     }
 
     /// Puts an input where a busy or standing node will find it.
