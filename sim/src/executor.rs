@@ -113,10 +113,14 @@ impl Executor {
         }
     }
 
+    /// The world is about to look: what happens from here on has to stir it again.
+    pub(crate) fn settle_down(&self) {
+        self.state().stirred = false;
+    }
+
     /// The world looks: what was spawned, and which workers want a turn.
     pub(crate) fn look(&self) -> Look {
         let mut state = self.state();
-        state.stirred = false;
         Look {
             spawned: std::mem::take(&mut state.spawned),
             workers: std::mem::take(&mut state.workers).into_iter().collect(),

@@ -33,13 +33,28 @@ pub(crate) struct Spot {
     pub(crate) lane: Lane,
 }
 
+/// A frame of a lossy lane on its way.
+#[derive(Debug)]
+pub(crate) struct LossyFrame {
+    spot: Spot,
+    session: SessionId,
+    /// The end that it left.
+    end: usize,
+    frame: Frame,
+    sent: SimTime,
+    /// 0 is the first of its copies.
+    copy: u64,
+    /// A fault made it slow.
+    delayed: bool,
+}
+
 /// Something the network waits for. Ends of a pair: 0 is the node of the lower place.
 #[derive(Debug)]
 pub(crate) enum NetEvent {
     /// The first frame that left this end may arrive at the other.
     Arrive { spot: Spot, session: SessionId, end: usize },
     /// A frame of a lossy lane arrives.
-    ArriveLossy { spot: Spot, session: SessionId, end: usize, frame: Frame },
+    ArriveLossy(LossyFrame),
     /// A dial is at its end.
     Dialed { spot: Spot, end: usize, dial: u32 },
     /// This end finds out that the session is over; with an epoch only if the pair is cut since
@@ -348,8 +363,8 @@ impl Net {
     pub(crate) fn handle(&mut self, now: SimTime, event: NetEvent) {
         match event {
             NetEvent::Arrive { spot, session, end } => self.arrive(now, spot, end, session),
-            NetEvent::ArriveLossy { spot, session, end, frame } => {
-                self.arrive_lossy(now, spot, end, session, frame);
+            NetEvent::ArriveLossy(lossy) => {
+                self.arrive_lossy(now, lossy);
             }
             NetEvent::Told { spot, end, session, reason } => {
                 self.told(now, spot, end, session, reason);

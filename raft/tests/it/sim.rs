@@ -151,6 +151,7 @@ fn swarm() -> Swarm {
         .with(Class::Loss)
         .with(Class::Duplicate)
         .range(Class::Delay, 200..=2_000)
+        .range(Class::Reorder, 200..=2_000)
         .range(Class::Clog, 10 * MS..=500 * MS)
         .range(Class::Partition, 20 * MS..=1_000 * MS)
         .range(Class::OneWay, 20 * MS..=1_000 * MS)

@@ -1,7 +1,7 @@
 //! One lane between two nodes: dials, sessions, and what each end believes.
 
 use super::session::Session;
-use super::{Net, NetEvent, NetOut, Spot};
+use super::{LossyFrame, Net, NetEvent, NetOut, Spot};
 use crate::{Class, LaneModel, SimTime};
 use quorate_transport::{DownReason, Frame, Incarnation, Lane, SendError, SessionId};
 use std::collections::VecDeque;
@@ -317,24 +317,19 @@ impl Net {
         frame: &Frame,
     ) {
         let copies = self.copies(spot, end);
-        for _ in 0..copies {
+        let delayed = self.rates.delay_percent > 100;
+        for copy in 0..copies {
             let delay = self.latency(spot, end);
             let frame = frame.clone();
-            let event = NetEvent::ArriveLossy { spot, session, end, frame };
+            let lossy = LossyFrame { spot, session, end, frame, sent: at, copy, delayed };
+            let event = NetEvent::ArriveLossy(lossy);
             self.out.push(NetOut::Schedule(at.saturating_add(delay), event));
         }
     }
 
     /// A frame of a lossy lane arrives, if its session is still there.
-    pub(super) fn arrive_lossy(
-        &mut self,
-        now: SimTime,
-        spot: Spot,
-        end: usize,
-        session: SessionId,
-        frame: Frame,
-    ) {
-        let id = session;
+    pub(super) fn arrive_lossy(&mut self, now: SimTime, lossy: LossyFrame) {
+        let (spot, end) = (lossy.spot, lossy.end);
         let way = self.way(spot, end);
         let clogged = way.clogged_until;
         if let Some(class) = way.lanes_cut {
@@ -342,14 +337,23 @@ impl Net {
         }
         if now < clogged {
             self.coverage.effective(Class::Clog);
-            let again = NetEvent::ArriveLossy { spot, session, end, frame };
             let at = clogged.min(now.saturating_add(LOOK_AGAIN));
-            return self.out.push(NetOut::Schedule(at, again));
+            return self.out.push(NetOut::Schedule(at, NetEvent::ArriveLossy(lossy)));
         }
+        let overtaken = lossy.sent < way.newest_lossy;
+        way.newest_lossy = way.newest_lossy.max(lossy.sent);
         let to = self.place_of(spot, 1 - end);
-        let is_there = self.link(spot).session(id).is_some_and(|session| session.up[1 - end]);
-        if is_there && self.is_running(to) {
-            self.deliver(spot, end, id, frame);
+        let session = self.link(spot).session(lossy.session);
+        let is_there = session.is_some_and(|session| session.up[1 - end]);
+        if !is_there || !self.is_running(to) {
+            return;
         }
+        if lossy.copy > 0 {
+            self.coverage.effective(Class::Duplicate);
+        }
+        if overtaken && (lossy.delayed || lossy.copy > 0) {
+            self.coverage.effective(Class::Reorder);
+        }
+        self.deliver(spot, end, lossy.session, lossy.frame);
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Way {
     pub(super) datagrams_cut: Option<Class>,
     /// Nothing arrives before.
     pub(super) clogged_until: SimTime,
+    /// When the newest frame of a lossy lane that arrived was sent.
+    pub(super) newest_lossy: SimTime,
     /// When the newest datagram arrives or arrived.
     pub(super) newest_arrival: SimTime,
     /// Frames and datagrams so far: every 16th passes the real codec.
@@ -42,6 +44,7 @@ impl Way {
             datagrams_cut: None,
             clogged_until: SimTime::ZERO,
             newest_arrival: SimTime::ZERO,
+            newest_lossy: SimTime::ZERO,
             count: 0,
         }
     }

@@ -308,6 +308,10 @@ impl Sim {
     /// Async nodes that were used, or woken, since the last time.
     pub(super) fn look_at_stirred(&mut self) -> Result<(), Violation> {
         for place in self.stirred.take() {
+            // Before anything is taken, so that no other thread adds to what was looked at.
+            if let Some(life) = self.life(place) {
+                life.shared.executor.settle_down();
+            }
             self.let_go(place);
             self.send_out(place);
             self.look(place)?;
