@@ -138,7 +138,7 @@ struct Open<O> {
 /// Redirects of one operation: servers that send a client round in circles are no answer.
 const REDIRECTS_MAX: u32 = 8;
 /// Processes of one client in a history.
-const PROCESSES: u64 = 1 << 32;
+const PROCESSES: u64 = 1_000_000;
 
 impl<W: ClientWork> ClosedLoop<W> {
     /// A client that begins at once.
