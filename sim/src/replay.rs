@@ -127,7 +127,10 @@ impl PlanFile {
         let safe = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
         let name: String = self.name.chars().map(safe).collect();
         let path = folder.join(format!("{name}-{}.plan", self.setting.seed));
-        std::fs::write(&path, self.to_text())?;
+        // Whole or not at all: another process may be reading what an earlier run wrote there.
+        let new = folder.join(format!(".{name}-{}-{}.new", self.setting.seed, std::process::id()));
+        std::fs::write(&new, self.to_text())?;
+        std::fs::rename(&new, &path)?;
         Ok(path)
     }
 }
