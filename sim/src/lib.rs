@@ -49,8 +49,9 @@
 //!
 //! # Guarantees
 //! Each with its condition and the suite in `tests/it` that shows it.
-//! - G1: the same code, seed, configuration and plan give the same hash, in every process and on
-//!   every platform, if nodes keep the [rules](guide::simulating_your_node): `determinism`.
+//! - G1: the same code, seed, configuration and plan give the same hash, in every process, if
+//!   nodes keep the [rules](guide::simulating_your_node): `determinism`. On every platform, too,
+//!   by construction: integers only, and no source of entropy; the tests ran on one.
 //! - G2: no fault outside the classes that are on; each is counted, and counted again when it
 //!   changed something: `links`, `campaign`.
 //! - G3: within a session frames are delayed, never lost, doubled or reordered; one that breaks

@@ -192,8 +192,7 @@ fn h21_a_disk_is_the_world_threads() {
 
 #[test]
 fn h21_the_clock_of_the_executor_is_the_only_one() {
-    // A task that sleeps the tokio way panics by itself: there is no reactor to ask. A task that
-    // blocks blocks the world, and no virtual time passes: its timers are late by nothing.
+    // What a task waits is virtual time, to the microsecond.
     let mut sim = world(Order::Random, 1);
     sim.add_async(NODE, |host| {
         Box::pin(async move {
