@@ -130,6 +130,36 @@ impl View<'_> {
     }
 }
 
+/// What was said first of each key of one name, to be held against what is said later.
+#[derive(Clone, Debug)]
+struct First {
+    name: &'static str,
+    said: std::collections::BTreeMap<u64, (u128, Observation)>,
+}
+
+/// What was said first of a key, by whom, and what is said now.
+struct Contradiction {
+    key: u64,
+    before: u128,
+    first: Observation,
+    value: u128,
+}
+
+impl First {
+    const fn new(name: &'static str) -> Self {
+        Self { name, said: std::collections::BTreeMap::new() }
+    }
+
+    fn contradicted(&mut self, said: &Observation) -> Option<Contradiction> {
+        let Observed::Fact { name, key, value } = said.what else { return None };
+        if name != self.name {
+            return None;
+        }
+        let (before, first) = *self.said.entry(key).or_insert((value, *said));
+        (before != value).then_some(Contradiction { key, before, first, value })
+    }
+}
+
 /// Judges what nodes say, while the world runs and when it ends.
 ///
 /// # Examples

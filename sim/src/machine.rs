@@ -86,6 +86,25 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
+impl Traffic {
+    pub(crate) const fn sent(&mut self, bytes: usize) {
+        self.messages_out += 1;
+        self.bytes_out += bytes as u64;
+    }
+
+    pub(crate) const fn received(&mut self, bytes: usize) {
+        self.messages_in += 1;
+        self.bytes_in += bytes as u64;
+    }
+
+    pub(crate) const fn add(&mut self, more: &Self) {
+        self.messages_in += more.messages_in;
+        self.bytes_in += more.bytes_in;
+        self.messages_out += more.messages_out;
+        self.bytes_out += more.bytes_out;
+    }
+}
+
 /// One machine.
 #[derive(Debug)]
 pub(crate) struct Machine {

@@ -248,6 +248,19 @@ impl World {
         }
     }
 
+    /// Who sends, and where the receiver is, if anything can go there.
+    fn way_to(&self, place: u32, to: NodeId) -> Result<(NodeId, u32), SendError> {
+        let machine = &self.machines[place as usize];
+        if machine.is_dying() {
+            return Err(SendError::Closed);
+        }
+        if machine.id == to {
+            return Err(SendError::SelfAddressed);
+        }
+        let peer = self.place(to).ok_or(SendError::UnknownPeer)?;
+        Ok((machine.id, peer))
+    }
+
     pub(crate) fn send(
         &mut self,
         at: SimTime,
@@ -256,15 +269,7 @@ impl World {
         lane: Lane,
         frame: Frame,
     ) -> Result<(), SendError> {
-        let machine = &mut self.machines[place as usize];
-        if machine.is_dying() {
-            return Err(SendError::Closed);
-        }
-        if machine.id == to {
-            return Err(SendError::SelfAddressed);
-        }
-        let id = machine.id;
-        let peer = self.places.get(&to).copied().ok_or(SendError::UnknownPeer)?;
+        let (id, peer) = self.way_to(place, to)?;
         let sent = self.net.lock().admit(at, place, peer, lane, &frame);
         let what = if sent.is_ok() { What::Send } else { What::Refused };
         if self.trace.is_on() {
@@ -273,9 +278,7 @@ impl World {
         }
         sent?;
         if frame.kind.is_application() {
-            let traffic = self.machines[place as usize].traffic(frame.channel);
-            traffic.messages_out += 1;
-            traffic.bytes_out += frame.body.len() as u64;
+            self.machines[place as usize].traffic(frame.channel).sent(frame.body.len());
         }
         self.effects.push((at, Effect::Send { to: peer, lane, frame }));
         Ok(())
@@ -289,22 +292,12 @@ impl World {
         channel: ChannelId,
         body: Bytes,
     ) -> Result<(), SendError> {
-        let machine = &mut self.machines[place as usize];
-        if machine.is_dying() {
-            return Err(SendError::Closed);
-        }
-        if machine.id == to {
-            return Err(SendError::SelfAddressed);
-        }
-        let id = machine.id;
-        let peer = self.places.get(&to).copied().ok_or(SendError::UnknownPeer)?;
+        let (id, peer) = self.way_to(place, to)?;
         self.net.lock().admit_datagram(body.len())?;
         if self.trace.is_on() {
             self.trace.record(Record::new(at, What::SendDatagram, id).peer(to).body(&body));
         }
-        let traffic = self.machines[place as usize].traffic(channel);
-        traffic.messages_out += 1;
-        traffic.bytes_out += body.len() as u64;
+        self.machines[place as usize].traffic(channel).sent(body.len());
         self.effects.push((at, Effect::Datagram { to: peer, channel, body }));
         Ok(())
     }
@@ -483,14 +476,9 @@ impl World {
         machine.inbox_bytes -= input.bytes();
         if was_full && machine.inbox_bytes <= KERNEL_BUFFER_BYTES / 2 {
             self.net.lock().choke(self.now, place, false);
-            self.settle_schedules();
+            self.settle();
         }
         Some(input)
-    }
-
-    /// As [`settle`](Self::settle), where nothing but schedules can have come up.
-    pub(crate) fn settle_schedules(&mut self) {
-        self.settle();
     }
 
     /// Everything that was covered, the network's and the disks' part too.

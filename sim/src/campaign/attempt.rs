@@ -143,11 +143,7 @@ fn of(checker: &str, why: String, sim: &Sim) -> Violation {
 fn traffic(sim: &Sim) -> BTreeMap<ChannelId, Traffic> {
     let mut all: BTreeMap<ChannelId, Traffic> = BTreeMap::new();
     for (channel, more) in sim.world.machines.iter().flat_map(|machine| machine.all_traffic()) {
-        let sum = all.entry(*channel).or_default();
-        sum.messages_in += more.messages_in;
-        sum.bytes_in += more.bytes_in;
-        sum.messages_out += more.messages_out;
-        sum.bytes_out += more.bytes_out;
+        all.entry(*channel).or_default().add(more);
     }
     all
 }

@@ -65,11 +65,7 @@ impl Report {
             self.slowest = (seed, wall);
         }
         for (channel, more) in &attempt.traffic {
-            let sum = self.traffic.entry(*channel).or_default();
-            sum.messages_in += more.messages_in;
-            sum.bytes_in += more.bytes_in;
-            sum.messages_out += more.messages_out;
-            sum.bytes_out += more.bytes_out;
+            self.traffic.entry(*channel).or_default().add(more);
         }
     }
 }

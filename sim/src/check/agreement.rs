@@ -1,7 +1,6 @@
 //! [`Agreement`]: nodes that say different things of one key, in any life.
 
-use super::{Checker, Observation, Observed, View};
-use std::collections::BTreeMap;
+use super::{Checker, Contradiction, First, Observation, View};
 
 /// Fails when a node says of a key what another node, or an earlier life of itself, did not say:
 /// entries of a replicated log by index, again after a restart when they are replayed.
@@ -17,32 +16,28 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Agreement {
-    name: &'static str,
-    said: BTreeMap<u64, (u128, Observation)>,
+    first: First,
 }
 
 impl Agreement {
     /// Of the facts of this name.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name, said: BTreeMap::new() }
+        Self { first: First::new(name) }
     }
 }
 
 impl Checker for Agreement {
     fn name(&self) -> String {
-        format!("agreement {}", self.name)
+        format!("agreement {}", self.first.name)
     }
 
     fn observe(&mut self, _: View<'_>, said: &Observation) -> Result<(), String> {
-        let Observed::Fact { name, key, value } = said.what else { return Ok(()) };
-        if name != self.name {
+        let Some(Contradiction { key, before, first, value }) = self.first.contradicted(said)
+        else {
             return Ok(());
-        }
-        let (before, first) = self.said.entry(key).or_insert((value, *said));
-        if *before == value {
-            return Ok(());
-        }
+        };
+        let name = self.first.name;
         let (node, life) = (said.node, said.incarnation);
         let whose = if node == first.node && life != first.incarnation {
             format!("node {node} said it in life {} and life {life}", first.incarnation)

@@ -1,7 +1,6 @@
 //! [`AtMostOne`]: two different values for one key.
 
-use super::{Checker, Observation, Observed, View};
-use std::collections::BTreeMap;
+use super::{Checker, Contradiction, First, Observation, View};
 
 /// Fails when two different values are said of one key: two leaders of a term, two outcomes of a
 /// transaction.
@@ -13,32 +12,28 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug)]
 pub struct AtMostOne {
-    name: &'static str,
-    said: BTreeMap<u64, (u128, Observation)>,
+    first: First,
 }
 
 impl AtMostOne {
     /// Of the facts of this name.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name, said: BTreeMap::new() }
+        Self { first: First::new(name) }
     }
 }
 
 impl Checker for AtMostOne {
     fn name(&self) -> String {
-        format!("at-most-one {}", self.name)
+        format!("at-most-one {}", self.first.name)
     }
 
     fn observe(&mut self, _: View<'_>, said: &Observation) -> Result<(), String> {
-        let Observed::Fact { name, key, value } = said.what else { return Ok(()) };
-        if name != self.name {
+        let Some(Contradiction { key, before, first, value }) = self.first.contradicted(said)
+        else {
             return Ok(());
-        }
-        let (before, first) = self.said.entry(key).or_insert((value, *said));
-        if *before == value {
-            return Ok(());
-        }
+        };
+        let name = self.first.name;
         Err(format!(
             "{name}[{key}] is {before} for node {} at {} and {value} for node {} at {}",
             first.node, first.at, said.node, said.at

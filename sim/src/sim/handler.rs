@@ -196,14 +196,12 @@ impl Sim {
     fn count(&mut self, place: u32, input: &Input) {
         let (channel, bytes) = match input {
             Input::Frame { frame, .. } if frame.kind.is_application() => {
-                (frame.channel, frame.body.len() as u64)
+                (frame.channel, frame.body.len())
             }
-            Input::Datagram { channel, body, .. } => (*channel, body.len() as u64),
+            Input::Datagram { channel, body, .. } => (*channel, body.len()),
             _ => return,
         };
-        let traffic = self.world.machine_mut(place).traffic(channel);
-        traffic.messages_in += 1;
-        traffic.bytes_in += bytes;
+        self.world.machine_mut(place).traffic(channel).received(bytes);
     }
 }
 

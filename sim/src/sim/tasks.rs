@@ -248,9 +248,7 @@ impl Sim {
         let peer = self.world.machine(to).id;
         self.world.trace.record(record.peer(peer));
         if let Some(channel) = channel {
-            let traffic = self.world.machine_mut(place).traffic(channel);
-            traffic.messages_out += 1;
-            traffic.bytes_out += bytes as u64;
+            self.world.machine_mut(place).traffic(channel).sent(bytes);
         }
     }
 
