@@ -168,6 +168,11 @@ impl CallBook {
         self.muxes.values().filter_map(PeerMux::poll_timeout).min()
     }
 
+    /// Whether the node dropped calls that it has not answered.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        !self.dropped.borrow().is_empty()
+    }
+
     /// Answers to calls that the node dropped.
     pub(crate) fn abandoned(&mut self, now: Monotonic) -> Vec<CallWork> {
         let dropped = std::mem::take(&mut *self.dropped.borrow_mut());

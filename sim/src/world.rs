@@ -321,18 +321,21 @@ impl World {
 
     /// Lets go what the handler wanted.
     pub(crate) fn flush(&mut self, place: u32) {
+        if self.effects.is_empty() {
+            return;
+        }
         let life = self.machines[place as usize].incarnation;
-        for (at, effect) in std::mem::take(&mut self.effects) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut net = self.net.lock();
+        for (at, effect) in effects.drain(..) {
             match effect {
-                Effect::Send { to, lane, frame } => {
-                    self.net.lock().send(at, place, to, lane, frame);
-                }
+                Effect::Send { to, lane, frame } => net.send(at, place, to, lane, frame),
                 Effect::Datagram { to, channel, body } => {
-                    self.net.lock().send_datagram(at, place, to, channel, &body);
+                    net.send_datagram(at, place, to, channel, &body);
                 }
                 Effect::Reset { to, lane } => {
                     if let Some(to) = self.place(to) {
-                        self.net.lock().reset(at, place, to, lane);
+                        net.reset(at, place, to, lane);
                     }
                 }
                 Effect::Complete { due, token } => {
@@ -345,6 +348,8 @@ impl World {
                 }
             }
         }
+        drop(net);
+        self.effects = effects; // its room is used again
     }
 
     // --- What handlers say ---------------------------------------------------------------------
@@ -398,7 +403,12 @@ impl World {
 
     /// Turns what the network wants into events and inputs.
     pub(crate) fn settle(&mut self) {
-        let mut outs = std::mem::take(&mut self.net.lock().out);
+        let mut net = self.net.lock();
+        if net.out.is_empty() {
+            return;
+        }
+        let mut outs = std::mem::take(&mut net.out);
+        drop(net);
         for out in outs.drain(..) {
             match out {
                 NetOut::Schedule(at, event) => self.events.push(at, Event::Net(event)),

@@ -119,6 +119,9 @@ impl Sim {
 
     /// Calls that the node dropped get their answer.
     fn abandon(&mut self, place: u32) {
+        if !self.world.machine(place).calls.has_abandoned() {
+            return;
+        }
         let at = self.world.handler_time(place);
         let machine = self.world.machine_mut(place);
         let now = machine.clock.monotonic(at);
