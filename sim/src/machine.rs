@@ -61,7 +61,7 @@ impl Input {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Frame { frame, .. } => frame.wire_len() as u64,
-            Self::Datagram { body, .. } => body.len() as u64,
+            Self::Datagram { body, .. } => body.len() as u64 + DATAGRAM_OVERHEAD,
             _ => 0,
         }
     }
@@ -105,6 +105,9 @@ impl Traffic {
     }
 }
 
+/// What a kernel keeps of a datagram besides its body: many small ones fill its buffer, too.
+const DATAGRAM_OVERHEAD: u64 = 64;
+
 /// One machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -131,8 +134,11 @@ pub(crate) struct Machine {
     pub(crate) call_seeds: Rng,
     pub(crate) disk: Option<SimDisk>,
     pub(crate) calls: CallBook,
-    /// When its next timer event is; the far future if there is none.
+    /// When its timer is due; the far future if it is not set.
     pub(crate) timer_at: SimTime,
+    /// When its timer events are, the next one last: none is made while an earlier one is to come,
+    /// however often the deadline moves.
+    pub(crate) timer_events: Vec<SimTime>,
     /// A timer input waits in the inbox.
     pub(crate) timer_waits: bool,
     pub(crate) handlers: u32,
@@ -162,6 +168,7 @@ impl Machine {
             disk: None,
             calls: CallBook::default(),
             timer_at: SimTime::FAR_FUTURE,
+            timer_events: Vec::new(),
             timer_waits: false,
             handlers: 0,
             standing: (SimTime::ZERO, 0),
@@ -194,6 +201,7 @@ impl Machine {
         self.wake_set = false;
         self.timer_waits = false;
         self.timer_at = SimTime::FAR_FUTURE;
+        self.timer_events.clear(); // those of a life that is over say nothing
         self.calls = CallBook::default();
         // Clocks held by the dead go on; the next life gets others.
         self.node_clock = None;

@@ -315,14 +315,10 @@ impl Sim {
             }
             Event::Wake { place, life } => return self.wake(place, life),
             Event::Timer { place, life } => {
-                let now = world.now;
-                let machine = world.machine_mut(place);
-                let current = machine.timer_at == now && machine.incarnation == life;
-                if current && machine.is_up() {
-                    machine.timer_at = SimTime::FAR_FUTURE;
-                    if !std::mem::replace(&mut machine.timer_waits, true) {
-                        world.due.push_back((place, Input::Timer));
-                    }
+                if world.timer_event(place, life)
+                    && !std::mem::replace(&mut world.machine_mut(place).timer_waits, true)
+                {
+                    world.due.push_back((place, Input::Timer));
                 }
             }
             Event::Boot { place } => self.boot(place),

@@ -229,15 +229,41 @@ impl World {
         }
     }
 
-    /// Sets the event that wakes the node for `deadline`, unless an earlier one does.
+    /// Wakes the node at `deadline`, unless its timer is due earlier.
     pub(crate) fn set_timer(&mut self, place: u32, deadline: Option<Monotonic>) {
         let Some(deadline) = deadline else { return };
         let machine = &mut self.machines[place as usize];
         let at = machine.clock.when(deadline).max(machine.free_at).max(self.now);
         if at < machine.timer_at {
             machine.timer_at = at;
+            self.see_to_timer(place);
+        }
+    }
+
+    /// Sees to it that a timer event comes when the timer is due, or earlier.
+    fn see_to_timer(&mut self, place: u32) {
+        let machine = &mut self.machines[place as usize];
+        let (at, next) = (machine.timer_at, machine.timer_events.last());
+        if at < *next.unwrap_or(&SimTime::FAR_FUTURE) {
+            machine.timer_events.push(at);
             self.events.push(at, Event::Timer { place, life: machine.incarnation });
         }
+    }
+
+    /// A timer event: whether the timer is due.
+    pub(crate) fn timer_event(&mut self, place: u32, life: Incarnation) -> bool {
+        let now = self.now;
+        let machine = &mut self.machines[place as usize];
+        if machine.incarnation != life || !machine.is_up() {
+            return false;
+        }
+        machine.timer_events.pop();
+        if machine.timer_at > now {
+            self.see_to_timer(place); // it was moved
+            return false;
+        }
+        machine.timer_at = SimTime::FAR_FUTURE;
+        true
     }
 
     // --- What handlers do ----------------------------------------------------------------------
@@ -449,6 +475,14 @@ impl World {
     pub(crate) fn put_off(&mut self, place: u32, input: Input) -> Result<(), Violation> {
         let (now, max) = (self.now, self.config.inbox_events_max);
         let machine = &mut self.machines[place as usize];
+        if let Input::Datagram { from, .. } = &input
+            && machine.inbox_bytes + input.bytes() > KERNEL_BUFFER_BYTES
+        {
+            // Nothing holds datagrams back: what finds no room is lost.
+            let record = Record::new(now, What::Lost, machine.id).peer(from.node).size(1, 0);
+            self.trace.record(record.name("datagram"));
+            return Ok(());
+        }
         match machine.phase {
             Phase::Paused => self.coverage.effective(Class::Pause),
             _ if machine.slow_percent > 100 => self.coverage.effective(Class::Slow),
@@ -502,7 +536,8 @@ impl World {
     }
 }
 
-/// What the kernel of a machine takes for a process that does not read: then lanes stand still.
+/// What the kernel of a machine takes for a process that does not read: then lanes stand still,
+/// and datagrams are lost.
 const KERNEL_BUFFER_BYTES: u64 = 1 << 20;
 
 pub(crate) const fn lane_name(lane: Lane) -> &'static str {

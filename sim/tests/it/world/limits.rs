@@ -124,3 +124,63 @@ fn ten_thousand_nodes() {
     sim.run_for(Duration::from_millis(500)).unwrap();
     assert!(sim.coverage().class(Class::Partition).effective > 0);
 }
+
+/// A kernel keeps so much of what nobody reads, and no more.
+#[test]
+fn a_flood_of_datagrams_to_a_node_that_stands_still_is_lost_not_kept() {
+    struct Counts(u64);
+    impl Node for Counts {
+        fn on_datagram(&mut self, _: &mut Ctx<'_>, _: Peer, _: ChannelId, _: Bytes) {
+            self.0 += 1;
+        }
+    }
+    const SENT: u64 = 30_000;
+    let mut sim = Sim::new(SimConfig::lan(1).build().unwrap());
+    sim.add(id(1), |_| Quiet);
+    sim.add(id(2), |_| Counts(0));
+    sim.run_for(MS).unwrap();
+    sim.apply(Fault::Pause { node: id(2) });
+    for _ in 0..SENT / 100 {
+        let send = |_: &mut Quiet, ctx: &mut Ctx<'_>| {
+            (0..100).for_each(|_| ctx.send_datagram(id(2), CHANNEL, "x").unwrap());
+        };
+        sim.with_node(id(1), send).unwrap();
+        sim.run_for(MS).unwrap();
+    }
+    sim.run_for(Duration::from_secs(1)).unwrap(); // nothing is on its way any more
+    sim.apply(Fault::Resume { node: id(2) });
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    let read = sim.node::<Counts>(id(2)).unwrap().0;
+    assert_eq!(read, (1 << 20) / 65, "what fits into the buffer, and nothing more");
+}
+
+/// A deadline that moves all the time leaves no trail of events behind it.
+#[test]
+fn deadlines_that_come_and_go_do_not_pile_up() {
+    struct Ticks(Monotonic);
+    impl Node for Ticks {
+        fn on_timeout(&mut self, ctx: &mut Ctx<'_>) {
+            // Far away, and every time a little later.
+            self.0 = ctx.now().saturating_add(Duration::from_secs(3_600));
+            ctx.complete_after(Cost::Fixed(MS / 2), 0);
+        }
+        fn on_completion(&mut self, ctx: &mut Ctx<'_>, _: u64) {
+            self.0 = ctx.now().saturating_add(MS / 2);
+        }
+        fn poll_timeout(&self) -> Option<Monotonic> {
+            Some(self.0)
+        }
+    }
+    let mut sim = Sim::new(SimConfig::lan(1).build().unwrap());
+    sim.add(id(1), |ctx| Ticks(ctx.now()));
+    sim.run_for(Duration::from_secs(10)).unwrap();
+    assert!(sim.handled() > 9_000, "{sim:?}");
+    let waiting = format!("{sim:?}");
+    let events: usize = waiting
+        .split("events: ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .and_then(|n| n.parse().ok())
+        .unwrap();
+    assert!(events <= 4, "{waiting}");
+}
