@@ -58,7 +58,7 @@ impl Workload for Squares {
     }
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let classes = [Class::Crash, Class::Partition, Class::Break, Class::Pause, Class::Delay];
     println!("50 worlds, each 30 s of faults and then a heal");
     Campaign::new("squares", |_seed| Squares)

@@ -54,21 +54,18 @@ impl Workload for Register {
         (1..=3).for_each(|id| sim.add(NodeId::new(id), |_| Replica::default()));
         for id in 11..=13 {
             let (work, to) = (self.0.clone(), self.1.clone());
-            sim.add_client(NodeId::new(id), move |ctx| {
-                ClosedLoop::new(ctx, work.clone(), to.clone())
-            });
+            let start = move |ctx: &mut Ctx<'_>| ClosedLoop::new(ctx, work.clone(), to.clone());
+            sim.add_client(NodeId::new(id), start);
         }
+        sim.add_checker(Linearizable::new(CasRegister, &self.1));
     }
     fn finish(&mut self, _: &mut Sim) -> Result<(), String> {
-        let history = self.1.history();
-        self.2.iter().for_each(|path| history.write_jsonl(File::create(path).unwrap()).unwrap());
-        linearizable(&CasRegister, &history, STEPS_MAX).into_order().map(drop)
+        let Some(path) = &self.2 else { return Ok(()) };
+        self.1.history().write_jsonl(File::create(path).unwrap()).map_err(|why| why.to_string())
     }
 }
-fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let of =
-        |flag| args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1)).cloned();
+pub(crate) fn run(args: &[String]) -> ExitCode {
+    let of = |flag| args.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
     let (client, path) = (Client(args.contains(&"--fixed".into())), of("--history"));
     let new = move |_| Register(client.clone(), Recorder::new(), path.clone());
     let classes = [Class::Partition, Class::Pause, Class::Delay, Class::Clog, Class::Break];
@@ -77,4 +74,7 @@ fn main() -> ExitCode {
         Some(seed) => campaign.seed(seed.parse().unwrap()).shrink(false).main(),
         None => campaign.main(),
     }
+}
+fn main() -> ExitCode {
+    run(&std::env::args().collect::<Vec<_>>())
 }

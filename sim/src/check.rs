@@ -7,6 +7,7 @@ mod dense;
 mod durable;
 mod eventually;
 mod exclusive;
+mod linearizable;
 mod monotone;
 
 pub use agreement::Agreement;
@@ -16,6 +17,7 @@ pub use dense::Dense;
 pub use durable::Durable;
 pub use eventually::Eventually;
 pub use exclusive::Exclusive;
+pub use linearizable::Linearizable;
 pub use monotone::{Monotone, MonotoneDurable};
 
 use crate::SimTime;

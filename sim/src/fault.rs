@@ -132,6 +132,16 @@ pub enum Fault {
         /// What is left of its disk.
         disk: CrashDisk,
     },
+    /// The node that last reached a mark dies, a leader, say, and starts again after a while.
+    /// Nothing happens if it is down, or a client, or nobody reached the mark.
+    CrashMarked {
+        /// Which mark.
+        mark: Cow<'static, str>,
+        /// What is left of the node's disk.
+        disk: CrashDisk,
+        /// When it starts again, counted from now.
+        down: Duration,
+    },
     /// A node dies in the middle of a handler: from that disk operation on everything fails.
     CrashMid {
         /// Which.
@@ -154,7 +164,14 @@ pub enum Fault {
         /// Which.
         node: NodeId,
     },
-    /// It goes on.
+    /// The node that last reached a mark stands still for a while.
+    PauseMarked {
+        /// Which mark.
+        mark: Cow<'static, str>,
+        /// For how long.
+        for_: Duration,
+    },
+    /// A node that stands still goes on.
     Resume {
         /// Which.
         node: NodeId,
@@ -214,10 +231,10 @@ impl Fault {
             Self::Duplicate { .. } => Class::Duplicate,
             Self::Corrupt { .. } => Class::Corrupt,
             Self::BreakSessions { .. } => Class::Break,
-            Self::Crash { .. } => Class::Crash,
+            Self::Crash { .. } | Self::CrashMarked { .. } => Class::Crash,
             Self::CrashMid { .. } => Class::CrashMid,
             Self::Wipe { .. } => Class::Wipe,
-            Self::Pause { .. } => Class::Pause,
+            Self::Pause { .. } | Self::PauseMarked { .. } => Class::Pause,
             Self::ClockStep { .. } => Class::ClockStep,
             Self::ClockRate { ppm, .. } if *ppm != 0 => Class::ClockRate,
             Self::ClockBound { lie_ns, .. } if *lie_ns != 0 => Class::ClockBound,
@@ -230,7 +247,7 @@ impl Fault {
         })
     }
 
-    /// The node it happens to, if it is one.
+    /// The node it names, if it names one.
     #[must_use]
     pub const fn node(&self) -> Option<NodeId> {
         match self {
@@ -253,6 +270,8 @@ impl Fault {
             | Self::Loss { .. }
             | Self::Duplicate { .. }
             | Self::Corrupt { .. }
+            | Self::CrashMarked { .. }
+            | Self::PauseMarked { .. }
             | Self::Heal { .. } => None,
         }
     }
@@ -262,6 +281,8 @@ impl Fault {
 ///
 /// # Shape
 /// Times never go back. As text one step a line, times in seconds: `12.350s crash n2 disk=random`.
+/// A space in a mark or path is written as `%20`:
+/// `3.000s crash-marked leader%20elected disk=keep-all down=0.500s`.
 ///
 /// # Examples
 /// ```

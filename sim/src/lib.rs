@@ -140,8 +140,8 @@ pub mod specs;
 pub use calls::{CallToken, InboundCall};
 pub use campaign::{Campaign, Caught, Failure, FailureKind, NotCaught, Report, Workload};
 pub use check::{
-    Agreement, AtMostOne, Checker, Conserved, Dense, Durable, Eventually, Exclusive, Monotone,
-    MonotoneDurable, Observation, Observed, View,
+    Agreement, AtMostOne, Checker, Conserved, Dense, Durable, Eventually, Exclusive, Linearizable,
+    Monotone, MonotoneDurable, Observation, Observed, View,
 };
 pub use client::{Answer, ClientWork, ClosedLoop};
 pub use config::{ConfigError, LaneModel, SimConfig, SimConfigBuilder};

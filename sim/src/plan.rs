@@ -1,6 +1,7 @@
 //! Plans as text: written for people, read back exactly.
 
 mod disk;
+mod word;
 
 pub(crate) use disk::{class_of, count as count_disk};
 
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+use word::{unword, word};
 
 /// Steps of one plan.
 pub(crate) const STEPS_MAX: usize = 100_000;
@@ -71,7 +73,7 @@ impl fmt::Display for Shape {
             Self::Halves => f.write_str("halves"),
             Self::Ring => f.write_str("ring"),
             Self::Isolate(node) => write!(f, "isolate=n{node}"),
-            Self::IsolateMarked(mark) => write!(f, "isolate-marked={mark}"),
+            Self::IsolateMarked(mark) => write!(f, "isolate-marked={}", word(mark)),
             Self::Bridge(node) => write!(f, "bridge=n{node}"),
             Self::Groups(groups) => {
                 f.write_str("groups=")?;
@@ -105,12 +107,20 @@ impl fmt::Display for Fault {
             }
             Self::Heal { swizzle } => write!(f, "heal swizzle={}", yes(*swizzle)),
             Self::Crash { node, disk } => write!(f, "crash n{node} disk={disk}"),
+            Self::CrashMarked { mark, disk, down } => {
+                let down = SimTime::ZERO.saturating_add(*down);
+                write!(f, "crash-marked {} disk={disk} down={down}", word(mark))
+            }
             Self::CrashMid { node, operations } => {
                 write!(f, "crash-mid n{node} operations={operations}")
             }
             Self::Restart { node } => write!(f, "restart n{node}"),
             Self::Wipe { node } => write!(f, "wipe n{node}"),
             Self::Pause { node } => write!(f, "pause n{node}"),
+            Self::PauseMarked { mark, for_ } => {
+                let for_ = SimTime::ZERO.saturating_add(*for_);
+                write!(f, "pause-marked {} for={for_}", word(mark))
+            }
             Self::Resume { node } => write!(f, "resume n{node}"),
             Self::Slow { node, percent } => write!(f, "slow n{node} percent={percent}"),
             Self::ClockStep { node, by_ns } => write!(f, "clock-step n{node} by_ns={by_ns}"),
@@ -154,6 +164,8 @@ impl Plan {
         Ok(())
     }
 }
+
+const FOR: &str = "for= and a time such as 1.500s";
 
 /// What was expected, and what stands there.
 pub(crate) struct Wrong(pub(crate) &'static str, pub(crate) String);
@@ -207,6 +219,12 @@ impl<'a> Words<'a> {
         value.parse().map_err(|_| Wrong(expected, value.to_owned()))
     }
 
+    fn time(&mut self, name: &str, expected: &'static str) -> Result<Duration, Wrong> {
+        let value = self.value(name, expected)?;
+        let time = parse_time(value).ok_or_else(|| Wrong(expected, value.to_owned()))?;
+        Ok(time.since(SimTime::ZERO))
+    }
+
     fn yes(&mut self, name: &str, expected: &'static str) -> Result<bool, Wrong> {
         match self.value(name, expected)? {
             "yes" => Ok(true),
@@ -247,7 +265,7 @@ fn parse_named(name: &str, words: &mut Words<'_>) -> Result<Fault, Wrong> {
     Ok(match name {
         "partition" => Fault::Partition { shape: shape(w.next())?, plane: w.plane()? },
         "block" => Fault::Block { from: w.node()?, to: w.node()?, plane: w.plane()? },
-        "clog" => Fault::Clog { from: w.node()?, to: w.node()?, for_: duration(w)? },
+        "clog" => Fault::Clog { from: w.node()?, to: w.node()?, for_: w.time("for", FOR)? },
         "delay" => Fault::Delay { percent: w.number("percent", "percent=N")? },
         "loss" => Fault::Loss { ppm: w.number("ppm", "ppm=N")? },
         "duplicate" => Fault::Duplicate { ppm: w.number("ppm", "ppm=N")? },
@@ -257,12 +275,18 @@ fn parse_named(name: &str, words: &mut Words<'_>) -> Result<Fault, Wrong> {
         }
         "heal" => Fault::Heal { swizzle: w.yes("swizzle", "swizzle=yes or no")? },
         "crash" => Fault::Crash { node: w.node()?, disk: crash_disk(w)? },
+        "crash-marked" => Fault::CrashMarked {
+            mark: mark(w.next())?,
+            disk: crash_disk(w)?,
+            down: w.time("down", "down= and a time such as 1.500s")?,
+        },
         "crash-mid" => {
             Fault::CrashMid { node: w.node()?, operations: w.number("operations", "operations=N")? }
         }
         "restart" => Fault::Restart { node: w.node()? },
         "wipe" => Fault::Wipe { node: w.node()? },
         "pause" => Fault::Pause { node: w.node()? },
+        "pause-marked" => Fault::PauseMarked { mark: mark(w.next())?, for_: w.time("for", FOR)? },
         "resume" => Fault::Resume { node: w.node()? },
         "slow" => Fault::Slow { node: w.node()?, percent: w.number("percent", "percent=N")? },
         "clock-step" => Fault::ClockStep { node: w.node()?, by_ns: w.number("by_ns", "by_ns=N")? },
@@ -275,11 +299,9 @@ fn parse_named(name: &str, words: &mut Words<'_>) -> Result<Fault, Wrong> {
     })
 }
 
-fn duration(words: &mut Words<'_>) -> Result<Duration, Wrong> {
-    let expected = "for= and a time such as 1.500s";
-    let value = words.value("for", expected)?;
-    let time = parse_time(value).ok_or_else(|| Wrong(expected, value.to_owned()))?;
-    Ok(time.since(SimTime::ZERO))
+fn mark(word: &str) -> Result<Cow<'static, str>, Wrong> {
+    let mark = unword(word).map(Cow::Owned);
+    mark.ok_or_else(|| Wrong("a mark, its spaces written as %20", word.to_owned()))
 }
 
 fn crash_disk(words: &mut Words<'_>) -> Result<CrashDisk, Wrong> {
@@ -299,9 +321,7 @@ fn shape(word: &str) -> Result<Shape, Wrong> {
         ("halves", "") => Shape::Halves,
         ("ring", "") => Shape::Ring,
         ("isolate", one) => Shape::Isolate(node(one)?),
-        ("isolate-marked", mark) if !mark.is_empty() => {
-            Shape::IsolateMarked(Cow::Owned(mark.to_owned()))
-        }
+        ("isolate-marked", word) => Shape::IsolateMarked(mark(word)?),
         ("bridge", one) => Shape::Bridge(node(one)?),
         ("groups", groups) => {
             let group = |names: &str| names.split(',').map(node).collect::<Result<Vec<_>, _>>();

@@ -148,15 +148,19 @@ fn folder() -> PathBuf {
 /// The line that replays a plan file, as far as a running process can know it.
 pub(crate) fn command(path: &Path) -> String {
     let exe = std::env::current_exe().unwrap_or_default();
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let flags: Vec<String> = std::env::args().skip(1).collect();
+    let release = if cfg!(debug_assertions) { "" } else { " --release" };
+    command_of(path, &exe, &package, &flags, release)
+}
+
+fn command_of(path: &Path, exe: &Path, package: &str, flags: &[String], release: &str) -> String {
     let stem = exe.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     // Test binaries carry a hash behind their name.
     let name = stem.rsplit_once('-').map_or(&*stem, |(name, _)| name);
-    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let package = if package.is_empty() { String::new() } else { format!(" -p {package}") };
-    let release = if cfg!(debug_assertions) { "" } else { " --release" };
     let variable = format!("QUORATE_REPLAY={}", path.display());
     if exe.ancestors().any(|path| path.ends_with("examples")) {
-        let flags: Vec<String> = std::env::args().skip(1).collect();
         let flags =
             if flags.is_empty() { String::new() } else { format!(" -- {}", flags.join(" ")) };
         return format!("{variable} cargo run{release}{package} --example {stem}{flags}");
@@ -187,6 +191,22 @@ mod tests {
     fn files_are_read_back() {
         let text = file().to_text();
         assert_eq!(PlanFile::parse(&text), Ok(file()), "{text}");
+    }
+
+    /// As the page about failures shows it, and with the flags of the run.
+    #[test]
+    fn examples_are_replayed_as_they_were_run() {
+        let path = Path::new("target/quorate-sim/register-2.plan");
+        let exe = Path::new("target/release/examples/register");
+        let line = command_of(path, exe, "quorate-sim", &[], " --release");
+        let page = include_str!("../docs/reading_a_failure.md");
+        assert!(page.contains(&format!("\nreplay: {line}\n")), "{line}");
+        let flags = ["--seed", "7"].map(str::to_owned);
+        let with_flags = command_of(path, exe, "quorate-sim", &flags, " --release");
+        assert_eq!(with_flags, format!("{line} -- --seed 7"));
+        let test = command_of(path, "target/debug/deps/it-0f".as_ref(), "", &flags, "");
+        let expected = "QUORATE_REPLAY=target/quorate-sim/register-2.plan cargo test --test it ";
+        assert!(test.starts_with(expected), "{test}");
     }
 
     #[test]

@@ -5,9 +5,12 @@
 
 use crate::campaign::{Attempt, Setting};
 use crate::{Fault, Plan, Plane, Shape};
+use std::time::Duration;
 
 /// Runs that shrinking may take.
 const RUNS_MAX: u32 = 200;
+/// Chaos is not cut more finely than this.
+const CHAOS_STEP: Duration = Duration::from_millis(100);
 
 type Run<'a> = &'a mut dyn FnMut(&Setting) -> Attempt;
 
@@ -30,6 +33,7 @@ pub(crate) fn shrink(setting: Setting, attempt: Attempt, run: Run<'_>) -> (Setti
     shrinker.drop_steps();
     shrinker.halve_operations();
     shrinker.simplify_shapes();
+    shrinker.cut_chaos();
     // What was kept for the sake of something that went later may go now.
     shrinker.drop_single_steps();
     let (setting, attempt) = shrinker.best;
@@ -70,21 +74,53 @@ impl Shrinker<'_> {
         if steps.len() < before {
             self.takes_steps(steps);
         }
-        let last = self.plan().steps.last().map(|(at, _)| at.since(crate::SimTime::ZERO));
-        let chaos = last.unwrap_or_default() + std::time::Duration::from_millis(1);
+        let chaos = self.chaos_least();
         if chaos < self.best.0.chaos {
-            let candidate = Setting { chaos, ..self.best.0.clone() };
-            self.takes(candidate);
+            self.takes_chaos(chaos);
         }
     }
 
-    /// Fewer clients that ask less may be all that keeps a world from what its workload waits for.
-    fn needs_clients(&self) -> bool {
+    /// Until the last fault: none of them may come after the heal.
+    fn chaos_least(&self) -> Duration {
+        let last = self.plan().steps.last().map(|(at, _)| at.since(crate::SimTime::ZERO));
+        last.unwrap_or_default() + Duration::from_millis(1)
+    }
+
+    fn takes_chaos(&mut self, chaos: Duration) -> bool {
+        let candidate = Setting { chaos, ..self.best.0.clone() };
+        self.takes(candidate)
+    }
+
+    /// What is judged when all is over shows best in a run that is over soon: halves what lies
+    /// between the shortest chaos that fails and the longest that does not. Not if the world
+    /// stopped before the heal anyway, and not if it did not recover: one that had less time to
+    /// get going fails to recover for a reason of its own. // H19
+    fn cut_chaos(&mut self) {
+        let stopped = self.best.1.violation.as_ref().map(|violation| violation.at);
+        let heal = crate::SimTime::ZERO.saturating_add(self.best.0.chaos);
+        if self.is_progress() || stopped.is_some_and(|at| at < heal) {
+            return;
+        }
+        let mut passes = self.chaos_least();
+        if self.best.0.chaos <= passes || self.takes_chaos(passes) {
+            return;
+        }
+        while self.best.0.chaos.saturating_sub(passes) > CHAOS_STEP && self.runs < RUNS_MAX {
+            let between = passes + (self.best.0.chaos - passes) / 2;
+            if !self.takes_chaos(between) {
+                passes = between;
+            }
+        }
+    }
+
+    /// Whether it is about what has to happen in the end. Fewer clients that ask less, and less
+    /// time, may be all that keeps a world from what its workload waits for.
+    fn is_progress(&self) -> bool {
         self.checker == "liveness" || self.checker.starts_with("eventually ")
     }
 
     fn drop_clients(&mut self) {
-        if self.needs_clients() {
+        if self.is_progress() {
             return;
         }
         while self.best.1.clients > 1 {
@@ -98,7 +134,7 @@ impl Shrinker<'_> {
 
     /// Not of a world that does not recover: clients that stop are no progress either. // H19
     fn halve_operations(&mut self) {
-        if self.needs_clients() {
+        if self.is_progress() {
             return;
         }
         while self.best.1.operations_most > 1 {

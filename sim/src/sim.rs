@@ -195,19 +195,25 @@ impl Sim {
     }
 
     /// Makes things go wrong at their times, in their order; what lies in the past happens at
-    /// once.
+    /// once. Steps of another plan that are still to come stay.
     ///
     /// # Panics
-    /// If there is a plan already, or this one has more than 100,000 steps.
+    /// If it has more than 100,000 steps.
     pub fn plan(&mut self, plan: Plan) {
-        assert!(self.plan.is_empty(), "a world has one plan");
         assert!(plan.steps.len() <= crate::plan::STEPS_MAX, "the plan has too many steps");
         for (at, _) in &plan.steps {
             self.world.events.push((*at).max(self.world.now), Event::Step);
         }
-        let mut steps = plan.steps;
-        steps.sort_by_key(|(at, _)| *at);
-        self.plan = steps.into();
+        self.plan.extend(plan.steps);
+        self.plan.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    /// One step more.
+    fn apply_later(&mut self, after: Duration, fault: Fault) {
+        let at = self.world.now.saturating_add(after);
+        let place = self.plan.partition_point(|(step, _)| *step <= at);
+        self.plan.insert(place, (at, fault));
+        self.world.events.push(at, Event::Step);
     }
 
     // --- Running -------------------------------------------------------------------------------

@@ -161,7 +161,8 @@ fn swarm() -> Swarm {
         .range(Class::Slow, 200..=2_000)
         .with(Class::ClockStep)
         .with(Class::ClockRate)
-        .isolate("leader elected")
+        .down(Duration::from_millis(1)..=Duration::from_millis(200))
+        .hunt("leader elected")
 }
 
 pub(crate) fn campaign() -> Campaign<Group> {

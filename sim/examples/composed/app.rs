@@ -3,7 +3,7 @@ use quorate_sim::*;
 use quorate_wal::{Ack, Batch, Config, Driver, ReadBound, Turn, Wal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::{iter::repeat_with, sync::Arc, time::Duration};
-
+const CH: ChannelId = ChannelId::new(16);
 #[derive(Default)]
 pub(crate) struct App {
     pub(crate) heard: BTreeMap<NodeId, Monotonic>, // the membership
@@ -15,9 +15,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn boot(ctx: &mut Ctx<'_>) -> Self {
         let mut app = Self::default();
-        for part in ["beat", "write"] {
-            app.timers.set(part, Some(ctx.now()));
-        }
+        ["beat", "write"].into_iter().for_each(|part| app.timers.set(part, Some(ctx.now())));
         app.open(ctx);
         app
     }
@@ -40,7 +38,13 @@ impl App {
         ctx.complete_after(Cost::Sync, 0);
     }
 }
+fn other(ctx: &Ctx<'_>) -> NodeId {
+    NodeId::new(3 - ctx.id().value())
+}
 impl Node for App {
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, _: Peer, _: Lane, _: ChannelId, _: Bytes) {
+        ctx.reached("told");
+    }
     fn on_completion(&mut self, ctx: &mut Ctx<'_>, _: u64) {
         let Some(log) = &self.log else { return };
         let turned = repeat_with(|| log.turn()).find(|turn| *turn != Turn::Again);
@@ -49,6 +53,7 @@ impl Node for App {
         for (_, number) in self.waiting.drain(..done) {
             self.numbers.insert(number);
             ctx.fact("acknowledged", number, 1);
+            let _ = ctx.send(other(ctx), Lane::Data, CH, "one more");
         }
         if turned == Some(Turn::Done) {
             self.open(ctx); // a sync failed: what it did not acknowledge may be gone
@@ -63,11 +68,10 @@ impl Node for App {
             self.timers.set(part, Some(now.saturating_add(Duration::from_millis(100))));
             if part == "write" {
                 self.write(ctx);
-                continue;
+            } else {
+                self.heard.retain(|_, at| now.since(*at) < Duration::from_secs(2));
+                let _ = ctx.send_datagram(other(ctx), CH, "beat");
             }
-            self.heard.retain(|_, at| now.since(*at) < Duration::from_secs(2));
-            let _ =
-                ctx.send_datagram(NodeId::new(3 - ctx.id().value()), ChannelId::new(17), "beat");
         }
     }
     fn poll_timeout(&self) -> Option<Monotonic> {

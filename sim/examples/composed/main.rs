@@ -31,8 +31,8 @@ impl Workload for Two {
         Ok(())
     }
 }
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     // No sessions between these nodes: none can break.
-    let swarm = Swarm::default().without(Class::Break);
+    let swarm = Swarm::default();
     Campaign::new("composed", |_seed| Two).seeds(50).swarm(swarm).main()
 }

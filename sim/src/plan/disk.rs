@@ -1,6 +1,7 @@
 //! Disk faults as text, and under which classes they count.
 
 use super::parse_time;
+use super::word::{unword, word};
 use crate::disk::{CrashDisk, DiskFault, DiskStats};
 use crate::{Class, Coverage, FsyncFailure, SimTime};
 use std::fmt;
@@ -34,7 +35,7 @@ const fn model_name(model: FsyncFailure) -> &'static str {
     }
 }
 
-/// One word: spaces and per cent signs of a path are written as `%20` and `%25`.
+/// One word: white space and per cent signs of a path are written as `%20` and `%25`.
 impl fmt::Display for DiskFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,13 +83,11 @@ pub(super) fn parse_fault(text: &str) -> Option<DiskFault> {
 }
 
 fn path_text(path: &Path) -> String {
-    let text = path.to_string_lossy().replace('%', "%25");
-    text.chars().map(|c| if c.is_whitespace() { "%20".to_owned() } else { c.into() }).collect()
+    word(&path.to_string_lossy())
 }
 
 fn parse_path(text: &str) -> Option<PathBuf> {
-    let path = text.replace("%20", " ").replace("%25", "%");
-    (!path.is_empty()).then(|| path.into())
+    unword(text).map(PathBuf::from)
 }
 
 /// The class of a disk fault.

@@ -71,6 +71,17 @@ impl Sim {
 
     fn apply_fault(&mut self, fault: Fault) -> bool {
         let now = self.world.now;
+        match fault {
+            Fault::CrashMarked { mark, disk, down } => {
+                let crash = |node| Fault::Crash { node, disk };
+                return self.hunt(&mark, crash, down, |node| Fault::Restart { node });
+            }
+            Fault::PauseMarked { mark, for_ } => {
+                let pause = |node| Fault::Pause { node };
+                return self.hunt(&mark, pause, for_, |node| Fault::Resume { node });
+            }
+            _ => {}
+        }
         if let Some(node) = fault.node() {
             let Some(place) = self.world.place(node) else { return false };
             return self.apply_to(place, fault);
@@ -104,6 +115,22 @@ impl Sim {
             _ => return false,
         }
         true
+    }
+
+    /// Harms the node that last reached the mark, and mends it after so long.
+    fn hunt(
+        &mut self,
+        mark: &str,
+        harm: impl FnOnce(NodeId) -> Fault,
+        after: Duration,
+        mend: fn(NodeId) -> Fault,
+    ) -> bool {
+        let Some(node) = self.world.marked.get(mark).copied() else { return false };
+        let harmed = self.apply_fault(harm(node));
+        if harmed {
+            self.apply_later(after, mend(node));
+        }
+        harmed
     }
 
     fn apply_to(&mut self, place: u32, fault: Fault) -> bool {

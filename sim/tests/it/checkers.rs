@@ -250,6 +250,34 @@ fn exclusive_beliefs_end_on_the_clock_of_the_believer() {
     fails(two_holders(&[], &step, 500, none), "both hold");
 }
 
+/// Two clients: one writes 3, and is told so or not; later the other reads.
+fn written_and_read(told: bool, read: Option<i64>, operations_max: u32) -> Result<(), String> {
+    let recorder = Recorder::with_operations_max(operations_max);
+    let mut sim = world(Linearizable::new(specs::CasRegister, &recorder));
+    let write = recorder.invoke(sim.now(), 1, specs::RegisterOp::Write(3));
+    sim.run_for(ms(5)).unwrap();
+    if told {
+        recorder.ok(write, sim.now(), specs::RegisterRet::Written);
+        sim.run_for(ms(5)).unwrap();
+    }
+    let asked = recorder.invoke(sim.now(), 2, specs::RegisterOp::Read);
+    sim.run_for(ms(5)).unwrap();
+    recorder.ok(asked, sim.now(), specs::RegisterRet::Value(read));
+    end(&mut sim)
+}
+
+#[test]
+fn linearizable_histories() {
+    written_and_read(true, Some(3), 2).unwrap();
+    fails(written_and_read(true, None, 2), "linearizable: not linearizable: the first 4 events");
+    // What has no outcome yet may have happened, or not.
+    written_and_read(false, Some(3), 2).unwrap();
+    written_and_read(false, None, 2).unwrap();
+    fails(written_and_read(false, Some(4), 2), "linearizable: not linearizable");
+    // H12: there is more than it can see, so nothing is shown.
+    fails(written_and_read(true, Some(3), 1), "linearizable: undecided");
+}
+
 /// Reaches its mark at these times, in milliseconds.
 struct Marks;
 

@@ -1,11 +1,7 @@
 //! Toy protocols with one mistake each, and their correct twins: what this crate has to catch, and
 //! what it has to leave alone.
 
-use quorate_sim::specs::{CasRegister, RegisterOp, RegisterRet};
-use quorate_sim::{
-    Bytes, Campaign, ChannelId, Checker, Class, NodeId, Observation, Recorder, STEPS_MAX, Sim,
-    Spec, Swarm, View, Workload, linearizable,
-};
+use quorate_sim::{Bytes, Campaign, ChannelId, Class, NodeId, Sim, Swarm, Workload};
 use std::time::Duration;
 
 pub(crate) mod register;
@@ -112,36 +108,6 @@ pub(crate) fn campaign(
         .swarm(Swarm::quiet().only(classes))
         .chaos(Duration::from_secs(15))
         .heal(Duration::from_secs(10))
-}
-
-/// Judges a history when the world ends, under a name of its own.
-pub(crate) struct Linear<S: Spec> {
-    spec: S,
-    recorder: Recorder<S::Op, S::Ret>,
-}
-
-/// Of a register.
-pub(crate) fn linear(recorder: &Recorder<RegisterOp, RegisterRet>) -> Linear<CasRegister> {
-    Linear { spec: CasRegister, recorder: recorder.clone() }
-}
-
-impl<S: Spec + 'static> Checker for Linear<S>
-where
-    S::Op: 'static,
-    S::Ret: 'static,
-{
-    fn name(&self) -> String {
-        "linearizable".to_owned()
-    }
-
-    fn observe(&mut self, _: View<'_>, _: &Observation) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn finish(&mut self, _: View<'_>) -> Result<(), String> {
-        let verdict = linearizable(&self.spec, &self.recorder.history(), STEPS_MAX);
-        verdict.into_order().map(drop)
-    }
 }
 
 /// The channel of all toys.

@@ -3,6 +3,7 @@
 use crate::toys::{CHANNEL, Toy, ms, node};
 use quorate_sim::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const MEMBERS: u64 = 6;
 
@@ -184,6 +185,67 @@ fn clients_and_operations_go_too() {
     assert_eq!(number("clients_max="), 1, "{text}");
     assert!(number("chaos_ns=") <= ms(30_000).as_nanos().try_into().unwrap());
     assert!(caught.runs <= 20, "{} runs", caught.runs);
+}
+
+/// Chaos has to last as long as this.
+const LONG: Duration = Duration::from_millis(12_345);
+
+/// Fails in the end if node 2 has died early and the heal came late.
+struct Late {
+    name: &'static str,
+    died: Died,
+    healed: SimTime,
+}
+
+impl Checker for Late {
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+
+    fn observe(&mut self, view: View<'_>, said: &Observation) -> Result<(), String> {
+        if said.what == Observed::Healed {
+            self.healed = said.at;
+        }
+        if said.at.since(SimTime::ZERO) < LONG / 2 { self.died.observe(view, said) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, view: View<'_>) -> Result<(), String> {
+        let late = self.healed.since(SimTime::ZERO) > LONG;
+        if late { self.died.finish(view) } else { Ok(()) }
+    }
+}
+
+/// How long chaos lasts in the shrunk run of a failure that a checker of this name finds.
+fn chaos_left(name: &'static str) -> Duration {
+    let campaign = Campaign::new("late", move |_| {
+        Toy::new(move |sim| {
+            (1..=MEMBERS).for_each(|id| sim.add(node(id), |_| Idle));
+            let died = Died::new(name, &[2], &[]);
+            sim.add_checker(Late { name, died, healed: SimTime::ZERO });
+        })
+    });
+    let crashes = Swarm::quiet().only(&[Class::Crash]);
+    let swarm = crashes.range(Class::Crash, 1_500_000_000..=1_500_000_000);
+    let caught = campaign.swarm(swarm).must_fail(30).unwrap();
+    assert_eq!((&*caught.checker, deaths(&caught.plan)), (name, vec![2]));
+    assert!(caught.runs <= 200);
+    let text = caught.plan_file();
+    let nanos = text.lines().find_map(|line| line.strip_prefix("chaos_ns=")).unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
+/// What is judged in the end is judged soon after it happened.
+#[test]
+fn chaos_ends_where_it_has_to() {
+    let left = chaos_left("late");
+    assert!(left > LONG && left <= LONG + ms(100), "{left:?}");
+}
+
+/// A world that had less time may not recover for a reason of its own.
+#[test]
+fn h19_chaos_is_not_cut_for_what_has_to_happen_after_it() {
+    let left = chaos_left("eventually late");
+    assert!(left > 2 * LONG, "{left:?}");
 }
 
 /// A failure that needs no fault at all keeps none.

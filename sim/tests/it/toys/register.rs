@@ -3,7 +3,7 @@
 //! Replicas talk in datagrams; what is lost, the client asks for again.
 
 use super::slots::Slots;
-use super::{CHANNEL, linear, ms, node, pack, unpack};
+use super::{CHANNEL, ms, node, pack, unpack};
 use quorate_sim::specs::{RegisterOp as Op, RegisterRet as Ret};
 use quorate_sim::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -219,5 +219,5 @@ pub(crate) fn setup(sim: &mut Sim, clients: u64, think: Duration, bug: bool) {
             ClosedLoop::new(ctx, Client { members, think }, recorder.clone())
         });
     }
-    sim.add_checker(linear(&recorder));
+    sim.add_checker(Linearizable::new(specs::CasRegister, &recorder));
 }

@@ -1,7 +1,7 @@
 //! A client that takes a call without an answer for one that was not executed.
 
 use crate::toys::register::Client;
-use crate::toys::{CHANNEL, Toy, linear, ms, node, pack, unpack};
+use crate::toys::{CHANNEL, Toy, ms, node, pack, unpack};
 use quorate_sim::specs::{RegisterOp as Op, RegisterRet as Ret};
 use quorate_sim::*;
 
@@ -77,7 +77,7 @@ pub(crate) fn campaign(bug: bool) -> Campaign<Toy> {
                     ClosedLoop::new(ctx, Hasty { bug, client }, recorder.clone())
                 });
             }
-            sim.add_checker(linear(&recorder));
+            sim.add_checker(Linearizable::new(specs::CasRegister, &recorder));
         })
     })
 }

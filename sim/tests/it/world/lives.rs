@@ -84,6 +84,8 @@ fn what_has_nothing_to_apply_to_is_skipped() {
         Fault::Clog { from: nobody, to: NODE, for_: MS },
         Fault::Partition { shape: Shape::Isolate(nobody), plane: Plane::Both },
         Fault::Partition { shape: Shape::IsolateMarked("leader".into()), plane: Plane::Both },
+        Fault::CrashMarked { mark: "leader".into(), disk: CrashDisk::KeepAll, down: MS },
+        Fault::PauseMarked { mark: "leader".into(), for_: MS },
         Fault::BreakSessions { node: NODE, silent: true },
     ] {
         let class = fault.class().unwrap();
@@ -101,6 +103,52 @@ fn what_has_nothing_to_apply_to_is_skipped() {
         sim.apply(fault.clone());
         assert_eq!(sim.coverage().class(class).skipped, before + 1, "{fault} of the dead");
     }
+}
+
+#[test]
+fn who_reached_a_mark_last_is_hunted_and_comes_back() {
+    let mut sim = Sim::new(SimConfig::lan(1).build().unwrap());
+    let nodes = [1, 2, 3].map(NodeId::new);
+    nodes.iter().for_each(|node| sim.add(*node, Life::boot));
+    let second = Duration::from_secs(1);
+    let wrong = |sim: &Sim| nodes.into_iter().filter(|n| !sim.is_up(*n)).collect::<Vec<_>>();
+    for leader in [2, 3, 1, 2].map(NodeId::new) {
+        sim.run_for(second).unwrap();
+        sim.with_node(leader, |_: &mut Life, ctx| ctx.reached("now leads")).unwrap();
+        let (crash, pause) = (sim.now(), sim.now().saturating_add(3 * second));
+        let steps = "now%20leads disk=keep-all down=2.000s";
+        let plan = format!("{crash} crash-marked {steps}\n{pause} pause-marked now%20leads for=1s");
+        sim.plan(plan.parse().unwrap());
+        sim.run_for(second).unwrap();
+        assert_eq!(wrong(&sim), [leader], "it is down, and no one else");
+        sim.run_for(second + second / 2).unwrap();
+        assert_eq!(wrong(&sim), [], "it came back by itself");
+        let stands = |sim: &mut Sim| {
+            let before = sim.coverage().class(Class::Pause).skipped;
+            sim.apply(Fault::Pause { node: leader });
+            sim.coverage().class(Class::Pause).skipped > before
+        };
+        sim.run_for(second).unwrap();
+        assert!(stands(&mut sim), "a node that stands still cannot be stopped");
+        sim.run_for(second).unwrap();
+        assert!(!stands(&mut sim), "it went on by itself");
+        sim.apply(Fault::Resume { node: leader });
+    }
+    let [crash, pause] = [Class::Crash, Class::Pause].map(|class| sim.coverage().class(class));
+    assert_eq!((crash.injected, crash.skipped), (4, 0));
+    assert_eq!((pause.injected, pause.skipped), (8, 4));
+}
+
+/// The step that would have ended it finds nothing to do.
+#[test]
+fn a_hunted_node_may_be_back_before_its_time() {
+    let mut sim = world();
+    sim.with_node(NODE, |_: &mut Life, ctx| ctx.reached("leader")).unwrap();
+    let down = Duration::from_secs(2);
+    sim.apply(Fault::CrashMarked { mark: "leader".into(), disk: CrashDisk::KeepAll, down });
+    sim.apply(Fault::Restart { node: NODE });
+    sim.run_for(2 * down).unwrap();
+    assert_eq!(life(&sim), Some(2));
 }
 
 fn keep_a_file(sim: &mut Sim, node: NodeId) {
