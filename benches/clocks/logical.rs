@@ -52,7 +52,7 @@ fn pair(actors: u64) -> Pair {
     let mut later = plain.clone();
     later.last_mut().expect("actors").1 += 1;
     let plain = [plain, later];
-    let ours = plain.each_ref().map(|list| list.iter().copied().collect::<Vec<_>>());
+    let ours = plain.each_ref().map(|list| list.to_vec());
     let ours = ours.map(VectorClock::from_entries);
     let crdts = plain.each_ref().map(|list| {
         let mut clock = VClock::new();

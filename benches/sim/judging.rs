@@ -1,14 +1,16 @@
 //! S6: the judge of histories, on recorded ones, on long ones, and on small ones beside
 //! stateright's tester.
 
+use crate::Bench;
+use quorate_benches::busy::Busy;
 use quorate_benches::sheet::{Line, time};
 use quorate_benches::turns::{Contender, take_turns};
 use quorate_sim::specs::{CasRegister, Kv, KvOp, KvRet, RegisterOp, RegisterRet};
-use quorate_sim::{Event, History, Outcome, Recorder, Rng, STEPS_MAX, SimTime, linearizable};
+use quorate_sim::{Event, History, OpId, Outcome, Recorder, Rng, STEPS_MAX, SimTime, linearizable};
 use stateright::semantics::register::{Register, RegisterOp as PeerOp, RegisterRet as PeerRet};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const OURS: &str = "ours";
 const PEER: &str = "stateright";
@@ -16,19 +18,18 @@ const PEER: &str = "stateright";
 type Registers = History<RegisterOp, RegisterRet>;
 type Tester = LinearizabilityTester<u64, Register<Option<i64>>>;
 
-/// The lines of the lane.
-pub(crate) fn lines(rounds: usize) -> Vec<Line> {
-    let mut lines: Vec<Line> = recorded(rounds).into_iter().collect();
-    lines.push(long(rounds));
-    lines.push(small(rounds));
-    lines
+/// S6: its three lines.
+pub(crate) fn judging(bench: &mut Bench) {
+    recorded(bench.rounds).into_iter().for_each(|line| bench.sheet.push(line));
+    bench.sheet.push(long(bench.rounds));
+    bench.sheet.push(small(bench.rounds));
 }
 
 /// Nanoseconds of one call.
 fn once(work: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
+    let begun = Busy::begin();
     work();
-    begun.elapsed().as_secs_f64() * 1e9
+    begun.nanos()
 }
 
 /// The recorded histories, all of them; none where they are not.
@@ -59,12 +60,15 @@ fn recorded(rounds: usize) -> Option<Line> {
     Some(Line::new(&name).value(&time(ns), ns, "ns").goal("≤ 0.5 s", ns <= 0.5e9))
 }
 
+/// An operation, its key, what it writes, what it answers once it is done.
+type Pending = (OpId, usize, Option<i64>, Option<KvRet>);
+
 /// Five clients with 2,000 operations each over 20 keys.
 fn long(rounds: usize) -> Line {
     let mut rng = Rng::stream(6, "bench", 0, 0);
     let recorder = Recorder::new();
     let (mut values, mut left, mut now) = ([None; 20], [2_000_u32; 5], 0);
-    let mut busy: [Option<(_, usize, Option<i64>, Option<KvRet>)>; 5] = [const { None }; 5];
+    let mut busy: [Option<Pending>; 5] = [const { None }; 5];
     while left.iter().any(|left| *left > 0) || busy.iter().any(Option::is_some) {
         now += 1;
         let at = SimTime::from_nanos(now);
@@ -172,7 +176,7 @@ fn small(rounds: usize) -> Line {
     let mut next = 0;
     let mut other = 0;
     let contenders = vec![
-        Contender::looped(OURS, turn, || {
+        Contender::busy(OURS, turn, || {
             next = (next + 1) % histories.len();
             assert_eq!(judged(&histories[next]).is_linearizable(), ours[next]);
         }),

@@ -1,6 +1,7 @@
 //! The paired runner: ours, peers and the floor take turns in one process, so that whatever slows
 //! the machine slows all of them; medians over the rounds are compared.
 
+pub mod busy;
 pub mod count;
 pub mod crew;
 pub mod device;

@@ -1,5 +1,6 @@
 //! Turns: contenders that take so long as they take, one after the other in every round.
 
+use crate::busy::Busy;
 use std::time::{Duration, Instant};
 
 /// One way to do the work of a lane; a turn answers nanoseconds for one operation.
@@ -25,6 +26,18 @@ impl<'a> Contender<'a> {
                 count += 1;
             }
             begun.elapsed().as_secs_f64() * 1e9 / count as f64
+        })
+    }
+
+    /// The same in time of the processor: for what never waits.
+    pub fn busy(name: &str, time: Duration, mut op: impl FnMut() + 'a) -> Self {
+        Self::new(name, move || {
+            let (begun, busy, mut count) = (Instant::now(), Busy::begin(), 0_u64);
+            while begun.elapsed() < time {
+                op();
+                count += 1;
+            }
+            busy.nanos() / count as f64
         })
     }
 }
