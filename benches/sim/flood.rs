@@ -191,14 +191,16 @@ pub(crate) fn trace(bench: &mut Bench) {
     const UNTRACED: &str = "no trace";
     const UNCHECKED: &str = "no wire check";
     const BARE: &str = "neither";
-    let events = run(config(), FULL).0 as f64 / (NODES * COUNT) as f64;
+    // Short turns and many of them: what is looked for is less than what the machine varies by.
+    const WINDOW: Window = Window { depth: DEPTH, count: COUNT / 8 };
+    let events = run(config(), WINDOW).0 as f64 / (NODES * WINDOW.count) as f64;
     let contenders = vec![
-        Contender::new(OURS, || turn(config(), FULL)),
-        Contender::new(UNTRACED, || turn(config().trace(false), FULL)),
-        Contender::new(UNCHECKED, || turn(config().wire_check(false), FULL)),
-        Contender::new(BARE, || turn(config().trace(false).wire_check(false), FULL)),
+        Contender::new(OURS, || turn(config(), WINDOW)),
+        Contender::new(UNTRACED, || turn(config().trace(false), WINDOW)),
+        Contender::new(UNCHECKED, || turn(config().wire_check(false), WINDOW)),
+        Contender::new(BARE, || turn(config().trace(false).wire_check(false), WINDOW)),
     ];
-    let rounds = take_turns(contenders, bench.rounds);
+    let rounds = take_turns(contenders, bench.rounds * 8);
     let speed = |name: &str| events * 1e3 / rounds.ns(name);
     let line = |lane: &str, without: &str| {
         let cost = rounds.ratio(OURS, without) - 1.0;
