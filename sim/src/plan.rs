@@ -330,3 +330,64 @@ fn shape(word: &str) -> Result<Shape, Wrong> {
         _ => return Err(Wrong("a shape of a partition", word.to_owned())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: &str = "\
+0.500s partition groups=n1,n11|n2|n3 plane=both
+1.000s partition halves plane=both
+1.000s partition ring plane=both
+1.000s partition isolate=n4 plane=both
+1.000s partition isolate-marked=now%20leads plane=lanes
+1.000s partition bridge=n2 plane=datagrams
+1.001s block n1 n2 plane=both
+1.002s clog n2 n1 for=0.250s
+1.003s delay percent=300
+1.004s loss ppm=1000
+1.005s duplicate ppm=1000
+1.006s corrupt ppm=100
+1.007s break n3 silent=yes
+1.008s heal swizzle=no
+2.000s crash n1 disk=state:7
+2.000s crash-marked now%20leads disk=random down=1.500s
+2.000s crash-mid n2 operations=5
+2.001s restart n1
+2.002s wipe n1
+2.003s pause n2
+2.003500007s pause-marked 50%25 for=0.001s
+2.004s resume n2
+2.006s slow n1 percent=500
+2.007s clock-step n1 by_ns=-5
+2.008s clock-rate n1 ppm=-90
+2.009s clock-bound n1 lie_ns=9
+3.000s disk n1 bit-flip=a%20dir/f:9
+";
+
+    #[test]
+    fn every_fault_is_read_and_written_as_it_was() {
+        let plan: Plan = EVERY.parse().unwrap();
+        assert_eq!(plan.to_string(), EVERY);
+        let down = Duration::from_millis(1_500);
+        let crash = Fault::CrashMarked { mark: "now leads".into(), disk: CrashDisk::Random, down };
+        assert!(plan.steps.iter().any(|(_, fault)| *fault == crash));
+        let classes = plan.steps.iter().filter(|(_, fault)| fault.class().is_some());
+        assert_eq!(classes.count(), plan.steps.len() - 3, "heal, restart and resume mend");
+    }
+
+    #[test]
+    fn what_a_marked_fault_lacks_is_named() {
+        for (text, expected) in [
+            ("crash-marked", "a mark, its spaces written as %20"),
+            ("crash-marked now leads", "disk=random, lose-unsynced, keep-all or state:N"),
+            ("crash-marked a disk=random", "down= and a time such as 1.500s"),
+            ("crash-marked a disk=random down=1", "down= and a time such as 1.500s"),
+            ("pause-marked a%2 for=1s", "a mark, its spaces written as %20"),
+            ("pause-marked a", "for= and a time such as 1.500s"),
+            ("pause-marked a for=1s n2", "the end of the line"),
+        ] {
+            assert_eq!(text.parse::<Fault>().unwrap_err().expected, expected, "{text}");
+        }
+    }
+}
