@@ -20,17 +20,43 @@ const RATE_PPM_MAX: u64 = 200;
 /// Clocks begin with an uptime of up to ten days.
 const UPTIME_MAX: u64 = 10 * 24 * 3_600 * 1_000_000_000;
 
-/// What a node's clocks show at each moment of true time.
-#[derive(Clone, Debug)]
-pub(crate) struct Model {
-    /// True time at which this piece began.
+/// A time with one rate.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// True time at which it began.
     since: u64,
     /// The monotonic clock then, in millionths of a nanosecond.
     base: u128,
-    /// The monotonic clock when the world began, in nanoseconds.
-    first: u64,
     /// Fast by so many millionths.
     ppm: i32,
+}
+
+impl Piece {
+    fn rate(&self) -> u128 {
+        // Never below one millionth: a clock that stands still has no inverse.
+        u128::try_from(1_000_000 + i64::from(self.ppm)).unwrap_or(1).max(1)
+    }
+
+    fn reading(&self, at: u64) -> u128 {
+        self.base + u128::from(at.saturating_sub(self.since)) * self.rate()
+    }
+
+    /// The first moment at which it reads `wanted` or more.
+    fn when(&self, wanted: u128) -> u64 {
+        let left = wanted.saturating_sub(self.base);
+        self.since.saturating_add(narrow(left.div_ceil(self.rate())))
+    }
+}
+
+/// What a node's clocks show at each moment of true time.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    piece: Piece,
+    /// Until `piece` begins. A busy node has read its clock up to the moment when it is free: from
+    /// there on it may have another rate, not earlier.
+    before: Piece,
+    /// The monotonic clock when the world began, in nanoseconds.
+    first: u64,
     /// The wall clock is ahead of the monotonic one (counted from the beginning) by so much.
     offset: i64,
     /// The error interval is too narrow by so much.
@@ -43,25 +69,22 @@ impl Model {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let first = rng.below(UPTIME_MAX);
         let (ppm, offset) = (rng.below(2 * RATE_PPM_MAX + 1), rng.below(2 * OFFSET_MAX + 1));
+        let base = u128::from(first) * MILLION;
+        let piece = Piece { since: 0, base, ppm: i32::try_from(ppm).unwrap_or(0) - 200 };
         Self {
-            since: 0,
-            base: u128::from(first) * MILLION,
+            piece,
+            before: piece,
             first,
-            ppm: i32::try_from(ppm).unwrap_or(0) - 200,
             offset: i64::try_from(offset).unwrap_or(0) - 500_000_000,
             lie: 0,
             drift: Drift::CRYSTAL,
         }
     }
 
-    fn rate(&self) -> u128 {
-        // Never below one millionth: a clock that stands still has no inverse.
-        u128::try_from(1_000_000 + i64::from(self.ppm)).unwrap_or(1).max(1)
-    }
-
     fn reading(&self, at: SimTime) -> u128 {
-        let passed = at.as_nanos().saturating_sub(self.since);
-        self.base + u128::from(passed) * self.rate()
+        let at = at.as_nanos();
+        let piece = if at < self.piece.since { &self.before } else { &self.piece };
+        piece.reading(at)
     }
 
     pub(crate) fn monotonic(&self, at: SimTime) -> Monotonic {
@@ -71,8 +94,8 @@ impl Model {
     /// The first moment at which the monotonic clock shows `deadline` or more.
     pub(crate) fn when(&self, deadline: Monotonic) -> SimTime {
         let wanted = u128::from(deadline.as_nanos()) * MILLION;
-        let left = wanted.saturating_sub(self.base);
-        SimTime::from_nanos(self.since.saturating_add(narrow(left.div_ceil(self.rate()))))
+        let piece = if wanted < self.piece.base { &self.before } else { &self.piece };
+        SimTime::from_nanos(piece.when(wanted))
     }
 
     pub(crate) fn wall(&self, at: SimTime) -> WallTime {
@@ -99,12 +122,15 @@ impl Model {
         self.offset = self.offset.saturating_add(by_ns);
     }
 
-    /// A new rate from `at` on. The clock does not jump: the reading is carried over
-    /// unrounded. // H16
+    /// A new rate from `at` on, which is no earlier than any moment at which the clock was read.
+    /// The clock does not jump: the reading is carried over unrounded. // H16
     pub(crate) fn set_rate(&mut self, at: SimTime, ppm: i32) {
-        self.base = self.reading(at);
-        self.since = self.since.max(at.as_nanos());
-        self.ppm = ppm.clamp(-999_999, 1_000_000_000);
+        let since = at.as_nanos().max(self.piece.since);
+        let base = self.piece.reading(since);
+        if since > self.piece.since {
+            self.before = self.piece;
+        }
+        self.piece = Piece { since, base, ppm: ppm.clamp(-999_999, 1_000_000_000) };
     }
 
     pub(crate) const fn set_lie(&mut self, ns: u64) {
@@ -125,7 +151,7 @@ impl Model {
     }
 
     pub(crate) const fn ppm(&self) -> i32 {
-        self.ppm
+        self.piece.ppm
     }
 }
 
@@ -255,6 +281,27 @@ mod tests {
                 let earlier = at(due.as_nanos() - 1);
                 assert!(due == at(now) || model.monotonic(earlier) < deadline, "never late");
             }
+        }
+    }
+
+    /// H16: who has read ahead, because it was busy, does not see its clock go back.
+    #[test]
+    fn a_rate_that_changes_later_leaves_what_was_read() {
+        let mut model = Model::draw(&mut Rng::stream(4, "clock", 1, 0));
+        model.set_rate(at(1_000), 100_000);
+        let untouched = model.clone();
+        model.set_rate(at(9_000), -100_000);
+        model.set_rate(at(9_000), -50_000);
+        let mut last = model.monotonic(at(0));
+        for nanos in 1..20_000 {
+            let shown = model.monotonic(at(nanos));
+            assert!(shown >= last, "it went back at {nanos}");
+            if (1_000..=9_000).contains(&nanos) {
+                assert_eq!(shown, untouched.monotonic(at(nanos)));
+            }
+            assert!(model.monotonic(model.when(shown)) >= shown, "never early");
+            assert!(model.when(shown) <= at(nanos), "never late");
+            last = shown;
         }
     }
 

@@ -21,7 +21,7 @@ use link::Link;
 use quorate_transport::{
     DownReason, Frame, Incarnation, Lane, LinkEvent, NodeId, Peer, Role, SessionId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use way::Way;
@@ -66,8 +66,8 @@ pub(crate) enum NetEvent {
     Goodbye { spot: Spot, end: usize, session: SessionId },
     /// A datagram arrives.
     Datagram(Packet),
-    /// A pair is healed.
-    Healed { pair: u32 },
+    /// A pair is healed: of cuts that are over, and of this many clogs, the first ones.
+    Healed { pair: u32, clogs: u64 },
 }
 
 /// What the network wants done.
@@ -125,7 +125,7 @@ impl Rates {
 }
 
 /// A node, as the network knows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NetHost {
     pub(crate) id: NodeId,
     pub(crate) role: Role,
@@ -136,9 +136,16 @@ pub(crate) struct NetHost {
     pub(crate) answers: bool,
     /// Its process stands still and its buffers are full.
     pub(crate) choked: bool,
-    /// When its last life ended, and which that was.
-    pub(crate) died: (SimTime, Incarnation),
+    /// The newest moment at which its life sent something that no session carries.
+    sent: SimTime,
+    /// Lives that ended before the handler they were in, and when: what they would have sent after
+    /// that never leaves.
+    cut_short: VecDeque<(Incarnation, SimTime)>,
 }
+
+/// So many lives of a node that were cut short are remembered. What an older one sent has arrived:
+/// nothing is on its way that long.
+const CUT_SHORT_MAX: usize = 64;
 
 /// Two nodes: both directions, and three lanes once they are used.
 #[derive(Debug)]
@@ -148,6 +155,12 @@ struct Pair {
     links: Option<Box<[Link; 3]>>,
     /// Rises each time the pair is cut.
     epoch: u32,
+}
+
+impl Pair {
+    fn is_open(&self) -> bool {
+        self.ways.iter().all(|way| way.lanes_cut.is_none())
+    }
 }
 
 /// The network, shared with the transports of async nodes: they may be used by any thread, as
@@ -175,6 +188,8 @@ pub(crate) struct Net {
     /// For each node the pairs it is in, by the other node.
     pairs_of: Vec<BTreeMap<u32, u32>>,
     cuts: Vec<Cut>,
+    /// Clogs so far: a heal that takes its time spares those that came after it.
+    clogs: u64,
     heal_rng: Rng,
     last_session: u64,
     pub(crate) rates: Rates,
@@ -192,6 +207,7 @@ impl Net {
             pairs: Vec::new(),
             pairs_of: Vec::new(),
             cuts: Vec::new(),
+            clogs: 0,
             heal_rng,
             last_session: 0,
             rates: Rates::NONE,
@@ -206,9 +222,9 @@ impl Net {
     pub(crate) fn add(&mut self, id: NodeId, role: Role) {
         let life = Incarnation::new(0);
         self.places.insert(id, u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
-        let died = (SimTime::ZERO, life);
         let (running, answers, choked) = (false, true, false);
-        self.hosts.push(NetHost { id, role, life, running, answers, choked, died });
+        let (sent, cut_short) = (SimTime::ZERO, VecDeque::new());
+        self.hosts.push(NetHost { id, role, life, running, answers, choked, sent, cut_short });
         self.pairs_of.push(BTreeMap::new());
     }
 
@@ -227,10 +243,22 @@ impl Net {
     pub(crate) fn die(&mut self, now: SimTime, place: u32, answers: bool, left: SimTime) -> u64 {
         let host = &mut self.hosts[place as usize];
         (host.running, host.answers) = (false, answers);
-        host.died = (left, host.life);
+        if host.sent > left {
+            host.cut_short.push_back((host.life, left));
+            if host.cut_short.len() > CUT_SHORT_MAX {
+                host.cut_short.pop_front();
+            }
+        }
+        host.sent = SimTime::ZERO;
         let spots = self.spots_of(place);
         let forget = |(spot, end)| self.forget_end(now, spot, end, answers, left);
         spots.into_iter().map(forget).sum()
+    }
+
+    /// Whether this never left its sender, who died in the middle of a handler before that moment.
+    fn never_left(&self, from: u32, life: Incarnation, sent: SimTime) -> bool {
+        let cut_short = &self.hosts[from as usize].cut_short;
+        cut_short.iter().any(|(of, died)| *of == life && sent > *died)
     }
 
     /// Its buffers are full, or have room again.
@@ -317,7 +345,7 @@ impl Net {
         self.pairs.push(Pair { places: [low, high], ways, links: None, epoch: 0 });
         self.pairs_of[low as usize].insert(high, number);
         self.pairs_of[high as usize].insert(low, number);
-        self.apply_cuts(SimTime::ZERO, number, false);
+        self.apply_cuts(SimTime::ZERO, number);
         number
     }
 
@@ -379,7 +407,7 @@ impl Net {
                 }
             }
             NetEvent::Datagram(packet) => self.datagram(now, packet),
-            NetEvent::Healed { pair } => self.open(now, pair),
+            NetEvent::Healed { pair, clogs } => self.open(now, pair, clogs),
         }
     }
 }

@@ -44,6 +44,8 @@ impl Net {
             return self.out.push(NetOut::LostDatagram { from, to });
         }
         let sender = self.peer(from, self.life(from));
+        let host = &mut self.hosts[from as usize];
+        host.sent = host.sent.max(at);
         for copy in 0..copies {
             let Some(body) = self.altered(spot, end, channel, body) else {
                 self.out.push(NetOut::LostDatagram { from, to });
@@ -102,9 +104,7 @@ impl Net {
     pub(super) fn datagram(&mut self, now: SimTime, packet: Packet) {
         let (spot, end) = self.spot(packet.from, packet.to, Lane::Control);
         let running = self.is_running(packet.to);
-        let (died, life) = self.hosts[packet.from as usize].died;
-        if packet.sender.incarnation == life && packet.sent > died {
-            // Its sender died in the middle of a handler that would have sent it later.
+        if self.never_left(packet.from, packet.sender.incarnation, packet.sent) {
             let (from, to) = (packet.from, packet.to);
             return self.out.push(NetOut::LostDatagram { from, to });
         }

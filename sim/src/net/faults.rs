@@ -10,19 +10,19 @@ impl Net {
     pub(crate) fn cut(&mut self, now: SimTime, cut: Cut) {
         self.cuts.push(cut);
         for pair in 0..self.pairs.len() {
-            self.apply_cuts(now, u32::try_from(pair).unwrap_or(u32::MAX), false);
+            self.apply_cuts(now, u32::try_from(pair).unwrap_or(u32::MAX));
         }
     }
 
-    /// Cuts the pair as the cuts in force say; those of the past go on unless they are `healed`.
-    pub(super) fn apply_cuts(&mut self, now: SimTime, number: u32, healed: bool) {
+    /// Cuts the pair as the cuts in force say; those of the past go on.
+    pub(super) fn apply_cuts(&mut self, now: SimTime, number: u32) {
+        let was_open = self.pairs[number as usize].is_open();
+        self.cut_again(now, number, was_open);
+    }
+
+    fn cut_again(&mut self, now: SimTime, number: u32, was_open: bool) {
         let pair = &mut self.pairs[number as usize];
-        let was_open = pair.ways.iter().all(|way| way.lanes_cut.is_none());
         for (end, way) in pair.ways.iter_mut().enumerate() {
-            if healed {
-                (way.lanes_cut, way.datagrams_cut) = (None, None);
-                way.clogged_until = SimTime::ZERO;
-            }
             let (from, to) = (pair.places[end], pair.places[1 - end]);
             for cut in self.cuts.iter().filter(|cut| cut.blocks(from, to)) {
                 if cut.plane != Plane::Datagrams {
@@ -33,8 +33,7 @@ impl Net {
                 }
             }
         }
-        let is_open = pair.ways.iter().all(|way| way.lanes_cut.is_none());
-        if was_open && !is_open {
+        if was_open && !pair.is_open() {
             pair.epoch += 1;
             self.doubt(now, number);
         }
@@ -69,17 +68,26 @@ impl Net {
             let pair = u32::try_from(pair).unwrap_or(u32::MAX);
             let wait = self.heal_rng.below(way::nanos(over) + 1);
             if over.is_zero() {
-                self.open(now, pair);
+                self.open(now, pair, self.clogs);
             } else {
                 let at = now.saturating_add(Duration::from_nanos(wait));
-                self.out.push(NetOut::Schedule(at, NetEvent::Healed { pair }));
+                let event = NetEvent::Healed { pair, clogs: self.clogs };
+                self.out.push(NetOut::Schedule(at, event));
             }
         }
     }
 
-    pub(super) fn open(&mut self, now: SimTime, number: u32) {
-        // A partition that began meanwhile still holds.
-        self.apply_cuts(now, number, true);
+    pub(super) fn open(&mut self, now: SimTime, number: u32, clogs: u64) {
+        let pair = &mut self.pairs[number as usize];
+        let was_open = pair.is_open();
+        for way in &mut pair.ways {
+            (way.lanes_cut, way.datagrams_cut) = (None, None);
+            if way.clog <= clogs {
+                way.clogged_until = SimTime::ZERO;
+            }
+        }
+        // A partition that began meanwhile still holds, and so does a clog.
+        self.cut_again(now, number, was_open);
         if self.pairs[number as usize].links.is_some() {
             for lane in Lane::ALL {
                 let spot = Spot { pair: number, lane };
@@ -91,7 +99,10 @@ impl Net {
 
     pub(crate) fn clog(&mut self, from: u32, to: u32, until: SimTime) {
         let (spot, end) = self.spot(from, to, Lane::Control);
+        self.clogs += 1;
+        let number = self.clogs;
         let way = self.way(spot, end);
+        way.clog = number;
         way.clogged_until = way.clogged_until.max(until);
     }
 

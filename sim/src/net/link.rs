@@ -318,6 +318,8 @@ impl Net {
     ) {
         let copies = self.copies(spot, end);
         let delayed = self.rates.delay_percent > 100;
+        let from = self.place_of(spot, end) as usize;
+        self.hosts[from].sent = self.hosts[from].sent.max(at);
         for copy in 0..copies {
             let delay = self.latency(spot, end);
             let frame = frame.clone();
@@ -342,11 +344,14 @@ impl Net {
         }
         let overtaken = lossy.sent < way.newest_lossy;
         way.newest_lossy = way.newest_lossy.max(lossy.sent);
-        let to = self.place_of(spot, 1 - end);
-        let session = self.link(spot).session(lossy.session);
-        let is_there = session.is_some_and(|session| session.up[1 - end]);
-        if !is_there || !self.is_running(to) {
+        let (from, to) = (self.place_of(spot, end), self.place_of(spot, 1 - end));
+        let session = self.link(spot).session(lossy.session).filter(|s| s.up[1 - end]);
+        let Some(life) = session.map(|session| session.lives[end]) else { return };
+        if !self.is_running(to) {
             return;
+        }
+        if self.never_left(from, life, lossy.sent) {
+            return self.out.push(NetOut::Lost { from, to, lane: spot.lane, frames: 1 });
         }
         if lossy.copy > 0 {
             self.coverage.effective(Class::Duplicate);

@@ -23,6 +23,8 @@ pub(crate) struct Way {
     pub(super) datagrams_cut: Option<Class>,
     /// Nothing arrives before.
     pub(super) clogged_until: SimTime,
+    /// Which clog that was.
+    pub(super) clog: u64,
     /// When the newest frame of a lossy lane that arrived was sent.
     pub(super) newest_lossy: SimTime,
     /// When the newest datagram arrives or arrived.
@@ -43,6 +45,7 @@ impl Way {
             lanes_cut: None,
             datagrams_cut: None,
             clogged_until: SimTime::ZERO,
+            clog: 0,
             newest_arrival: SimTime::ZERO,
             newest_lossy: SimTime::ZERO,
             count: 0,

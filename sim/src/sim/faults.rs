@@ -176,7 +176,7 @@ impl Sim {
                 self.clock_changed(place, Some(Class::ClockStep));
             }
             Fault::ClockRate { ppm, .. } => {
-                machine.clock.set_rate(now, ppm);
+                machine.clock.set_rate(now.max(machine.free_at), ppm);
                 self.clock_changed(place, (ppm != 0).then_some(Class::ClockRate));
             }
             Fault::ClockBound { lie_ns, .. } => {

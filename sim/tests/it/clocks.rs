@@ -124,6 +124,25 @@ fn clocks_go_forward_and_timers_are_never_early() {
 }
 
 /// A deadline is where the clock, at its new rate, will show it.
+/// H16: a busy node has read its clock up to the moment when it is free.
+#[test]
+fn a_rate_that_falls_while_a_node_is_busy_moves_nothing_back() {
+    let mut sim = world(SimConfig::chaos(7));
+    let busy = |_: &mut Watch, ctx: &mut Ctx<'_>| {
+        ctx.busy(Duration::from_secs(10));
+        ctx.now()
+    };
+    let before = sim.with_node(NODE, busy).unwrap();
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    sim.apply(rate(-100_000));
+    sim.run_for(Duration::from_secs(9)).unwrap();
+    let after = look(&mut sim);
+    assert!(after >= before, "it went back by {:?}", before.since(after));
+    sim.run_for(Duration::from_secs(100)).unwrap();
+    let passed = look(&mut sim).since(after).as_millis();
+    assert!((89_900..=90_100).contains(&passed), "then the rate holds: {passed} ms");
+}
+
 #[test]
 fn deadlines_move_with_the_rate() {
     for (ppm, seconds) in [(100_000, 91), (-100_000, 112), (0, 100)] {

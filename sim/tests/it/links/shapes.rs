@@ -367,3 +367,24 @@ fn lossy_lanes_do_to_frames_what_happens_to_datagrams() {
     let twice = run(&[Fault::Duplicate { ppm: 300_000 }]);
     assert!(twice.len() > 250, "{}", twice.len());
 }
+
+/// A heal that takes its time heals what was before it, pair by pair, and nothing that came after.
+#[test]
+fn a_clog_that_follows_a_heal_stays() {
+    for seed in 0..20 {
+        let (mut sim, log) = met(SimConfig::lan(seed));
+        let clog = |for_| Fault::Clog { from: id(1), to: id(2), for_ };
+        sim.apply(clog(secs(1_000)));
+        sim.apply(Fault::Heal { swizzle: false });
+        say(&mut sim, 1, 2, 0).unwrap();
+        sim.run_for(secs(5)).unwrap();
+        assert_eq!(log.got(2, 1).len(), 2, "seed {seed}: a heal ends a clog");
+        sim.apply(Fault::Heal { swizzle: true });
+        sim.apply(clog(secs(10)));
+        say(&mut sim, 1, 2, 0).unwrap();
+        sim.run_for(secs(9)).unwrap();
+        assert_eq!(log.got(2, 1).len(), 2, "seed {seed}: it was taken back");
+        sim.run_for(secs(5)).unwrap();
+        assert_eq!(log.got(2, 1).len(), 3, "seed {seed}: it ends");
+    }
+}
