@@ -13,6 +13,7 @@ use crate::node::AnyNode;
 use crate::trace::{Record, What};
 use crate::world::{Event, World};
 use crate::{Ctx, Fault, Node, Plan, SimConfig, SimTime, Violation};
+use quorate_clocks::Monotonic;
 use quorate_transport::{ChannelId, Incarnation, NodeId, Role};
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,6 +49,14 @@ impl Slot {
         match &mut self.code {
             Code::Node { node, .. } => node.as_deref_mut(),
             Code::Tasks { .. } => None,
+        }
+    }
+
+    /// When it wants to be woken.
+    fn deadline(&self) -> Option<Monotonic> {
+        match &self.code {
+            Code::Node { node, .. } => node.as_ref()?.poll_timeout(),
+            Code::Tasks { life, .. } => life.as_ref()?.shared.deadlines.next(),
         }
     }
 

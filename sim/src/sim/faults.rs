@@ -199,8 +199,7 @@ impl Sim {
         machine.timer_at = SimTime::FAR_FUTURE;
         let wanted = machine.calls.poll_timeout();
         let up = machine.is_up();
-        let node = self.slots[place as usize].node();
-        let timeout = node.and_then(|node| node.poll_timeout());
+        let timeout = self.slots[place as usize].deadline();
         if up {
             self.world.set_timer(place, [wanted, timeout].into_iter().flatten().min());
         }

@@ -143,6 +143,31 @@ fn h08_tasks_die_in_the_middle_of_a_poll() {
 }
 
 #[test]
+fn h16_no_rate_moves_the_clock_of_a_task_back_or_wakes_it_early() {
+    let mut sim = Sim::new(SimConfig::chaos(1).build().unwrap());
+    sim.add_async(NODE, |host| {
+        Box::pin(async move {
+            let rt = host.runtime();
+            loop {
+                let deadline = rt.now().saturating_add(10 * SECOND);
+                sleep(&*rt, 10 * SECOND).await;
+                let now = rt.now();
+                assert!(now >= deadline, "early by {:?}", deadline.since(now));
+                let late = now.since(deadline);
+                assert!(late < Duration::from_micros(10), "late by {late:?}");
+                host.reached("woken");
+            }
+        })
+    });
+    for i in 0..200 {
+        sim.run_for(Duration::from_millis(777)).unwrap();
+        sim.apply(Fault::ClockRate { node: NODE, ppm: [100_000, -100_000][i % 2] });
+    }
+    let woken = sim.coverage().mark("woken");
+    assert!((15..=16).contains(&woken), "{woken} sleeps of 10 s in 155 s");
+}
+
+#[test]
 fn h21_threads_of_a_node_are_refused_by_name() {
     let mut sim = world(Order::Random, 1);
     let stolen: Arc<Mutex<Option<Waker>>> = Arc::default();
