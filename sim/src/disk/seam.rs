@@ -1,5 +1,7 @@
 //! What only a world needs of a disk.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use quorate_wal::vfs::MemVfs;
@@ -21,10 +23,12 @@ impl SimDisk {
         state.config.time(cost, &mut state.streams.latency)
     }
 
-    /// From now on only the calling thread may use the disk; others get errors, and
-    /// [`foreign_thread`](Self::foreign_thread) names the first one.
-    pub(crate) fn bind_to_thread(&self) {
-        self.shared.lock().owner = Some(std::thread::current().id());
+    /// From now on what operations cost moves `now` on, and only the calling thread may use the
+    /// disk; others get errors, and [`foreign_thread`](Self::foreign_thread) names the first one.
+    pub(crate) fn bind(&self, now: &Arc<AtomicU64>) {
+        let mut state = self.shared.lock();
+        state.now = Some(Arc::clone(now));
+        state.owner = Some(std::thread::current().id());
     }
 
     /// The thread that tried to use a disk of a world.
@@ -47,6 +51,7 @@ impl SimDisk {
 #[cfg(test)]
 mod tests {
     use quorate_wal::vfs::{OpenMode, Vfs};
+    use std::sync::atomic::Ordering;
 
     use super::*;
 
@@ -71,9 +76,11 @@ mod tests {
             thread.spawn(move || vfs.list("".as_ref()).is_ok()).unwrap().join().unwrap()
         };
         assert!(other(vfs.clone()), "outside a world threads share it");
-        disk.bind_to_thread();
+        let now = Arc::new(AtomicU64::new(7));
+        disk.bind(&now);
         assert!(!other(vfs.clone()) && vfs.list("".as_ref()).is_ok());
         assert_eq!(disk.foreign_thread().as_deref(), Some("stray"));
+        assert_eq!(now.load(Ordering::Relaxed), 20_007, "one read");
     }
 
     #[test]

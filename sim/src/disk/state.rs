@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::latency::Cost;
 use super::limit::DiskLimit;
 use super::stats::DiskStats;
 use super::trace::{About, Trace};
+use crate::SimTime;
 use crate::rng::Rng;
 
 /// A mutex whose `lock` cannot fail: what a panic leaves of the state is whole.
@@ -81,6 +83,8 @@ pub(super) struct State {
     pub(super) cost: Duration,
     /// Bytes stored at most: counted up with every write, counted anew at the limit.
     pub(super) stored_bound: u64,
+    /// The time of the world, which operations move on as they take it.
+    pub(super) now: Option<Arc<AtomicU64>>,
     /// The one thread that may use the disk, in a world.
     pub(super) owner: Option<ThreadId>,
     pub(super) foreign: Option<String>,
@@ -112,6 +116,7 @@ impl State {
             dying: false,
             cost: Duration::ZERO,
             stored_bound: 0,
+            now: None,
             owner: None,
             foreign: None,
         };
@@ -193,6 +198,11 @@ impl State {
         }
         self.cost = self.cost.saturating_add(time);
         self.stats.busy = self.stats.busy.saturating_add(time);
+        if let Some(now) = &self.now {
+            // At once: the next line of the node may look at a clock.
+            let at = SimTime::from_nanos(now.load(Ordering::Relaxed)).saturating_add(time);
+            now.store(at.as_nanos(), Ordering::Relaxed);
+        }
     }
 
     /// The operation is over.

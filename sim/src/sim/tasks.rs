@@ -159,9 +159,9 @@ impl Sim {
         let Some(of) = life.workers.get_mut(worker) else { return Ok(()) };
         of.scheduled = false;
         let Some(mut turn) = of.turn.take() else { return Ok(()) };
+        self.world.set_now(self.world.now);
         let ran = panics::caught(|| (turn(), turn));
         // The disk's time was the worker's, not the node's.
-        let _ = shared.disk.take_cost();
         self.world.set_now(self.world.now);
         self.world.machine_mut(place).spent = 0;
         let ran = ran.map(|(turned, turn)| {

@@ -2,6 +2,9 @@
 
 use quorate_sim::*;
 use quorate_transport::sleep;
+use quorate_wal::Turn;
+use quorate_wal::vfs::{OpenMode, Vfs};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const NODE: NodeId = NodeId::new(1);
@@ -34,4 +37,61 @@ fn a_task_that_sleeps_is_woken_whatever_happens_to_its_clock() {
         let ticks = sim.coverage().mark("tick");
         assert!((108..=110).contains(&ticks), "{ticks} ticks in 11 s with {fault}");
     }
+}
+
+const STALL: Duration = Duration::from_secs(20);
+
+fn stall() -> Fault {
+    Fault::Disk { node: NODE, fault: DiskFault::Stall(STALL) }
+}
+
+#[test]
+fn a_clock_shows_at_once_what_the_disk_has_cost() {
+    let mut sim = world(SimConfig::lan(1));
+    sim.add_async(NODE, |host| {
+        Box::pin(async move {
+            let rt = host.runtime();
+            let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
+            sleep(&*rt, 2 * SECOND).await;
+            let (before, began) = (rt.now(), host.true_time());
+            file.sync_data().unwrap();
+            let (after, ended) = (rt.now(), host.true_time());
+            assert!(ended.since(began) >= STALL && ended.since(began) < STALL + 20 * MS);
+            let error = ended.since(began).abs_diff(after.since(before));
+            assert!(error < 10 * MS, "the clock shows {:?}", after.since(before));
+            assert_eq!(after, rt.now());
+            host.reached("synced");
+        })
+    });
+    sim.run_for(SECOND).unwrap();
+    sim.apply(stall());
+    sim.run_for(3 * STALL).unwrap();
+    assert_eq!(sim.coverage().mark("synced"), 1);
+}
+
+/// A task is busy with its disk while a worker of its node takes turns.
+#[test]
+fn a_worker_sees_no_clock_behind_what_a_task_has_seen() {
+    let mut sim = world(SimConfig::lan(1));
+    sim.add_async(NODE, |host| {
+        Box::pin(async move {
+            let last = Arc::new(Mutex::new(host.clock().monotonic()));
+            let (of_worker, clock, by) = (Arc::clone(&last), host.clock(), host.clone());
+            let unpark = host.worker("reader", move || {
+                let (before, now) = (*of_worker.lock().unwrap(), clock.monotonic());
+                assert!(now >= before, "back by {:?}", before.since(now));
+                by.reached("turn");
+                Turn::Park
+            });
+            let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
+            loop {
+                unpark.unpark();
+                (0..20).for_each(|_| file.sync_data().unwrap());
+                *last.lock().unwrap() = host.clock().monotonic();
+                sleep(&*host.runtime(), 50 * MS).await;
+            }
+        })
+    });
+    sim.run_for(10 * SECOND).unwrap();
+    assert!(sim.coverage().mark("turn") > 50);
 }

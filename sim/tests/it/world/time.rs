@@ -141,6 +141,24 @@ fn the_disk_takes_its_time_from_the_handler() {
 }
 
 #[test]
+fn a_clock_that_a_node_keeps_shows_what_its_disk_and_it_have_cost() {
+    let mut sim = world([Duration::ZERO; 2]);
+    let second = Duration::from_secs(1);
+    sim.apply(Fault::Disk { node: id(1), fault: DiskFault::Stall(20 * second) });
+    let look = |_: &mut Slow, ctx: &mut Ctx<'_>| {
+        let (clock, vfs) = (ctx.clock(), ctx.disk());
+        let before = clock.monotonic();
+        vfs.open("log".as_ref(), OpenMode::CreateNew).unwrap();
+        let stalled = clock.monotonic().since(before);
+        ctx.busy(10 * second);
+        (stalled, clock.monotonic().since(before), ctx.now().since(before))
+    };
+    let (stalled, kept, own) = sim.with_node(id(1), look).unwrap();
+    assert!(stalled.abs_diff(20 * second) < 10 * MS, "{stalled:?}");
+    assert!(kept.abs_diff(30 * second) < 10 * MS && kept == own, "{kept:?} {own:?}");
+}
+
+#[test]
 fn deferred_work_is_due_when_it_would_be_done_and_not_in_the_next_life() {
     let mut sim = world([Duration::ZERO; 2]);
     let later = |_: &mut Slow, ctx: &mut Ctx<'_>| {
