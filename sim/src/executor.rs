@@ -45,10 +45,19 @@ pub(crate) struct Look {
     pub(crate) ready: bool,
 }
 
+/// Tasks that were woken, and workers.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    pub(crate) tasks: BTreeSet<u64>,
+    pub(crate) workers: BTreeSet<usize>,
+}
+
 #[derive(Default)]
 struct State {
     ready: BTreeSet<u64>,
     workers: BTreeSet<usize>,
+    /// Whoever is woken by a worker's turn, while it runs.
+    held: Option<Woken>,
     spawned: Vec<(u64, Task)>,
     last: u64,
     stirred: bool,
@@ -58,6 +67,16 @@ struct State {
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn wake(&mut self, task: u64) {
+        self.held.as_mut().map_or(&mut self.ready, |held| &mut held.tasks).insert(task);
+    }
+
+    fn unpark(&mut self, worker: usize) {
+        self.held.as_mut().map_or(&mut self.workers, |held| &mut held.workers).insert(worker);
     }
 }
 
@@ -88,7 +107,7 @@ impl Executor {
         state.last += 1;
         let id = state.last;
         state.spawned.push((id, task));
-        state.ready.insert(id);
+        state.wake(id);
         self.stir(state);
     }
 
@@ -96,7 +115,27 @@ impl Executor {
         self.check_thread("unparks a worker of");
         if !self.is_dead() {
             let mut state = self.state();
-            state.workers.insert(worker);
+            state.unpark(worker);
+            self.stir(state);
+        }
+    }
+
+    /// Whoever is woken from here on is not, until [`release`](Self::release).
+    pub(crate) fn hold(&self) {
+        self.state().held = Some(Woken::default());
+    }
+
+    /// Who was woken since [`hold`](Self::hold).
+    pub(crate) fn take_held(&self) -> Woken {
+        self.state().held.take().unwrap_or_default()
+    }
+
+    /// Now they are woken.
+    pub(crate) fn release(&self, woken: Woken) {
+        if !self.is_dead() {
+            let mut state = self.state();
+            state.ready.extend(woken.tasks);
+            state.workers.extend(woken.workers);
             self.stir(state);
         }
     }
@@ -179,7 +218,7 @@ impl Wake for TaskWaker {
         self.executor.check_thread("wakes a task of");
         if !self.executor.is_dead() {
             let mut state = self.executor.state();
-            state.ready.insert(self.task);
+            state.wake(self.task);
             self.executor.stir(state);
         }
     }

@@ -244,8 +244,10 @@ impl Host {
     }
 
     /// A worker stands for a dedicated thread: it has its own time, so that a slow disk does not
-    /// stop the rest of the node. Each turn takes as long as a sync; what it does is done when it
-    /// is over, so that a crash before means that nothing was written.
+    /// stop the rest of the node. Each turn takes as long as a sync, and a stall that waits for the
+    /// disk; what it does is done when that time is over, so that a crash before means that nothing
+    /// was written. If its operations take longer than that sync, the worker is busy for the rest,
+    /// and whoever it woke is woken then.
     ///
     /// # Examples
     /// A log without threads of its own:

@@ -54,6 +54,10 @@ pub(crate) enum Input {
     Turn {
         worker: usize,
     },
+    /// A turn that took longer than was thought is over.
+    TurnEnd {
+        worker: usize,
+    },
 }
 
 impl Input {

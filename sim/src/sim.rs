@@ -3,6 +3,7 @@
 mod faults;
 mod handler;
 mod tasks;
+mod turns;
 
 use crate::check::{Checker, Observation, Observed, View};
 use crate::coverage::Coverage;
@@ -376,7 +377,7 @@ impl Sim {
             match machine.phase {
                 Phase::Down => {}
                 // A worker has a time of its own.
-                Phase::Running if matches!(input, Input::Turn { .. }) => {
+                Phase::Running if matches!(input, Input::Turn { .. } | Input::TurnEnd { .. }) => {
                     self.handle(place, input)?;
                 }
                 Phase::Running if machine.free_at <= now && machine.inbox.is_empty() => {

@@ -189,7 +189,10 @@ impl World {
     pub(crate) fn due(&mut self, at: SimTime, place: u32, cost: Cost) -> SimTime {
         let cost = match cost {
             Cost::Fixed(d) => d,
-            other => self.disk(place).time(other),
+            other => {
+                let disk = self.disk(place);
+                disk.time(other).saturating_add(disk.take_stall())
+            }
         };
         at.saturating_add(cost)
     }

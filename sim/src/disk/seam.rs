@@ -23,6 +23,17 @@ impl SimDisk {
         state.config.time(cost, &mut state.streams.latency)
     }
 
+    /// A stall that waits for an operation, which counts: whoever waits before he operates takes
+    /// it.
+    pub(crate) fn take_stall(&self) -> Duration {
+        self.shared.lock().take_stall()
+    }
+
+    /// So much of what the next operations cost was waited for before.
+    pub(crate) fn prepay(&self, time: Duration) {
+        self.shared.lock().prepaid = time;
+    }
+
     /// From now on what operations cost moves `now` on, and only the calling thread may use the
     /// disk; others get errors, and [`foreign_thread`](Self::foreign_thread) names the first one.
     pub(crate) fn bind(&self, now: &Arc<AtomicU64>) {
@@ -81,6 +92,21 @@ mod tests {
         assert!(!other(vfs.clone()) && vfs.list("".as_ref()).is_ok());
         assert_eq!(disk.foreign_thread().as_deref(), Some("stray"));
         assert_eq!(now.load(Ordering::Relaxed), 20_007, "one read");
+    }
+
+    #[test]
+    fn what_was_waited_for_takes_no_time_again() {
+        let (disk, now) = (SimDisk::new(1, DiskConfig::default()), Arc::new(AtomicU64::new(0)));
+        disk.bind(&now);
+        disk.prepay(Duration::from_micros(50));
+        disk.inject(crate::DiskFault::Stall(Duration::from_secs(1)));
+        assert_eq!(disk.take_stall(), Duration::from_secs(1));
+        assert_eq!((disk.take_stall(), disk.stats().stalls.effective), (Duration::ZERO, 1));
+        for after in [0, 0, 10_000, 30_000] {
+            disk.vfs().list("".as_ref()).unwrap(); // 20 µs
+            assert_eq!(now.load(Ordering::Relaxed), after);
+        }
+        assert_eq!(disk.take_cost(), Duration::from_micros(80));
     }
 
     #[test]

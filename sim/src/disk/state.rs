@@ -85,6 +85,8 @@ pub(super) struct State {
     pub(super) stored_bound: u64,
     /// The time of the world, which operations move on as they take it.
     pub(super) now: Option<Arc<AtomicU64>>,
+    /// Time that was waited for before: operations that take no longer do not move `now` on.
+    pub(super) prepaid: Duration,
     /// The one thread that may use the disk, in a world.
     pub(super) owner: Option<ThreadId>,
     pub(super) foreign: Option<String>,
@@ -117,6 +119,7 @@ impl State {
             cost: Duration::ZERO,
             stored_bound: 0,
             now: None,
+            prepaid: Duration::ZERO,
             owner: None,
             foreign: None,
         };
@@ -191,18 +194,23 @@ impl State {
     /// The operation takes its time.
     pub(super) fn charge(&mut self, cost: Cost) {
         let mut time = self.config.time(cost, &mut self.streams.latency);
-        let (stall, faults) = std::mem::take(&mut self.faults.stall);
-        if faults > 0 {
-            time = time.saturating_add(stall);
-            self.stats.stalls.effective += faults;
-        }
+        time = time.saturating_add(self.take_stall());
         self.cost = self.cost.saturating_add(time);
         self.stats.busy = self.stats.busy.saturating_add(time);
+        let beyond = time.saturating_sub(self.prepaid);
+        self.prepaid = self.prepaid.saturating_sub(time);
         if let Some(now) = &self.now {
             // At once: the next line of the node may look at a clock.
-            let at = SimTime::from_nanos(now.load(Ordering::Relaxed)).saturating_add(time);
+            let at = SimTime::from_nanos(now.load(Ordering::Relaxed)).saturating_add(beyond);
             now.store(at.as_nanos(), Ordering::Relaxed);
         }
+    }
+
+    /// The stall that waits: whoever takes it waits so long.
+    pub(super) fn take_stall(&mut self) -> Duration {
+        let (stall, faults) = std::mem::take(&mut self.faults.stall);
+        self.stats.stalls.effective += faults;
+        stall
     }
 
     /// The operation is over.

@@ -188,9 +188,9 @@ impl Sim {
             Input::CallFailed { token, .. } => new(What::CallEnded).size(*token, 0),
             Input::Completion { token } => new(What::Completion).size(*token, 0),
             Input::Timer => new(What::Timer),
-            Input::Turn { worker } => new(What::Completion).size(*worker as u64, 0),
-            // Which task is polled is recorded when it is.
-            Input::Poll => return,
+            // Which task is polled is recorded when it is, and turns when they are taken.
+            Input::Poll | Input::Turn { .. } => return,
+            Input::TurnEnd { worker } => new(What::Completion).size(*worker as u64, 1),
         };
         self.world.trace.record(record);
         self.count(place, input);
@@ -226,7 +226,7 @@ fn link_record(event: &LinkEvent, new: impl Fn(What) -> Record) -> Record {
 /// Calls the handler that the input is for.
 fn dispatch(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>, input: Input) {
     match input {
-        Input::Boot | Input::Poll | Input::Turn { .. } => {}
+        Input::Boot | Input::Poll | Input::Turn { .. } | Input::TurnEnd { .. } => {}
         Input::Frame { from, lane, frame, .. } if frame.kind == Kind::Message => {
             node.on_message(ctx, from, lane, frame.channel, frame.body.into_bytes());
         }

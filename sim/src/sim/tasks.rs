@@ -1,7 +1,6 @@
 //! Running async nodes: what comes in goes to the transport's sink, tasks are polled one at a time.
 
 use super::{Code, Sim};
-use crate::disk::Cost;
 use crate::executor::{Executor, Look};
 use crate::host::{Birth, Host, Said, Shared};
 use crate::machine::Input;
@@ -12,7 +11,6 @@ use crate::worker::Worker;
 use crate::world::{Effect, Event, lane_name};
 use crate::{Order, Rng, SimTime, Violation};
 use quorate_transport::Task;
-use quorate_wal::Turn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,7 +24,7 @@ pub(super) type Main = Box<dyn FnMut(Host) -> Task>;
 pub(super) struct Life {
     pub(super) shared: Arc<Shared>,
     tasks: BTreeMap<u64, Task>,
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
     /// Which of the ready tasks is next.
     rng: Rng,
     /// An event for the next poll is on its way.
@@ -64,8 +62,10 @@ impl Sim {
 
     /// Hands one input to an async node.
     pub(super) fn handle_tasks(&mut self, place: u32, input: Input) -> Result<(), Violation> {
-        if let Input::Turn { worker } = input {
-            return self.take_turn(place, worker);
+        match input {
+            Input::Turn { worker } => return self.take_turn(place, worker),
+            Input::TurnEnd { worker } => return self.end_turn(place, worker),
+            _ => {}
         }
         self.begin(place);
         let mut only_polls = false;
@@ -87,10 +87,13 @@ impl Sim {
         if let Some(life) = self.life(place) {
             life.polls = if only_polls { life.polls + 1 } else { 0 };
         }
+        let until = self.world.handler_time(place);
+        let machine = self.world.machine_mut(place);
+        machine.free_at = machine.free_at.max(until);
         self.end_tasks(place, ran)
     }
 
-    fn life(&mut self, place: u32) -> Option<&mut Life> {
+    pub(super) fn life(&mut self, place: u32) -> Option<&mut Life> {
         match &mut self.slots[place as usize].code {
             Code::Tasks { life, .. } => life.as_mut(),
             Code::Node { .. } => None,
@@ -151,42 +154,17 @@ impl Sim {
         Ok(())
     }
 
-    /// A worker's turn: its time is over, now it does what it took that time for.
-    fn take_turn(&mut self, place: u32, worker: usize) -> Result<(), Violation> {
-        self.world.handled += 1;
-        let Some(life) = self.life(place) else { return Ok(()) };
-        let shared = Arc::clone(&life.shared);
-        let Some(of) = life.workers.get_mut(worker) else { return Ok(()) };
-        of.scheduled = false;
-        let Some(mut turn) = of.turn.take() else { return Ok(()) };
-        self.world.set_now(self.world.now);
-        let ran = panics::caught(|| (turn(), turn));
-        // The disk's time was the worker's, not the node's.
-        self.world.set_now(self.world.now);
-        self.world.machine_mut(place).spent = 0;
-        let ran = ran.map(|(turned, turn)| {
-            if let Some(of) = self.life(place).and_then(|life| life.workers.get_mut(worker)) {
-                of.turn = (turned != Turn::Done).then_some(turn);
-            }
-            if turned == Turn::Again {
-                shared.executor.unpark(worker);
-            }
-        });
-        let free_at = self.world.machine(place).free_at;
-        let ended = self.end_tasks(place, ran);
-        // A worker's turn does not keep the rest of the node busy.
-        self.world.machine_mut(place).free_at = free_at;
-        ended
-    }
-
-    fn end_tasks(&mut self, place: u32, ran: Result<(), String>) -> Result<(), Violation> {
+    pub(super) fn end_tasks(
+        &mut self,
+        place: u32,
+        ran: Result<(), String>,
+    ) -> Result<(), Violation> {
         self.world.collect_clock_reads(place);
         let until = self.world.handler_time(place);
         if let Some(disk) = &self.world.machines[place as usize].disk {
             self.world.trace.fold(disk.trace_hash());
         }
-        let machine = self.world.machine_mut(place);
-        machine.free_at = machine.free_at.max(until);
+        let machine = self.world.machine(place);
         let (dying, id) = (machine.is_dying(), machine.id);
         self.let_go(place);
         if dying {
@@ -253,31 +231,19 @@ impl Sim {
     }
 
     /// Looks at what wakers, spawners and timers of a node left.
-    fn look(&mut self, place: u32) -> Result<(), Violation> {
+    pub(super) fn look(&mut self, place: u32) -> Result<(), Violation> {
         let now = self.world.now;
         let Some(life) = self.life(place) else { return Ok(()) };
         let shared = Arc::clone(&life.shared);
         let Look { spawned, workers, ready } = shared.executor.look();
         life.tasks.extend(spawned);
-        let made = shared.take_workers().into_iter();
-        life.workers.extend(made.map(|turn| Worker { turn: Some(turn), scheduled: false }));
-        let mut turns = Vec::new();
-        for worker in workers {
-            if let Some(of) = life.workers.get_mut(worker).filter(|of| !of.scheduled) {
-                of.scheduled = true;
-                turns.push(worker);
-            }
-        }
+        life.workers.extend(shared.take_workers().into_iter().map(Worker::new));
         let poll = ready && !life.poll_set;
         life.poll_set |= ready;
         let polls = life.polls;
-        let (free_at, life) =
-            (self.world.machine(place).free_at, self.world.machine(place).incarnation);
-        for worker in turns {
-            let due = now.saturating_add(shared.disk.time(Cost::Sync));
-            let input = Input::Turn { worker };
-            self.world.events.push(due, Event::Input { place, life, input });
-        }
+        let machine = self.world.machine(place);
+        let (free_at, life) = (machine.free_at, machine.incarnation);
+        self.schedule_turns(place, workers);
         if poll {
             let input = Input::Poll;
             self.world.events.push(free_at.max(now), Event::Input { place, life, input });

@@ -4,7 +4,9 @@ use quorate_sim::*;
 use quorate_transport::sleep;
 use quorate_wal::Turn;
 use quorate_wal::vfs::{OpenMode, Vfs};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 const NODE: NodeId = NodeId::new(1);
@@ -94,4 +96,63 @@ fn a_worker_sees_no_clock_behind_what_a_task_has_seen() {
     });
     sim.run_for(10 * SECOND).unwrap();
     assert!(sim.coverage().mark("turn") > 50);
+}
+
+/// A worker whose turns do so many syncs of 200 ms, unparked all the time, beside a task that says
+/// when it is told of a turn.
+fn with_worker(syncs: u32) -> Sim {
+    let disk = DiskConfig::ssd().sync_latency(200 * MS, 200 * MS).build().unwrap();
+    let mut sim = world(SimConfig::lan(1).disk(disk));
+    sim.add_async(NODE, move |host| {
+        let turned = Arc::new(Mutex::new((false, None::<Waker>)));
+        let (of_worker, by) = (Arc::clone(&turned), host.clone());
+        let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
+        let unpark = host.worker("syncs", move || {
+            (0..syncs).for_each(|_| file.sync_data().unwrap());
+            by.reached("turn");
+            let mut state = of_worker.lock().unwrap();
+            state.0 = true;
+            state.1.iter().for_each(Waker::wake_by_ref);
+            Turn::Park
+        });
+        Box::pin(poll_fn(move |cx| {
+            let mut state = turned.lock().unwrap();
+            if std::mem::take(&mut state.0) {
+                host.reached("told");
+            }
+            state.1 = Some(cx.waker().clone());
+            unpark.unpark();
+            Poll::<()>::Pending
+        }))
+    });
+    sim
+}
+
+fn marks(sim: &Sim) -> (u64, u64) {
+    (sim.coverage().mark("turn"), sim.coverage().mark("told"))
+}
+
+#[test]
+fn who_is_woken_by_a_long_turn_is_woken_at_its_end() {
+    let mut sim = with_worker(1);
+    sim.run_for(210 * MS).unwrap();
+    assert_eq!(marks(&sim), (1, 1), "a turn of one sync is what was waited for");
+    let mut sim = with_worker(3);
+    sim.run_for(590 * MS).unwrap();
+    assert_eq!(marks(&sim), (1, 0), "its last sync is not over");
+    sim.run_for(20 * MS).unwrap();
+    assert_eq!(marks(&sim), (1, 1));
+    sim.run_for(10 * SECOND).unwrap();
+    assert_eq!(marks(&sim).1, 17, "turns of 600 ms, none lost");
+}
+
+#[test]
+fn a_crash_while_a_worker_waits_for_a_stalled_disk_leaves_its_work_undone() {
+    let mut sim = with_worker(1);
+    sim.apply(stall());
+    sim.run_for(STALL).unwrap();
+    assert_eq!(marks(&sim), (0, 0));
+    sim.apply(Fault::Crash { node: NODE, disk: CrashDisk::KeepAll });
+    sim.run_for(STALL).unwrap();
+    assert_eq!(marks(&sim), (0, 0));
 }

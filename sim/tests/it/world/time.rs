@@ -178,3 +178,25 @@ fn deferred_work_is_due_when_it_would_be_done_and_not_in_the_next_life() {
     sim.run_for(Duration::from_secs(5)).unwrap();
     assert_eq!(sim.node::<Slow>(id(1)).unwrap().done, [], "what was put off died with it");
 }
+
+#[test]
+fn deferred_disk_work_waits_for_a_stalled_disk() {
+    let mut sim = world([Duration::ZERO; 2]);
+    let second = Duration::from_secs(1);
+    sim.apply(Fault::Disk { node: id(1), fault: DiskFault::Stall(20 * second) });
+    let later = |_: &mut Slow, ctx: &mut Ctx<'_>| {
+        ctx.complete_after(Cost::Fixed(second), 1); // no work of the disk
+        ctx.complete_after(Cost::Sync, 2);
+        ctx.complete_after(Cost::Sync, 3); // behind the other one, or beside it
+    };
+    sim.with_node(id(1), later).unwrap();
+    sim.run_for(19 * second).unwrap();
+    let done = |sim: &Sim| {
+        let done = &sim.node::<Slow>(id(1)).unwrap().done;
+        done.iter().map(|(_, token)| *token).collect::<Vec<_>>()
+    };
+    assert_eq!(done(&sim), [3, 1]);
+    sim.run_for(2 * second).unwrap();
+    assert_eq!(done(&sim), [3, 1, 2]);
+    assert_eq!(sim.coverage().class(Class::DiskStall).effective, 1);
+}
