@@ -179,10 +179,14 @@ impl World {
     pub(crate) fn spend(&mut self, place: u32, d: Duration) {
         self.handler_time(place); // what its disk has cost comes on top
         let machine = &mut self.machines[place as usize];
-        let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let nanos = nanos.saturating_mul(u64::from(machine.slow_percent)) / 100;
+        let nanos = u64::try_from(machine.slowed(d).as_nanos()).unwrap_or(u64::MAX);
         machine.spent = machine.spent.saturating_add(nanos);
         self.handler_time(place);
+    }
+
+    /// What a handler takes of its node at least.
+    pub(crate) fn event_cost(&self, place: u32) -> Duration {
+        self.machines[place as usize].slowed(self.config.event_cost)
     }
 
     /// When deferred work is done that begins now.

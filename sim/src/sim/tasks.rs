@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Polls of one node with nothing else happening to it.
+/// Polls of one node with nothing else happening, and no time passing but that of the polls.
 const POLLS_MAX: u64 = 100_000;
 
 pub(super) type Main = Box<dyn FnMut(Host) -> Task>;
@@ -29,7 +29,10 @@ pub(super) struct Life {
     rng: Rng,
     /// An event for the next poll is on its way.
     poll_set: bool,
-    polls: u64,
+    /// Polls one right after the other, with nothing else in between.
+    pub(super) polls: u64,
+    /// When the last handler was over.
+    until: SimTime,
 }
 
 impl Sim {
@@ -84,10 +87,13 @@ impl Sim {
             }
             input => self.with_life(place, |life| deliver(&life.shared.port, input)),
         };
+        let (now, until) = (self.world.now, self.world.handler_time(place));
+        let least = self.world.event_cost(place);
         if let Some(life) = self.life(place) {
-            life.polls = if only_polls { life.polls + 1 } else { 0 };
+            let idle = only_polls && now <= life.until && until.since(now) <= least;
+            life.polls = if idle { life.polls + 1 } else { 0 };
+            life.until = until;
         }
-        let until = self.world.handler_time(place);
         let machine = self.world.machine_mut(place);
         machine.free_at = machine.free_at.max(until);
         self.end_tasks(place, ran)
@@ -117,12 +123,13 @@ impl Sim {
         let birth = Birth { id, incarnation, now, clock, disk, executor, port, seeds };
         let shared = Arc::new(Shared::new(birth));
         let rng = Rng::stream(seed, "tasks", id.value(), incarnation.value());
+        let until = self.world.now;
         let (tasks, workers) = (BTreeMap::new(), Vec::new());
         let host = Host { shared: Arc::clone(&shared) };
         let Code::Tasks { main, life } = &mut self.slots[place as usize].code else {
             return Ok(());
         };
-        *life = Some(Life { shared, tasks, workers, rng, poll_set: false, polls: 0 });
+        *life = Some(Life { shared, tasks, workers, rng, poll_set: false, polls: 0, until });
         panics::caught(|| {
             let task = main(host.clone());
             host.shared.executor.spawn(task);
@@ -253,7 +260,9 @@ impl Sim {
     }
 
     fn limits(&self, place: u32, polls: u64, shared: &Shared) -> Result<(), Violation> {
-        let (now, node) = (self.world.now, Some(self.world.machine(place).id));
+        let machine = self.world.machine(place);
+        let (now, node) = (self.world.now, Some(machine.id));
+        machine.check_standing()?;
         if polls > POLLS_MAX {
             let message = format!("its tasks were polled {polls} times and nothing else happened");
             return Err(Violation::new("livelock", message, now, node));

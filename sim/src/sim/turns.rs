@@ -53,13 +53,16 @@ impl Sim {
             return Ok(());
         }
         of.scheduled = false;
+        life.polls = 0;
         let waited = of.waits;
         let Some(mut turn) = of.turn.take() else { return Ok(()) };
         let record = Record::new(now, What::Completion, shared.id);
         self.world.trace.record(record.size(worker as u64, 0));
         // What others did at this moment took their time.
         self.world.set_now(now);
-        self.world.machine_mut(place).spent = 0;
+        let machine = self.world.machine_mut(place);
+        machine.spent = 0;
+        machine.stand(now);
         shared.disk.prepay(waited);
         shared.executor.hold();
         let ran = panics::caught(|| (turn(), turn));

@@ -156,3 +156,69 @@ fn a_crash_while_a_worker_waits_for_a_stalled_disk_leaves_its_work_undone() {
     sim.run_for(STALL).unwrap();
     assert_eq!(marks(&sim), (0, 0));
 }
+
+/// Pending once, and ready at once.
+async fn again() {
+    let mut polled = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[test]
+fn disk_work_in_a_task_is_no_livelock_however_long_it_takes() {
+    let mut sim = world(SimConfig::lan(7));
+    sim.add_async(NODE, |host| {
+        Box::pin(async move {
+            let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
+            for _ in 0..120_000 {
+                file.write_at(b"x", 0).unwrap();
+                again().await;
+            }
+            host.reached("done");
+        })
+    });
+    sim.run_for(60 * SECOND).unwrap();
+    assert_eq!(sim.coverage().mark("done"), 1);
+}
+
+/// Appends that are awaited, one after the other: a turn, a poll, a turn, a poll.
+fn with_log(disk: DiskConfig, config: SimConfigBuilder) -> Sim {
+    let mut sim = world(config.disk(disk));
+    sim.add_async(NODE, |host| {
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let of_worker = Arc::clone(&waker);
+        let unpark = host.worker("log", move || {
+            of_worker.lock().unwrap().iter().for_each(Waker::wake_by_ref);
+            Turn::Park
+        });
+        Box::pin(poll_fn(move |cx| {
+            *waker.lock().unwrap() = Some(cx.waker().clone());
+            unpark.unpark();
+            host.reached("append");
+            Poll::<()>::Pending
+        }))
+    });
+    sim
+}
+
+#[test]
+fn appends_to_a_log_are_no_livelock_however_many() {
+    let quick = DiskConfig::ssd().sync_latency(MS / 1_000, MS / 1_000).build().unwrap();
+    for disk in [quick, DiskConfig::instant().build().unwrap()] {
+        let mut sim = with_log(disk, SimConfig::lan(7));
+        sim.run_for(SECOND / 2).unwrap();
+        let appends = sim.coverage().mark("append");
+        assert!(appends > 200_000, "{appends}");
+    }
+}
+
+#[test]
+fn turns_that_take_no_time_are_a_livelock() {
+    let instant = DiskConfig::instant().build().unwrap();
+    let mut sim = with_log(instant, SimConfig::lan(7).event_cost(Duration::ZERO));
+    let violation = sim.run_for(SECOND).unwrap_err();
+    assert_eq!((violation.checker.as_str(), violation.node), ("livelock", Some(NODE)));
+}
