@@ -3,9 +3,10 @@
 //! The set of ready tasks makes the order of wake-ups within one poll irrelevant; which task is
 //! polled next is drawn. A waker may be anywhere, so what it touches is shared.
 
+use crate::SimTime;
 use quorate_transport::Task;
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::thread::{self, ThreadId};
@@ -32,6 +33,8 @@ pub(crate) struct Executor {
     /// Other threads may use the node: only the transport's conformance suite does.
     any_thread: bool,
     stirred: Arc<Stirred>,
+    /// True time, with what the running poll has cost.
+    now: Arc<AtomicU64>,
     dead: AtomicBool,
     state: Mutex<State>,
 }
@@ -39,8 +42,8 @@ pub(crate) struct Executor {
 /// What there was to see at a look.
 pub(crate) struct Look {
     pub(crate) spawned: Vec<(u64, Task)>,
-    /// Workers that want a turn.
-    pub(crate) workers: Vec<usize>,
+    /// Workers that want a turn, and since when.
+    pub(crate) workers: BTreeMap<usize, SimTime>,
     /// A task is ready.
     pub(crate) ready: bool,
 }
@@ -55,7 +58,7 @@ pub(crate) struct Woken {
 #[derive(Default)]
 struct State {
     ready: BTreeSet<u64>,
-    workers: BTreeSet<usize>,
+    workers: BTreeMap<usize, SimTime>,
     /// Whoever is woken by a worker's turn, while it runs.
     held: Option<Woken>,
     spawned: Vec<(u64, Task)>,
@@ -75,15 +78,28 @@ impl State {
         self.held.as_mut().map_or(&mut self.ready, |held| &mut held.tasks).insert(task);
     }
 
-    fn unpark(&mut self, worker: usize) {
-        self.held.as_mut().map_or(&mut self.workers, |held| &mut held.workers).insert(worker);
+    fn unpark(&mut self, worker: usize, now: SimTime) {
+        if let Some(held) = &mut self.held {
+            held.workers.insert(worker);
+        } else {
+            self.workers.entry(worker).or_insert(now);
+        }
     }
 }
 
 impl Executor {
-    pub(crate) fn new(place: u32, stirred: Arc<Stirred>, any_thread: bool) -> Self {
+    pub(crate) fn new(
+        place: u32,
+        stirred: Arc<Stirred>,
+        now: Arc<AtomicU64>,
+        any_thread: bool,
+    ) -> Self {
         let (owner, dead) = (thread::current().id(), AtomicBool::new(false));
-        Self { place, owner, any_thread, stirred, dead, state: Mutex::default() }
+        Self { place, owner, any_thread, stirred, now, dead, state: Mutex::default() }
+    }
+
+    fn now(&self) -> SimTime {
+        SimTime::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
     /// Nothing that belongs to this life has an effect any more. // H7
@@ -115,7 +131,7 @@ impl Executor {
         self.check_thread("unparks a worker of");
         if !self.is_dead() {
             let mut state = self.state();
-            state.unpark(worker);
+            state.unpark(worker, self.now());
             self.stir(state);
         }
     }
@@ -135,7 +151,7 @@ impl Executor {
         if !self.is_dead() {
             let mut state = self.state();
             state.ready.extend(woken.tasks);
-            state.workers.extend(woken.workers);
+            woken.workers.into_iter().for_each(|worker| state.unpark(worker, self.now()));
             self.stir(state);
         }
     }
@@ -162,7 +178,7 @@ impl Executor {
         let mut state = self.state();
         Look {
             spawned: std::mem::take(&mut state.spawned),
-            workers: std::mem::take(&mut state.workers).into_iter().collect(),
+            workers: std::mem::take(&mut state.workers),
             ready: !state.ready.is_empty(),
         }
     }

@@ -148,6 +148,7 @@ impl World {
         machine.disk.get_or_insert_with(|| {
             let disk = SimDisk::of_node(seed, id, config);
             disk.bind(now); // H21
+            disk.slow(machine.slow_percent);
             disk
         })
     }
@@ -192,7 +193,7 @@ impl World {
     /// When deferred work is done that begins now.
     pub(crate) fn due(&mut self, at: SimTime, place: u32, cost: Cost) -> SimTime {
         let cost = match cost {
-            Cost::Fixed(d) => d,
+            Cost::Fixed(d) => self.machines[place as usize].slowed(d),
             other => {
                 let disk = self.disk(place);
                 disk.time(other).saturating_add(disk.take_stall())

@@ -19,8 +19,12 @@ impl SimDisk {
 
     /// How long this would take, drawn from the model: for work that is done when it is due.
     pub(crate) fn time(&self, cost: Cost) -> Duration {
-        let state: &mut State = &mut self.shared.lock();
-        state.config.time(cost, &mut state.streams.latency)
+        self.shared.lock().time(cost)
+    }
+
+    /// From now on work of this disk takes so many per cent of its time.
+    pub(crate) fn slow(&self, percent: u32) {
+        self.shared.lock().slow_percent = percent;
     }
 
     /// A stall that waits for an operation, which counts: whoever waits before he operates takes

@@ -14,7 +14,7 @@ use quorate_wal::vfs::{MemVfs, OpKind, VfsFile, VfsLock};
 use super::config::DiskConfig;
 use super::crash::Change;
 use super::faults::Faults;
-use super::latency::Cost;
+use super::latency::{Cost, slowed};
 use super::limit::DiskLimit;
 use super::stats::DiskStats;
 use super::trace::{About, Trace};
@@ -85,6 +85,8 @@ pub(super) struct State {
     pub(super) stored_bound: u64,
     /// The time of the world, which operations move on as they take it.
     pub(super) now: Option<Arc<AtomicU64>>,
+    /// Per cent of their time that operations take, on a slow node; stalls do not.
+    pub(super) slow_percent: u32,
     /// Time that was waited for before: operations that take no longer do not move `now` on.
     pub(super) prepaid: Duration,
     /// The one thread that may use the disk, in a world.
@@ -119,6 +121,7 @@ impl State {
             cost: Duration::ZERO,
             stored_bound: 0,
             now: None,
+            slow_percent: 100,
             prepaid: Duration::ZERO,
             owner: None,
             foreign: None,
@@ -191,10 +194,14 @@ impl State {
         Ok(())
     }
 
+    /// How long this takes now; only a sync draws.
+    pub(super) fn time(&mut self, cost: Cost) -> Duration {
+        slowed(self.config.time(cost, &mut self.streams.latency), self.slow_percent)
+    }
+
     /// The operation takes its time.
     pub(super) fn charge(&mut self, cost: Cost) {
-        let mut time = self.config.time(cost, &mut self.streams.latency);
-        time = time.saturating_add(self.take_stall());
+        let time = self.time(cost).saturating_add(self.take_stall());
         self.cost = self.cost.saturating_add(time);
         self.stats.busy = self.stats.busy.saturating_add(time);
         let beyond = time.saturating_sub(self.prepaid);

@@ -165,7 +165,12 @@ impl Sim {
                 machine.free_at = machine.free_at.max(now);
                 self.world.set_wake(place);
             }
-            Fault::Slow { percent, .. } => machine.slow_percent = percent.max(1),
+            Fault::Slow { percent, .. } => {
+                machine.slow_percent = percent.max(1);
+                if let Some(disk) = &machine.disk {
+                    disk.slow(machine.slow_percent);
+                }
+            }
             Fault::BreakSessions { silent, .. } if up => {
                 let (broken, busy) = self.world.net.lock().break_all(now, place, silent);
                 self.world.coverage.effective_times(Class::Break, busy);

@@ -113,9 +113,10 @@ impl Sim {
 
     fn begin_tasks(&mut self, place: u32) -> Result<(), String> {
         let (clock, disk) = (self.world.node_clock(place), self.world.disk(place).clone());
-        let executor = Executor::new(place, Arc::clone(&self.stirred), self.any_thread);
-        let seed = self.world.config.seed;
         let (now, net) = (Arc::clone(&self.world.shared_now), self.world.net.clone());
+        let executor =
+            Executor::new(place, Arc::clone(&self.stirred), Arc::clone(&now), self.any_thread);
+        let seed = self.world.config.seed;
         let machine = self.world.machine(place);
         let (id, role, incarnation) = (machine.id, machine.role, machine.incarnation);
         let port = Port::new(place, net, identity(id, incarnation, role));

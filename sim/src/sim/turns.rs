@@ -12,14 +12,15 @@ use crate::trace::{Record, What};
 use crate::world::Event;
 use crate::{SimTime, Violation};
 use quorate_wal::Turn;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Sim {
     /// These workers want a turn.
-    pub(super) fn schedule_turns(&mut self, place: u32, workers: Vec<usize>) {
+    pub(super) fn schedule_turns(&mut self, place: u32, workers: BTreeMap<usize, SimTime>) {
         let now = self.world.now;
-        for worker in workers {
+        for (worker, since) in workers {
             let Some(life) = self.life(place) else { return };
             let disk = &life.shared.disk;
             let Some(of) = life.workers.get_mut(worker) else { continue };
@@ -28,7 +29,8 @@ impl Sim {
             } else if !of.scheduled && of.turn.is_some() {
                 of.scheduled = true;
                 of.waits = disk.time(Cost::Sync);
-                let due = now.saturating_add(of.waits);
+                // Not before the line that unparked it.
+                let due = since.max(now).saturating_add(of.waits);
                 self.turn_event(due, place, Input::Turn { worker });
             }
         }
@@ -88,6 +90,7 @@ impl Sim {
     /// A turn that took longer than was thought is over: now others hear of it.
     pub(super) fn end_turn(&mut self, place: u32, worker: usize) -> Result<(), Violation> {
         self.world.handled += 1;
+        self.world.set_now(self.world.now);
         let Some(life) = self.life(place) else { return Ok(()) };
         let Some(of) = life.workers.get_mut(worker) else { return Ok(()) };
         let woken = of.ending.take().unwrap_or_default();

@@ -83,11 +83,11 @@ fn a_worker_sees_no_clock_behind_what_a_task_has_seen() {
                 let (before, now) = (*of_worker.lock().unwrap(), clock.monotonic());
                 assert!(now >= before, "back by {:?}", before.since(now));
                 by.reached("turn");
-                Turn::Park
+                Turn::Again
             });
+            unpark.unpark();
             let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
             loop {
-                unpark.unpark();
                 (0..20).for_each(|_| file.sync_data().unwrap());
                 *last.lock().unwrap() = host.clock().monotonic();
                 sleep(&*host.runtime(), 50 * MS).await;
@@ -149,9 +149,11 @@ fn who_is_woken_by_a_long_turn_is_woken_at_its_end() {
 #[test]
 fn a_crash_while_a_worker_waits_for_a_stalled_disk_leaves_its_work_undone() {
     let mut sim = with_worker(1);
-    sim.apply(stall());
+    sim.run_for(100 * MS).unwrap();
+    sim.apply(stall()); // its turn would be in 100 ms
     sim.run_for(STALL).unwrap();
     assert_eq!(marks(&sim), (0, 0));
+    assert_eq!(sim.coverage().class(Class::DiskStall).effective, 1);
     sim.apply(Fault::Crash { node: NODE, disk: CrashDisk::KeepAll });
     sim.run_for(STALL).unwrap();
     assert_eq!(marks(&sim), (0, 0));
@@ -221,4 +223,34 @@ fn turns_that_take_no_time_are_a_livelock() {
     let mut sim = with_log(instant, SimConfig::lan(7).event_cost(Duration::ZERO));
     let violation = sim.run_for(SECOND).unwrap_err();
     assert_eq!((violation.checker.as_str(), violation.node), ("livelock", Some(NODE)));
+}
+
+#[test]
+fn workers_of_a_slow_node_are_slow() {
+    let mut sim = with_worker(1);
+    sim.apply(Fault::Slow { node: NODE, percent: 500 });
+    sim.run_for(10_500 * MS).unwrap();
+    assert_eq!(marks(&sim), (10, 10), "turns of a second");
+    sim.apply(Fault::Slow { node: NODE, percent: 100 });
+    sim.run_for(10_000 * MS).unwrap();
+    assert_eq!(marks(&sim).0, 10 + 48, "one slow one was begun");
+}
+
+#[test]
+fn a_worker_that_is_unparked_late_in_a_poll_takes_no_turn_before() {
+    let mut sim = world(SimConfig::lan(1));
+    sim.add_async(NODE, |host| {
+        host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap(); // stalls
+        let by = host.clone();
+        let _ = host.worker("late", move || {
+            by.reached("turn");
+            Turn::Park
+        });
+        Box::pin(std::future::pending())
+    });
+    sim.apply(stall());
+    sim.run_for(STALL).unwrap();
+    assert_eq!(sim.coverage().mark("turn"), 0);
+    sim.run_for(10 * MS).unwrap();
+    assert_eq!(sim.coverage().mark("turn"), 1);
 }
