@@ -184,6 +184,9 @@ pub(crate) struct NodeClock {
     /// True time, as far as the world has come.
     now: Arc<AtomicU64>,
     model: Mutex<Model>,
+    /// The most that the monotonic clock has shown: a worker may run while a task of its node is
+    /// said to be busy, and must not see less than what that task has seen.
+    shown: AtomicU64,
     /// A hash of everything that was read, for the hash of the world.
     read: AtomicU64,
     /// The most that was read of it: a [`Reading`], 0 if nothing was.
@@ -192,8 +195,8 @@ pub(crate) struct NodeClock {
 
 impl NodeClock {
     pub(crate) fn new(now: Arc<AtomicU64>, model: Model) -> Self {
-        let (read, most) = (AtomicU64::new(0), AtomicU8::new(0));
-        Self { now, model: Mutex::new(model), read, most }
+        let (shown, read, most) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU8::new(0));
+        Self { now, model: Mutex::new(model), shown, read, most }
     }
 
     /// The world changed the clock.
@@ -229,7 +232,9 @@ impl NodeClock {
 
 impl Clock for NodeClock {
     fn monotonic(&self) -> Monotonic {
-        let shown = self.model().monotonic(self.now());
+        let due = self.model().monotonic(self.now());
+        let before = self.shown.fetch_max(due.as_nanos(), Ordering::Relaxed);
+        let shown = due.max(Monotonic::from_nanos(before));
         self.note(shown.as_nanos(), Reading::Monotonic);
         shown
     }

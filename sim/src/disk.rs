@@ -26,6 +26,7 @@ pub use self::config::{DiskConfig, DiskConfigBuilder, DiskConfigError};
 pub use self::crash::{CrashDisk, CrashReport, CrashStates};
 pub use self::faults::DiskFault;
 pub use self::latency::Cost;
+pub(crate) use self::latency::slowed;
 pub use self::limit::DiskLimit;
 pub use self::stats::{DiskStats, FaultCount};
 pub use self::vfs::SimVfs;

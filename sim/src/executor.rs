@@ -3,9 +3,10 @@
 //! The set of ready tasks makes the order of wake-ups within one poll irrelevant; which task is
 //! polled next is drawn. A waker may be anywhere, so what it touches is shared.
 
+use crate::SimTime;
 use quorate_transport::Task;
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::thread::{self, ThreadId};
@@ -32,6 +33,8 @@ pub(crate) struct Executor {
     /// Other threads may use the node: only the transport's conformance suite does.
     any_thread: bool,
     stirred: Arc<Stirred>,
+    /// True time, with what the running poll has cost.
+    now: Arc<AtomicU64>,
     dead: AtomicBool,
     state: Mutex<State>,
 }
@@ -39,16 +42,25 @@ pub(crate) struct Executor {
 /// What there was to see at a look.
 pub(crate) struct Look {
     pub(crate) spawned: Vec<(u64, Task)>,
-    /// Workers that want a turn.
-    pub(crate) workers: Vec<usize>,
+    /// Workers that want a turn, and since when.
+    pub(crate) workers: BTreeMap<usize, SimTime>,
     /// A task is ready.
     pub(crate) ready: bool,
+}
+
+/// Tasks that were woken, and workers.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    pub(crate) tasks: BTreeSet<u64>,
+    pub(crate) workers: BTreeSet<usize>,
 }
 
 #[derive(Default)]
 struct State {
     ready: BTreeSet<u64>,
-    workers: BTreeSet<usize>,
+    workers: BTreeMap<usize, SimTime>,
+    /// Whoever is woken by a worker's turn, while it runs.
+    held: Option<Woken>,
     spawned: Vec<(u64, Task)>,
     last: u64,
     stirred: bool,
@@ -61,10 +73,33 @@ impl std::fmt::Debug for State {
     }
 }
 
+impl State {
+    fn wake(&mut self, task: u64) {
+        self.held.as_mut().map_or(&mut self.ready, |held| &mut held.tasks).insert(task);
+    }
+
+    fn unpark(&mut self, worker: usize, now: SimTime) {
+        if let Some(held) = &mut self.held {
+            held.workers.insert(worker);
+        } else {
+            self.workers.entry(worker).or_insert(now);
+        }
+    }
+}
+
 impl Executor {
-    pub(crate) fn new(place: u32, stirred: Arc<Stirred>, any_thread: bool) -> Self {
+    pub(crate) fn new(
+        place: u32,
+        stirred: Arc<Stirred>,
+        now: Arc<AtomicU64>,
+        any_thread: bool,
+    ) -> Self {
         let (owner, dead) = (thread::current().id(), AtomicBool::new(false));
-        Self { place, owner, any_thread, stirred, dead, state: Mutex::default() }
+        Self { place, owner, any_thread, stirred, now, dead, state: Mutex::default() }
+    }
+
+    fn now(&self) -> SimTime {
+        SimTime::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
     /// Nothing that belongs to this life has an effect any more. // H7
@@ -88,7 +123,7 @@ impl Executor {
         state.last += 1;
         let id = state.last;
         state.spawned.push((id, task));
-        state.ready.insert(id);
+        state.wake(id);
         self.stir(state);
     }
 
@@ -96,7 +131,27 @@ impl Executor {
         self.check_thread("unparks a worker of");
         if !self.is_dead() {
             let mut state = self.state();
-            state.workers.insert(worker);
+            state.unpark(worker, self.now());
+            self.stir(state);
+        }
+    }
+
+    /// Whoever is woken from here on is not, until [`release`](Self::release).
+    pub(crate) fn hold(&self) {
+        self.state().held = Some(Woken::default());
+    }
+
+    /// Who was woken since [`hold`](Self::hold).
+    pub(crate) fn take_held(&self) -> Woken {
+        self.state().held.take().unwrap_or_default()
+    }
+
+    /// Now they are woken.
+    pub(crate) fn release(&self, woken: Woken) {
+        if !self.is_dead() {
+            let mut state = self.state();
+            state.ready.extend(woken.tasks);
+            woken.workers.into_iter().for_each(|worker| state.unpark(worker, self.now()));
             self.stir(state);
         }
     }
@@ -123,7 +178,7 @@ impl Executor {
         let mut state = self.state();
         Look {
             spawned: std::mem::take(&mut state.spawned),
-            workers: std::mem::take(&mut state.workers).into_iter().collect(),
+            workers: std::mem::take(&mut state.workers),
             ready: !state.ready.is_empty(),
         }
     }
@@ -179,7 +234,7 @@ impl Wake for TaskWaker {
         self.executor.check_thread("wakes a task of");
         if !self.executor.is_dead() {
             let mut state = self.executor.state();
-            state.ready.insert(self.task);
+            state.wake(self.task);
             self.executor.stir(state);
         }
     }

@@ -176,7 +176,9 @@ pub enum Fault {
         /// Which.
         node: NodeId,
     },
-    /// A node takes so many per cent of its time for everything; 100 ends it.
+    /// A node takes so many per cent of its time for everything that begins from now on: handlers,
+    /// polls, work of its disk at once or put off, turns of workers. A stalled disk stalls no
+    /// longer for it. 100 ends it.
     Slow {
         /// Which.
         node: NodeId,

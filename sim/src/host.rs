@@ -120,9 +120,7 @@ impl Shared {
 
     /// The moment of this line: the beginning of the poll and what it has cost so far.
     pub(crate) fn time(&self) -> SimTime {
-        let cost = u64::try_from(self.disk.take_cost().as_nanos()).unwrap_or(u64::MAX);
-        let before = self.now.fetch_add(cost, Ordering::Relaxed);
-        SimTime::from_nanos(before.saturating_add(cost))
+        SimTime::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -246,8 +244,10 @@ impl Host {
     }
 
     /// A worker stands for a dedicated thread: it has its own time, so that a slow disk does not
-    /// stop the rest of the node. Each turn takes as long as a sync; what it does is done when it
-    /// is over, so that a crash before means that nothing was written.
+    /// stop the rest of the node. Each turn takes as long as a sync, and a stall that waits for the
+    /// disk; what it does is done when that time is over, so that a crash before means that nothing
+    /// was written. If its operations take longer than that sync, the worker is busy for the rest,
+    /// and whoever it woke is woken then.
     ///
     /// # Examples
     /// A log without threads of its own:

@@ -3,13 +3,14 @@
 use crate::calls::CallBook;
 use crate::clock::{Model, NodeClock};
 use crate::disk::SimDisk;
-use crate::{Rng, SimTime};
+use crate::{Rng, SimTime, Violation};
 use bytes::Bytes;
 use quorate_transport::{
     CallError, ChannelId, Frame, Incarnation, Lane, LinkEvent, NodeId, Peer, Role, SessionId,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub(crate) enum Input {
     Poll,
     /// A worker of an async node takes a turn.
     Turn {
+        worker: usize,
+    },
+    /// A turn that took longer than was thought is over.
+    TurnEnd {
         worker: usize,
     },
 }
@@ -107,6 +112,9 @@ impl Traffic {
 
 /// What a kernel keeps of a datagram besides its body: many small ones fill its buffer, too.
 const DATAGRAM_OVERHEAD: u64 = 64;
+
+/// Handlers of one node at one moment.
+const HANDLERS_MAX: u32 = 100_000;
 
 /// One machine.
 #[derive(Debug)]
@@ -211,6 +219,27 @@ impl Machine {
     /// Whether the disk has cut the process off. // H8
     pub(crate) fn is_dying(&self) -> bool {
         self.disk.as_ref().is_some_and(SimDisk::is_dying)
+    }
+
+    /// How long it takes for what others do in that time.
+    pub(crate) fn slowed(&self, d: Duration) -> Duration {
+        crate::disk::slowed(d, self.slow_percent)
+    }
+
+    /// A handler begins.
+    pub(crate) fn stand(&mut self, now: SimTime) {
+        let (since, before) = self.standing;
+        self.standing = (now, if since == now { before.saturating_add(1) } else { 1 });
+    }
+
+    /// Whether time passes between its handlers.
+    pub(crate) fn check_standing(&self) -> Result<(), Violation> {
+        let (at, handlers) = self.standing;
+        if handlers > HANDLERS_MAX {
+            let message = format!("it ran {handlers} handlers and no time passed");
+            return Err(Violation::new("livelock", message, at, Some(self.id)));
+        }
+        Ok(())
     }
 
     pub(crate) fn traffic(&mut self, channel: ChannelId) -> &mut Traffic {

@@ -3,6 +3,7 @@
 mod faults;
 mod handler;
 mod tasks;
+mod turns;
 
 use crate::check::{Checker, Observation, Observed, View};
 use crate::coverage::Coverage;
@@ -13,6 +14,7 @@ use crate::node::AnyNode;
 use crate::trace::{Record, What};
 use crate::world::{Event, World};
 use crate::{Ctx, Fault, Node, Plan, SimConfig, SimTime, Violation};
+use quorate_clocks::Monotonic;
 use quorate_transport::{ChannelId, Incarnation, NodeId, Role};
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,6 +50,14 @@ impl Slot {
         match &mut self.code {
             Code::Node { node, .. } => node.as_deref_mut(),
             Code::Tasks { .. } => None,
+        }
+    }
+
+    /// When it wants to be woken.
+    fn deadline(&self) -> Option<Monotonic> {
+        match &self.code {
+            Code::Node { node, .. } => node.as_ref()?.poll_timeout(),
+            Code::Tasks { life, .. } => life.as_ref()?.shared.deadlines.next(),
         }
     }
 
@@ -368,7 +378,7 @@ impl Sim {
             match machine.phase {
                 Phase::Down => {}
                 // A worker has a time of its own.
-                Phase::Running if matches!(input, Input::Turn { .. }) => {
+                Phase::Running if matches!(input, Input::Turn { .. } | Input::TurnEnd { .. }) => {
                     self.handle(place, input)?;
                 }
                 Phase::Running if machine.free_at <= now && machine.inbox.is_empty() => {

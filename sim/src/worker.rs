@@ -1,8 +1,9 @@
 //! [`Unpark`]: wakes a worker, which stands for a thread of an async node.
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Woken};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Wakes a worker; from [`Host::worker`](crate::Host::worker).
 ///
@@ -42,4 +43,14 @@ pub(crate) struct Worker {
     pub(crate) turn: Option<TurnFn>,
     /// An event for its next turn is on its way.
     pub(crate) scheduled: bool,
+    /// How long it waits for that turn.
+    pub(crate) waits: Duration,
+    /// Its last turn goes on: what comes of it at its end.
+    pub(crate) ending: Option<Woken>,
+}
+
+impl Worker {
+    pub(crate) const fn new(turn: TurnFn) -> Self {
+        Self { turn: Some(turn), scheduled: false, waits: Duration::ZERO, ending: None }
+    }
 }

@@ -142,11 +142,13 @@ impl World {
 
     pub(crate) fn disk(&mut self, place: u32) -> &mut SimDisk {
         let (seed, config) = (self.config.seed, self.config.disk);
+        let now = &self.shared_now;
         let machine = &mut self.machines[place as usize];
         let id = machine.id.value();
         machine.disk.get_or_insert_with(|| {
             let disk = SimDisk::of_node(seed, id, config);
-            disk.bind_to_thread(); // H21
+            disk.bind(now); // H21
+            disk.slow(machine.slow_percent);
             disk
         })
     }
@@ -166,12 +168,8 @@ impl World {
     /// The moment a handler has come to: its beginning, and what it has cost.
     pub(crate) fn handler_time(&mut self, place: u32) -> SimTime {
         let machine = &mut self.machines[place as usize];
-        if let Some(disk) = &machine.disk {
-            let cost = u64::try_from(disk.take_cost().as_nanos()).unwrap_or(u64::MAX);
-            machine.spent = machine.spent.saturating_add(cost);
-        }
         let reached = self.now.as_nanos().saturating_add(machine.spent);
-        // Hosts of async nodes put their disk's time there themselves.
+        // Its disk puts the time of its operations there itself.
         let at = reached.max(self.shared_now.load(Ordering::Relaxed));
         machine.spent = at - self.now.as_nanos();
         self.shared_now.store(at, Ordering::Relaxed);
@@ -180,18 +178,26 @@ impl World {
 
     /// The handler takes so much longer, more on a slow node.
     pub(crate) fn spend(&mut self, place: u32, d: Duration) {
+        self.handler_time(place); // what its disk has cost comes on top
         let machine = &mut self.machines[place as usize];
-        let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let nanos = nanos.saturating_mul(u64::from(machine.slow_percent)) / 100;
+        let nanos = u64::try_from(machine.slowed(d).as_nanos()).unwrap_or(u64::MAX);
         machine.spent = machine.spent.saturating_add(nanos);
         self.handler_time(place);
+    }
+
+    /// What a handler takes of its node at least.
+    pub(crate) fn event_cost(&self, place: u32) -> Duration {
+        self.machines[place as usize].slowed(self.config.event_cost)
     }
 
     /// When deferred work is done that begins now.
     pub(crate) fn due(&mut self, at: SimTime, place: u32, cost: Cost) -> SimTime {
         let cost = match cost {
-            Cost::Fixed(d) => d,
-            other => self.disk(place).time(other),
+            Cost::Fixed(d) => self.machines[place as usize].slowed(d),
+            other => {
+                let disk = self.disk(place);
+                disk.time(other).saturating_add(disk.take_stall())
+            }
         };
         at.saturating_add(cost)
     }

@@ -26,6 +26,11 @@ pub enum Cost {
     Fixed(Duration),
 }
 
+/// So many per cent of that time.
+pub(crate) fn slowed(d: Duration, percent: u32) -> Duration {
+    Duration::from_nanos(nanos(d).saturating_mul(u64::from(percent)) / 100)
+}
+
 fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }

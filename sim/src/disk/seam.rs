@@ -1,5 +1,7 @@
 //! What only a world needs of a disk.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use quorate_wal::vfs::MemVfs;
@@ -17,14 +19,31 @@ impl SimDisk {
 
     /// How long this would take, drawn from the model: for work that is done when it is due.
     pub(crate) fn time(&self, cost: Cost) -> Duration {
-        let state: &mut State = &mut self.shared.lock();
-        state.config.time(cost, &mut state.streams.latency)
+        self.shared.lock().time(cost)
     }
 
-    /// From now on only the calling thread may use the disk; others get errors, and
-    /// [`foreign_thread`](Self::foreign_thread) names the first one.
-    pub(crate) fn bind_to_thread(&self) {
-        self.shared.lock().owner = Some(std::thread::current().id());
+    /// From now on work of this disk takes so many per cent of its time.
+    pub(crate) fn slow(&self, percent: u32) {
+        self.shared.lock().slow_percent = percent;
+    }
+
+    /// A stall that waits for an operation, which counts: whoever waits before he operates takes
+    /// it.
+    pub(crate) fn take_stall(&self) -> Duration {
+        self.shared.lock().take_stall()
+    }
+
+    /// So much of what the next operations cost was waited for before.
+    pub(crate) fn prepay(&self, time: Duration) {
+        self.shared.lock().prepaid = time;
+    }
+
+    /// From now on what operations cost moves `now` on, and only the calling thread may use the
+    /// disk; others get errors, and [`foreign_thread`](Self::foreign_thread) names the first one.
+    pub(crate) fn bind(&self, now: &Arc<AtomicU64>) {
+        let mut state = self.shared.lock();
+        state.now = Some(Arc::clone(now));
+        state.owner = Some(std::thread::current().id());
     }
 
     /// The thread that tried to use a disk of a world.
@@ -47,6 +66,7 @@ impl SimDisk {
 #[cfg(test)]
 mod tests {
     use quorate_wal::vfs::{OpenMode, Vfs};
+    use std::sync::atomic::Ordering;
 
     use super::*;
 
@@ -71,9 +91,26 @@ mod tests {
             thread.spawn(move || vfs.list("".as_ref()).is_ok()).unwrap().join().unwrap()
         };
         assert!(other(vfs.clone()), "outside a world threads share it");
-        disk.bind_to_thread();
+        let now = Arc::new(AtomicU64::new(7));
+        disk.bind(&now);
         assert!(!other(vfs.clone()) && vfs.list("".as_ref()).is_ok());
         assert_eq!(disk.foreign_thread().as_deref(), Some("stray"));
+        assert_eq!(now.load(Ordering::Relaxed), 20_007, "one read");
+    }
+
+    #[test]
+    fn what_was_waited_for_takes_no_time_again() {
+        let (disk, now) = (SimDisk::new(1, DiskConfig::default()), Arc::new(AtomicU64::new(0)));
+        disk.bind(&now);
+        disk.prepay(Duration::from_micros(50));
+        disk.inject(crate::DiskFault::Stall(Duration::from_secs(1)));
+        assert_eq!(disk.take_stall(), Duration::from_secs(1));
+        assert_eq!((disk.take_stall(), disk.stats().stalls.effective), (Duration::ZERO, 1));
+        for after in [0, 0, 10_000, 30_000] {
+            disk.vfs().list("".as_ref()).unwrap(); // 20 µs
+            assert_eq!(now.load(Ordering::Relaxed), after);
+        }
+        assert_eq!(disk.take_cost(), Duration::from_micros(80));
     }
 
     #[test]

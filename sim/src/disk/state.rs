@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use quorate_wal::vfs::{MemVfs, OpKind, VfsFile, VfsLock};
 use super::config::DiskConfig;
 use super::crash::Change;
 use super::faults::Faults;
-use super::latency::Cost;
+use super::latency::{Cost, slowed};
 use super::limit::DiskLimit;
 use super::stats::DiskStats;
 use super::trace::{About, Trace};
+use crate::SimTime;
 use crate::rng::Rng;
 
 /// A mutex whose `lock` cannot fail: what a panic leaves of the state is whole.
@@ -81,6 +83,12 @@ pub(super) struct State {
     pub(super) cost: Duration,
     /// Bytes stored at most: counted up with every write, counted anew at the limit.
     pub(super) stored_bound: u64,
+    /// The time of the world, which operations move on as they take it.
+    pub(super) now: Option<Arc<AtomicU64>>,
+    /// Per cent of their time that operations take, on a slow node; stalls do not.
+    pub(super) slow_percent: u32,
+    /// Time that was waited for before: operations that take no longer do not move `now` on.
+    pub(super) prepaid: Duration,
     /// The one thread that may use the disk, in a world.
     pub(super) owner: Option<ThreadId>,
     pub(super) foreign: Option<String>,
@@ -112,6 +120,9 @@ impl State {
             dying: false,
             cost: Duration::ZERO,
             stored_bound: 0,
+            now: None,
+            slow_percent: 100,
+            prepaid: Duration::ZERO,
             owner: None,
             foreign: None,
         };
@@ -183,16 +194,30 @@ impl State {
         Ok(())
     }
 
+    /// How long this takes now; only a sync draws.
+    pub(super) fn time(&mut self, cost: Cost) -> Duration {
+        slowed(self.config.time(cost, &mut self.streams.latency), self.slow_percent)
+    }
+
     /// The operation takes its time.
     pub(super) fn charge(&mut self, cost: Cost) {
-        let mut time = self.config.time(cost, &mut self.streams.latency);
-        let (stall, faults) = std::mem::take(&mut self.faults.stall);
-        if faults > 0 {
-            time = time.saturating_add(stall);
-            self.stats.stalls.effective += faults;
-        }
+        let time = self.time(cost).saturating_add(self.take_stall());
         self.cost = self.cost.saturating_add(time);
         self.stats.busy = self.stats.busy.saturating_add(time);
+        let beyond = time.saturating_sub(self.prepaid);
+        self.prepaid = self.prepaid.saturating_sub(time);
+        if let Some(now) = &self.now {
+            // At once: the next line of the node may look at a clock.
+            let at = SimTime::from_nanos(now.load(Ordering::Relaxed)).saturating_add(beyond);
+            now.store(at.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// The stall that waits: whoever takes it waits so long.
+    pub(super) fn take_stall(&mut self) -> Duration {
+        let (stall, faults) = std::mem::take(&mut self.faults.stall);
+        self.stats.stalls.effective += faults;
+        stall
     }
 
     /// The operation is over.

@@ -165,7 +165,12 @@ impl Sim {
                 machine.free_at = machine.free_at.max(now);
                 self.world.set_wake(place);
             }
-            Fault::Slow { percent, .. } => machine.slow_percent = percent.max(1),
+            Fault::Slow { percent, .. } => {
+                machine.slow_percent = percent.max(1);
+                if let Some(disk) = &machine.disk {
+                    disk.slow(machine.slow_percent);
+                }
+            }
             Fault::BreakSessions { silent, .. } if up => {
                 let (broken, busy) = self.world.net.lock().break_all(now, place, silent);
                 self.world.coverage.effective_times(Class::Break, busy);
@@ -199,8 +204,7 @@ impl Sim {
         machine.timer_at = SimTime::FAR_FUTURE;
         let wanted = machine.calls.poll_timeout();
         let up = machine.is_up();
-        let node = self.slots[place as usize].node();
-        let timeout = node.and_then(|node| node.poll_timeout());
+        let timeout = self.slots[place as usize].deadline();
         if up {
             self.world.set_timer(place, [wanted, timeout].into_iter().flatten().min());
         }

@@ -12,9 +12,6 @@ use crate::{Class, Ctx, Node, Rng, SimTime, Violation};
 use quorate_clocks::Monotonic;
 use quorate_transport::{CallError, Frame, Kind, Lane, LinkEvent, NodeId, Peer, SessionId};
 
-/// Handlers of one node at one moment.
-const HANDLERS_MAX: u32 = 100_000;
-
 impl Sim {
     /// Hands one input to a node that is free.
     pub(super) fn handle(&mut self, place: u32, input: Input) -> Result<(), Violation> {
@@ -59,8 +56,7 @@ impl Sim {
         // What other nodes did at this moment took their time, not this one's.
         self.world.set_now(now);
         let machine = self.world.machine_mut(place);
-        let (since, before) = machine.standing;
-        machine.standing = (now, if since == now { before.saturating_add(1) } else { 1 });
+        machine.stand(now);
         // A test may look at a node that is busy: that comes after what it does.
         machine.spent = u64::try_from(machine.free_at.since(now).as_nanos()).unwrap_or(u64::MAX);
         if machine.slow_percent > 100 {
@@ -86,12 +82,9 @@ impl Sim {
             let message = format!("thread {thread} used the disk of the node");
             return Err(Violation::new("thread", message, until, node));
         }
-        let (at, handlers) = machine.standing;
+        let stands = machine.check_standing();
         ran.map_err(|panic| Violation::new("panic", panic, until, node))?;
-        if handlers > HANDLERS_MAX {
-            let message = format!("it ran {handlers} handlers and no time passed");
-            return Err(Violation::new("livelock", message, at, node));
-        }
+        stands?;
         self.abandon(place);
         self.world.flush(place);
         self.world.settle();
@@ -188,9 +181,9 @@ impl Sim {
             Input::CallFailed { token, .. } => new(What::CallEnded).size(*token, 0),
             Input::Completion { token } => new(What::Completion).size(*token, 0),
             Input::Timer => new(What::Timer),
-            Input::Turn { worker } => new(What::Completion).size(*worker as u64, 0),
-            // Which task is polled is recorded when it is.
-            Input::Poll => return,
+            // Which task is polled is recorded when it is, and turns when they are taken.
+            Input::Poll | Input::Turn { .. } => return,
+            Input::TurnEnd { worker } => new(What::Completion).size(*worker as u64, 1),
         };
         self.world.trace.record(record);
         self.count(place, input);
@@ -226,7 +219,7 @@ fn link_record(event: &LinkEvent, new: impl Fn(What) -> Record) -> Record {
 /// Calls the handler that the input is for.
 fn dispatch(node: &mut dyn AnyNode, ctx: &mut Ctx<'_>, input: Input) {
     match input {
-        Input::Boot | Input::Poll | Input::Turn { .. } => {}
+        Input::Boot | Input::Poll | Input::Turn { .. } | Input::TurnEnd { .. } => {}
         Input::Frame { from, lane, frame, .. } if frame.kind == Kind::Message => {
             node.on_message(ctx, from, lane, frame.channel, frame.body.into_bytes());
         }

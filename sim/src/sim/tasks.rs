@@ -1,7 +1,6 @@
 //! Running async nodes: what comes in goes to the transport's sink, tasks are polled one at a time.
 
 use super::{Code, Sim};
-use crate::disk::Cost;
 use crate::executor::{Executor, Look};
 use crate::host::{Birth, Host, Said, Shared};
 use crate::machine::Input;
@@ -12,12 +11,11 @@ use crate::worker::Worker;
 use crate::world::{Effect, Event, lane_name};
 use crate::{Order, Rng, SimTime, Violation};
 use quorate_transport::Task;
-use quorate_wal::Turn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Polls of one node with nothing else happening to it.
+/// Polls of one node with nothing else happening, and no time passing but that of the polls.
 const POLLS_MAX: u64 = 100_000;
 
 pub(super) type Main = Box<dyn FnMut(Host) -> Task>;
@@ -26,12 +24,15 @@ pub(super) type Main = Box<dyn FnMut(Host) -> Task>;
 pub(super) struct Life {
     pub(super) shared: Arc<Shared>,
     tasks: BTreeMap<u64, Task>,
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
     /// Which of the ready tasks is next.
     rng: Rng,
     /// An event for the next poll is on its way.
     poll_set: bool,
-    polls: u64,
+    /// Polls one right after the other, with nothing else in between.
+    pub(super) polls: u64,
+    /// When the last handler was over.
+    until: SimTime,
 }
 
 impl Sim {
@@ -64,8 +65,10 @@ impl Sim {
 
     /// Hands one input to an async node.
     pub(super) fn handle_tasks(&mut self, place: u32, input: Input) -> Result<(), Violation> {
-        if let Input::Turn { worker } = input {
-            return self.take_turn(place, worker);
+        match input {
+            Input::Turn { worker } => return self.take_turn(place, worker),
+            Input::TurnEnd { worker } => return self.end_turn(place, worker),
+            _ => {}
         }
         self.begin(place);
         let mut only_polls = false;
@@ -84,13 +87,19 @@ impl Sim {
             }
             input => self.with_life(place, |life| deliver(&life.shared.port, input)),
         };
+        let (now, until) = (self.world.now, self.world.handler_time(place));
+        let least = self.world.event_cost(place);
         if let Some(life) = self.life(place) {
-            life.polls = if only_polls { life.polls + 1 } else { 0 };
+            let idle = only_polls && now <= life.until && until.since(now) <= least;
+            life.polls = if idle { life.polls + 1 } else { 0 };
+            life.until = until;
         }
+        let machine = self.world.machine_mut(place);
+        machine.free_at = machine.free_at.max(until);
         self.end_tasks(place, ran)
     }
 
-    fn life(&mut self, place: u32) -> Option<&mut Life> {
+    pub(super) fn life(&mut self, place: u32) -> Option<&mut Life> {
         match &mut self.slots[place as usize].code {
             Code::Tasks { life, .. } => life.as_mut(),
             Code::Node { .. } => None,
@@ -104,9 +113,10 @@ impl Sim {
 
     fn begin_tasks(&mut self, place: u32) -> Result<(), String> {
         let (clock, disk) = (self.world.node_clock(place), self.world.disk(place).clone());
-        let executor = Executor::new(place, Arc::clone(&self.stirred), self.any_thread);
-        let seed = self.world.config.seed;
         let (now, net) = (Arc::clone(&self.world.shared_now), self.world.net.clone());
+        let executor =
+            Executor::new(place, Arc::clone(&self.stirred), Arc::clone(&now), self.any_thread);
+        let seed = self.world.config.seed;
         let machine = self.world.machine(place);
         let (id, role, incarnation) = (machine.id, machine.role, machine.incarnation);
         let port = Port::new(place, net, identity(id, incarnation, role));
@@ -114,12 +124,13 @@ impl Sim {
         let birth = Birth { id, incarnation, now, clock, disk, executor, port, seeds };
         let shared = Arc::new(Shared::new(birth));
         let rng = Rng::stream(seed, "tasks", id.value(), incarnation.value());
+        let until = self.world.now;
         let (tasks, workers) = (BTreeMap::new(), Vec::new());
         let host = Host { shared: Arc::clone(&shared) };
         let Code::Tasks { main, life } = &mut self.slots[place as usize].code else {
             return Ok(());
         };
-        *life = Some(Life { shared, tasks, workers, rng, poll_set: false, polls: 0 });
+        *life = Some(Life { shared, tasks, workers, rng, poll_set: false, polls: 0, until });
         panics::caught(|| {
             let task = main(host.clone());
             host.shared.executor.spawn(task);
@@ -151,42 +162,17 @@ impl Sim {
         Ok(())
     }
 
-    /// A worker's turn: its time is over, now it does what it took that time for.
-    fn take_turn(&mut self, place: u32, worker: usize) -> Result<(), Violation> {
-        self.world.handled += 1;
-        let Some(life) = self.life(place) else { return Ok(()) };
-        let shared = Arc::clone(&life.shared);
-        let Some(of) = life.workers.get_mut(worker) else { return Ok(()) };
-        of.scheduled = false;
-        let Some(mut turn) = of.turn.take() else { return Ok(()) };
-        let ran = panics::caught(|| (turn(), turn));
-        // The disk's time was the worker's, not the node's.
-        let _ = shared.disk.take_cost();
-        self.world.set_now(self.world.now);
-        self.world.machine_mut(place).spent = 0;
-        let ran = ran.map(|(turned, turn)| {
-            if let Some(of) = self.life(place).and_then(|life| life.workers.get_mut(worker)) {
-                of.turn = (turned != Turn::Done).then_some(turn);
-            }
-            if turned == Turn::Again {
-                shared.executor.unpark(worker);
-            }
-        });
-        let free_at = self.world.machine(place).free_at;
-        let ended = self.end_tasks(place, ran);
-        // A worker's turn does not keep the rest of the node busy.
-        self.world.machine_mut(place).free_at = free_at;
-        ended
-    }
-
-    fn end_tasks(&mut self, place: u32, ran: Result<(), String>) -> Result<(), Violation> {
+    pub(super) fn end_tasks(
+        &mut self,
+        place: u32,
+        ran: Result<(), String>,
+    ) -> Result<(), Violation> {
         self.world.collect_clock_reads(place);
         let until = self.world.handler_time(place);
         if let Some(disk) = &self.world.machines[place as usize].disk {
             self.world.trace.fold(disk.trace_hash());
         }
-        let machine = self.world.machine_mut(place);
-        machine.free_at = machine.free_at.max(until);
+        let machine = self.world.machine(place);
         let (dying, id) = (machine.is_dying(), machine.id);
         self.let_go(place);
         if dying {
@@ -253,31 +239,19 @@ impl Sim {
     }
 
     /// Looks at what wakers, spawners and timers of a node left.
-    fn look(&mut self, place: u32) -> Result<(), Violation> {
+    pub(super) fn look(&mut self, place: u32) -> Result<(), Violation> {
         let now = self.world.now;
         let Some(life) = self.life(place) else { return Ok(()) };
         let shared = Arc::clone(&life.shared);
         let Look { spawned, workers, ready } = shared.executor.look();
         life.tasks.extend(spawned);
-        let made = shared.take_workers().into_iter();
-        life.workers.extend(made.map(|turn| Worker { turn: Some(turn), scheduled: false }));
-        let mut turns = Vec::new();
-        for worker in workers {
-            if let Some(of) = life.workers.get_mut(worker).filter(|of| !of.scheduled) {
-                of.scheduled = true;
-                turns.push(worker);
-            }
-        }
+        life.workers.extend(shared.take_workers().into_iter().map(Worker::new));
         let poll = ready && !life.poll_set;
         life.poll_set |= ready;
         let polls = life.polls;
-        let (free_at, life) =
-            (self.world.machine(place).free_at, self.world.machine(place).incarnation);
-        for worker in turns {
-            let due = now.saturating_add(shared.disk.time(Cost::Sync));
-            let input = Input::Turn { worker };
-            self.world.events.push(due, Event::Input { place, life, input });
-        }
+        let machine = self.world.machine(place);
+        let (free_at, life) = (machine.free_at, machine.incarnation);
+        self.schedule_turns(place, workers);
         if poll {
             let input = Input::Poll;
             self.world.events.push(free_at.max(now), Event::Input { place, life, input });
@@ -287,7 +261,9 @@ impl Sim {
     }
 
     fn limits(&self, place: u32, polls: u64, shared: &Shared) -> Result<(), Violation> {
-        let (now, node) = (self.world.now, Some(self.world.machine(place).id));
+        let machine = self.world.machine(place);
+        let (now, node) = (self.world.now, Some(machine.id));
+        machine.check_standing()?;
         if polls > POLLS_MAX {
             let message = format!("its tasks were polled {polls} times and nothing else happened");
             return Err(Violation::new("livelock", message, now, node));

@@ -1,5 +1,7 @@
 //! Async nodes: endpoints unchanged, timers, workers.
 
+mod times;
+
 use quorate_sim::*;
 use quorate_transport::{CallOptions, ChannelOptions, Endpoint, EndpointConfig, Inbound};
 use std::time::Duration;

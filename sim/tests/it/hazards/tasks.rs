@@ -43,6 +43,48 @@ fn raced(order: Order, seed: u64) -> Vec<u32> {
     ran
 }
 
+/// Syncs in a worker one after the other, and beats beside it: how many of each in ten seconds.
+fn synced(stalled: bool) -> (u32, u64, u64) {
+    let turns = Arc::new(AtomicU32::new(0));
+    let of_node = Arc::clone(&turns);
+    let mut sim = world(Order::Random, 1);
+    sim.add_async(NODE, move |host| {
+        let turns = Arc::clone(&of_node);
+        let file = host.vfs().open("f".as_ref(), OpenMode::CreateNew).unwrap();
+        let unpark = host.worker("syncs", move || {
+            file.sync_data().unwrap();
+            turns.fetch_add(1, Ordering::Relaxed);
+            Turn::Again
+        });
+        unpark.unpark();
+        Box::pin(async move {
+            loop {
+                sleep(&*host.runtime(), Duration::from_millis(10)).await;
+                host.reached("beat");
+            }
+        })
+    });
+    sim.run_for(SECOND).unwrap();
+    let (before, beats) = (turns.load(Ordering::Relaxed), sim.coverage().mark("beat"));
+    if stalled {
+        sim.apply(Fault::Disk { node: NODE, fault: DiskFault::Stall(20 * SECOND) });
+    }
+    sim.run_for(10 * SECOND).unwrap();
+    let (after, coverage) = (turns.load(Ordering::Relaxed), sim.coverage());
+    let effective = coverage.class(Class::DiskStall).effective;
+    (after - before, coverage.mark("beat") - beats, effective)
+}
+
+#[test]
+fn h03_a_stall_that_counts_stops_the_worker_that_it_hit() {
+    let (turns, beats, effective) = synced(false);
+    assert!(turns > 1_000 && beats > 990, "{turns} turns, {beats} beats");
+    assert_eq!(effective, 0);
+    let (turns, beats, effective) = synced(true);
+    assert!(turns == 0 && beats > 990, "{turns} turns, {beats} beats");
+    assert_eq!(effective, 1);
+}
+
 #[test]
 fn h04_tasks_that_are_ready_together_run_in_any_order() {
     assert_eq!(raced(Order::Fifo, 1), [0, 1, 2, 3]);
@@ -140,6 +182,31 @@ fn h08_tasks_die_in_the_middle_of_a_poll() {
         kept[usize::try_from(out.min(1)).unwrap()] += 1;
     }
     assert!(kept[1] > 0, "what was sent before may have left");
+}
+
+#[test]
+fn h16_no_rate_moves_the_clock_of_a_task_back_or_wakes_it_early() {
+    let mut sim = Sim::new(SimConfig::chaos(1).build().unwrap());
+    sim.add_async(NODE, |host| {
+        Box::pin(async move {
+            let rt = host.runtime();
+            loop {
+                let deadline = rt.now().saturating_add(10 * SECOND);
+                sleep(&*rt, 10 * SECOND).await;
+                let now = rt.now();
+                assert!(now >= deadline, "early by {:?}", deadline.since(now));
+                let late = now.since(deadline);
+                assert!(late < Duration::from_micros(10), "late by {late:?}");
+                host.reached("woken");
+            }
+        })
+    });
+    for i in 0..200 {
+        sim.run_for(Duration::from_millis(777)).unwrap();
+        sim.apply(Fault::ClockRate { node: NODE, ppm: [100_000, -100_000][i % 2] });
+    }
+    let woken = sim.coverage().mark("woken");
+    assert!((15..=16).contains(&woken), "{woken} sleeps of 10 s in 155 s");
 }
 
 #[test]

@@ -141,6 +141,24 @@ fn the_disk_takes_its_time_from_the_handler() {
 }
 
 #[test]
+fn a_clock_that_a_node_keeps_shows_what_its_disk_and_it_have_cost() {
+    let mut sim = world([Duration::ZERO; 2]);
+    let second = Duration::from_secs(1);
+    sim.apply(Fault::Disk { node: id(1), fault: DiskFault::Stall(20 * second) });
+    let look = |_: &mut Slow, ctx: &mut Ctx<'_>| {
+        let (clock, vfs) = (ctx.clock(), ctx.disk());
+        let before = clock.monotonic();
+        vfs.open("log".as_ref(), OpenMode::CreateNew).unwrap();
+        let stalled = clock.monotonic().since(before);
+        ctx.busy(10 * second);
+        (stalled, clock.monotonic().since(before), ctx.now().since(before))
+    };
+    let (stalled, kept, own) = sim.with_node(id(1), look).unwrap();
+    assert!(stalled.abs_diff(20 * second) < 10 * MS, "{stalled:?}");
+    assert!(kept.abs_diff(30 * second) < 10 * MS && kept == own, "{kept:?} {own:?}");
+}
+
+#[test]
 fn deferred_work_is_due_when_it_would_be_done_and_not_in_the_next_life() {
     let mut sim = world([Duration::ZERO; 2]);
     let later = |_: &mut Slow, ctx: &mut Ctx<'_>| {
@@ -159,4 +177,65 @@ fn deferred_work_is_due_when_it_would_be_done_and_not_in_the_next_life() {
     sim.apply(Fault::Restart { node: id(1) });
     sim.run_for(Duration::from_secs(5)).unwrap();
     assert_eq!(sim.node::<Slow>(id(1)).unwrap().done, [], "what was put off died with it");
+}
+
+#[test]
+fn deferred_disk_work_waits_for_a_stalled_disk() {
+    let mut sim = world([Duration::ZERO; 2]);
+    let second = Duration::from_secs(1);
+    sim.apply(Fault::Disk { node: id(1), fault: DiskFault::Stall(20 * second) });
+    let later = |_: &mut Slow, ctx: &mut Ctx<'_>| {
+        ctx.complete_after(Cost::Fixed(second), 1); // no work of the disk
+        ctx.complete_after(Cost::Sync, 2);
+        ctx.complete_after(Cost::Sync, 3); // behind the other one, or beside it
+    };
+    sim.with_node(id(1), later).unwrap();
+    sim.run_for(19 * second).unwrap();
+    let done = |sim: &Sim| {
+        let done = &sim.node::<Slow>(id(1)).unwrap().done;
+        done.iter().map(|(_, token)| *token).collect::<Vec<_>>()
+    };
+    assert_eq!(done(&sim), [3, 1]);
+    sim.run_for(2 * second).unwrap();
+    assert_eq!(done(&sim), [3, 1, 2]);
+    assert_eq!(sim.coverage().class(Class::DiskStall).effective, 1);
+}
+
+#[test]
+fn a_slow_node_takes_longer_for_its_disk() {
+    let mut sim = world([Duration::ZERO; 2]);
+    // The disk is made after the first fault, and before the others.
+    for percent in [1_000, 100, 300] {
+        let write = |_: &mut Slow, ctx: &mut Ctx<'_>| {
+            let (began, name) = (ctx.true_time(), percent.to_string());
+            let file = ctx.disk().open(name.as_ref(), OpenMode::CreateNew).unwrap();
+            file.write_at(&[7; 3_000_000], 0).unwrap();
+            ctx.true_time().since(began)
+        };
+        sim.apply(Fault::Slow { node: id(1), percent });
+        let took = sim.with_node(id(1), write).unwrap();
+        // 20 µs each, and 1 MB in a millisecond.
+        assert_eq!(took, percent * Duration::from_micros(3_040) / 100);
+    }
+}
+
+#[test]
+fn what_a_slow_node_put_off_is_due_later() {
+    let mut sim = world([Duration::ZERO; 2]);
+    sim.apply(Fault::Slow { node: id(1), percent: 1_000 });
+    let later = |_: &mut Slow, ctx: &mut Ctx<'_>| {
+        ctx.complete_after(Cost::Fixed(MS), 1);
+        ctx.complete_after(Cost::Write(1_000_000), 2);
+        ctx.true_time()
+    };
+    let began = sim.with_node(id(1), later).unwrap();
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    let done = sim.node::<Slow>(id(1)).unwrap().done.iter();
+    let after: Vec<_> = done.map(|(at, token)| (*token, at.since(began))).collect();
+    let late = Duration::from_micros(20); // two handlers of a slow node
+    for ((token, after), (put_off, due)) in
+        after.into_iter().zip([(1, 10 * MS), (2, 10 * (MS + MS / 50))])
+    {
+        assert!(token == put_off && due <= after && after <= due + late, "{token}: {after:?}");
+    }
 }
