@@ -7,6 +7,7 @@ use crate::disk::{SimDisk, SimVfs};
 use crate::heap::Events;
 use crate::machine::{Input, Machine, Phase};
 use crate::net::{Net, NetEvent, NetOut, SharedNet};
+use crate::said::Held;
 use crate::trace::{Record, Trace, What};
 use crate::{Class, Cost, Coverage, Rng, SimConfig, SimTime, Violation};
 use bytes::Bytes;
@@ -71,7 +72,7 @@ pub(crate) struct World {
     /// What the running handler wants done.
     pub(crate) effects: Vec<(SimTime, Effect)>,
     /// What nodes said and checkers have not heard yet.
-    pub(crate) said: Vec<Observation>,
+    pub(crate) said: Held,
     /// Who reached a mark last.
     pub(crate) marked: BTreeMap<&'static str, NodeId>,
     /// What is to be handed to nodes at this moment.
@@ -97,7 +98,7 @@ impl World {
             trace: Trace::new(config.trace, config.trace_events_max),
             coverage: Coverage::default(),
             effects: Vec::new(),
-            said: Vec::new(),
+            said: Held::default(),
             marked: BTreeMap::new(),
             due: VecDeque::new(),
             rooms: Vec::new(),

@@ -303,6 +303,7 @@ impl Sim {
         if lost > 0 && class == Class::Crash {
             self.world.coverage.effective(class);
         }
+        self.world.said.cut(id, now, left);
         let what = Observed::Crashed;
         self.world.said.push(crate::check::Observation { at: now, node: id, incarnation, what });
         let node = self.slots[place as usize].kill();

@@ -3,3 +3,4 @@
 mod limits;
 mod lives;
 mod time;
+mod told;
