@@ -183,8 +183,11 @@ impl World {
     pub(crate) fn spend(&mut self, place: u32, d: Duration) {
         let machine = &mut self.machines[place as usize];
         let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let nanos = nanos.saturating_mul(u64::from(machine.slow_percent)) / 100;
-        machine.spent = machine.spent.saturating_add(nanos);
+        let slowed = nanos.saturating_mul(u64::from(machine.slow_percent)) / 100;
+        machine.spent = machine.spent.saturating_add(slowed);
+        if slowed > nanos {
+            self.coverage.effective(Class::Slow); // H3
+        }
         self.handler_time(place);
     }
 
@@ -484,10 +487,8 @@ impl World {
             self.trace.record(record.name("datagram"));
             return Ok(());
         }
-        match machine.phase {
-            Phase::Paused => self.coverage.effective(Class::Pause),
-            _ if machine.slow_percent > 100 => self.coverage.effective(Class::Slow),
-            _ => {}
+        if machine.phase == Phase::Paused {
+            self.coverage.effective(Class::Pause);
         }
         machine.inbox_bytes += input.bytes();
         machine.inbox.push_back(input);

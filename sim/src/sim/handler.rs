@@ -63,9 +63,6 @@ impl Sim {
         machine.standing = (now, if since == now { before.saturating_add(1) } else { 1 });
         // A test may look at a node that is busy: that comes after what it does.
         machine.spent = u64::try_from(machine.free_at.since(now).as_nanos()).unwrap_or(u64::MAX);
-        if machine.slow_percent > 100 {
-            self.world.coverage.effective(Class::Slow);
-        }
         self.world.spend(place, cost);
     }
 

@@ -1,5 +1,6 @@
 //! The world: busy time, crashes and starts, limits, and what a test may do to it.
 
+mod counters;
 mod limits;
 mod lives;
 mod time;
