@@ -187,7 +187,8 @@ pub trait Checker: 'static {
     /// How failures call it.
     fn name(&self) -> String;
 
-    /// A node said something, died, or the world was healed.
+    /// A node said something, died, or the world was healed. Told in the order of true time: what
+    /// a busy handler says late is told when that moment comes, and never if the node dies before.
     ///
     /// # Errors
     /// What is wrong: the world stops with it.

@@ -53,7 +53,7 @@ pub enum Class {
     ClockBound,
     /// A crash keeps a part of what was not synced. Effective: a part was lost.
     DiskTorn,
-    /// A sync fails. Effective: a caller got the error.
+    /// A sync fails, or lies. Effective: a caller got the error, or something stayed unsynced.
     DiskSyncError,
     /// The disk stands still. Effective: an operation waited.
     DiskStall,

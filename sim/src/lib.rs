@@ -118,6 +118,7 @@ mod plan;
 mod replay;
 mod rng;
 mod runtime;
+mod said;
 mod shrink;
 mod sim;
 mod swarm;

@@ -201,6 +201,11 @@ impl Machine {
         self.timer_at = SimTime::FAR_FUTURE;
     }
 
+    /// Frames that it has not read yet.
+    pub(crate) fn unread(&self) -> u64 {
+        self.inbox.iter().filter(|input| matches!(input, Input::Frame { .. })).count() as u64
+    }
+
     /// Ends one: nothing volatile is left.
     pub(crate) fn end_life(&mut self) {
         self.phase = Phase::Down;

@@ -4,14 +4,14 @@ mod faults;
 mod handler;
 mod tasks;
 mod turns;
+mod verdict;
 
-use crate::check::{Checker, Observation, Observed, View};
+use crate::check::Checker;
 use crate::coverage::Coverage;
 use crate::disk::SimDisk;
 use crate::executor::Stirred;
 use crate::machine::{Input, Phase, Traffic};
 use crate::node::AnyNode;
-use crate::trace::{Record, What};
 use crate::world::{Event, World};
 use crate::{Ctx, Fault, Node, Plan, SimConfig, SimTime, Violation};
 use quorate_clocks::Monotonic;
@@ -242,6 +242,7 @@ impl Sim {
         loop {
             self.look_around()?;
             if self.world.events.next().is_none_or(|at| at > end) {
+                self.tell_up_to(end)?;
                 self.world.set_now(end);
                 return Ok(());
             }
@@ -266,6 +267,7 @@ impl Sim {
                 return Ok(true);
             }
             if self.world.events.next().is_none_or(|at| at > end) {
+                self.tell_up_to(end)?;
                 self.world.set_now(end);
                 return Ok(condition(self));
             }
@@ -285,6 +287,9 @@ impl Sim {
     }
 
     fn advance(&mut self) -> Result<Option<SimTime>, Violation> {
+        if !self.world.said.is_empty() {
+            self.tell_up_to(self.world.events.next().unwrap_or(SimTime::FAR_FUTURE))?;
+        }
         let Some((at, event)) = self.world.events.pop() else { return Ok(None) };
         self.world.set_now(at);
         let done = self.happen(event).and_then(|()| self.hand_out());
@@ -301,15 +306,6 @@ impl Sim {
         // What was done from outside between two steps may have been the last thing to happen.
         let done = self.look_at_stirred().and_then(|()| self.hand_out());
         self.stop_at(done)
-    }
-
-    /// The world stands still at its first violation.
-    fn stop_at(&mut self, done: Result<(), Violation>) -> Result<(), Violation> {
-        if let Err(violation) = &done {
-            self.world.trace.flush();
-            self.violation = Some(violation.clone());
-        }
-        done
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
@@ -387,56 +383,12 @@ impl Sim {
                 Phase::Running | Phase::Paused => self.world.put_off(place, input)?,
             }
         }
-        self.tell_checkers()
-    }
-
-    fn tell_checkers(&mut self) -> Result<(), Violation> {
-        if self.world.said.is_empty() {
-            return Ok(());
-        }
-        let said = std::mem::take(&mut self.world.said);
-        for observation in &said {
-            for checker in &mut self.checkers {
-                checker.observe(View(&self.world), observation).map_err(|message| {
-                    let (at, node) = (observation.at, Some(observation.node));
-                    Violation::new(&checker.name(), message, at, node)
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the checkers that the faults are over; campaigns do this.
-    pub(crate) fn say_healed(&mut self) -> Result<(), Violation> {
-        let (at, node) = (self.world.now, NodeId::new(1));
-        let incarnation = Incarnation::new(0);
-        self.world.trace.record(Record::nowhere(at, What::Heal));
-        self.world.said.push(Observation { at, node, incarnation, what: Observed::Healed });
-        self.tell_checkers()
+        self.tell_checkers(self.world.now)
     }
 
     /// Whether every node has begun its life: one that was busy when it died, or is, takes longer.
     pub(crate) fn is_started(&self) -> bool {
         self.slots.iter().all(|slot| slot.is_tasks() || slot.node().is_some())
-    }
-
-    /// Whether a checker waits for something.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.checkers.iter().any(|checker| checker.is_waiting())
-    }
-
-    /// The last word of the checkers; campaigns ask for it.
-    ///
-    /// # Errors
-    /// The first [`Violation`].
-    pub fn finish(&mut self) -> Result<(), Violation> {
-        self.tell_checkers()?;
-        for checker in &mut self.checkers {
-            checker.finish(View(&self.world)).map_err(|message| {
-                Violation::new(&checker.name(), message, self.world.now, None)
-            })?;
-        }
-        Ok(())
     }
 
     // --- Looking -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ use crate::disk::{SimDisk, SimVfs};
 use crate::heap::Events;
 use crate::machine::{Input, Machine, Phase};
 use crate::net::{Net, NetEvent, NetOut, SharedNet};
+use crate::said::Held;
 use crate::trace::{Record, Trace, What};
 use crate::{Class, Cost, Coverage, Rng, SimConfig, SimTime, Violation};
 use bytes::Bytes;
@@ -71,7 +72,7 @@ pub(crate) struct World {
     /// What the running handler wants done.
     pub(crate) effects: Vec<(SimTime, Effect)>,
     /// What nodes said and checkers have not heard yet.
-    pub(crate) said: Vec<Observation>,
+    pub(crate) said: Held,
     /// Who reached a mark last.
     pub(crate) marked: BTreeMap<&'static str, NodeId>,
     /// What is to be handed to nodes at this moment.
@@ -97,7 +98,7 @@ impl World {
             trace: Trace::new(config.trace, config.trace_events_max),
             coverage: Coverage::default(),
             effects: Vec::new(),
-            said: Vec::new(),
+            said: Held::default(),
             marked: BTreeMap::new(),
             due: VecDeque::new(),
             rooms: Vec::new(),
@@ -180,8 +181,12 @@ impl World {
     pub(crate) fn spend(&mut self, place: u32, d: Duration) {
         self.handler_time(place); // what its disk has cost comes on top
         let machine = &mut self.machines[place as usize];
-        let nanos = u64::try_from(machine.slowed(d).as_nanos()).unwrap_or(u64::MAX);
+        let slowed = machine.slowed(d);
+        let nanos = u64::try_from(slowed.as_nanos()).unwrap_or(u64::MAX);
         machine.spent = machine.spent.saturating_add(nanos);
+        if slowed > d {
+            self.coverage.effective(Class::Slow); // H3
+        }
         self.handler_time(place);
     }
 
@@ -489,10 +494,8 @@ impl World {
             self.trace.record(record.name("datagram"));
             return Ok(());
         }
-        match machine.phase {
-            Phase::Paused => self.coverage.effective(Class::Pause),
-            _ if machine.slow_percent > 100 => self.coverage.effective(Class::Slow),
-            _ => {}
+        if machine.phase == Phase::Paused {
+            self.coverage.effective(Class::Pause);
         }
         machine.inbox_bytes += input.bytes();
         machine.inbox.push_back(input);

@@ -199,6 +199,14 @@ impl State {
         slowed(self.config.time(cost, &mut self.streams.latency), self.slow_percent)
     }
 
+    /// A sync lies: that has an effect if an honest one would have brought something to the medium.
+    pub(super) fn lie(&mut self, sync: impl FnOnce(&MemVfs) -> io::Result<()>) {
+        let honest = self.medium.kill(); // a copy, which nobody else sees
+        let before = honest.unsynced();
+        let would = sync(&honest).is_ok() && honest.unsynced() < before;
+        self.stats.lying_syncs.effective += u64::from(would);
+    }
+
     /// The operation takes its time.
     pub(super) fn charge(&mut self, cost: Cost) {
         let time = self.time(cost).saturating_add(self.take_stall());

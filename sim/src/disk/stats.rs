@@ -62,7 +62,7 @@ pub struct DiskStats {
     pub crashes_at_operation: FaultCount,
     /// `SyncError`; effective if a caller got the error.
     pub sync_errors: FaultCount,
-    /// `LyingSync`; effective if anything on the disk was unsynced at that moment.
+    /// `LyingSync`; effective if the sync would have brought something to the medium.
     pub lying_syncs: FaultCount,
     /// `ReadError`; effective if a caller got the error.
     pub read_errors: FaultCount,

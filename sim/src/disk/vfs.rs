@@ -102,9 +102,7 @@ impl Vfs for SimVfs {
         self.shared.lock().on_name(self.life, what, how, |state| {
             if matches!(state.faults.syncs.front(), Some(SyncFault::Lie)) {
                 state.faults.syncs.pop_front();
-                // Nothing is synced; whether there was something, a crash would tell.
-                let unsynced = state.medium.unsynced() > 0;
-                state.stats.lying_syncs.effective += u64::from(unsynced);
+                state.lie(|medium| medium.sync_dir(dir));
             } else {
                 state.medium.sync_dir(dir)?;
             }
@@ -213,10 +211,7 @@ impl SimFile {
             };
             match state.faults.syncs.pop_front() {
                 None => sync()?,
-                Some(SyncFault::Lie) => {
-                    let unsynced = state.medium.unsynced() > 0;
-                    state.stats.lying_syncs.effective += u64::from(unsynced);
-                }
+                Some(SyncFault::Lie) => state.lie(|medium| sync_file(medium, open.id)),
                 Some(SyncFault::Error(model)) => {
                     // H10: what a failed sync leaves is the model's business, not "try again".
                     state.medium.fsync_failure(model);
@@ -229,6 +224,14 @@ impl SimFile {
             Ok(())
         })
     }
+}
+
+/// Syncs the file of this number. One without a name counts as gone, though a crash before its
+/// directory is synced may bring it back.
+fn sync_file(medium: &MemVfs, file: u64) -> io::Result<()> {
+    let mut paths = medium.files().into_iter().map(|(path, _)| path);
+    let path = paths.find(|path| medium.file_id(path).is_ok_and(|of| of == file));
+    path.map_or(Ok(()), |path| medium.open(&path, OpenMode::Write)?.sync_all())
 }
 
 fn wide(n: usize) -> u64 {

@@ -64,7 +64,10 @@ impl Net {
         let (loss, duplicate) = (self.rates.loss_ppm, self.rates.duplicate_ppm);
         let rng = &mut self.way(spot, end).rng;
         if loss > 0 && rng.chance(loss) {
-            self.coverage.effective(Class::Loss);
+            // What is sent to the dead is lost anyway.
+            if self.is_running(self.place_of(spot, 1 - end)) {
+                self.coverage.effective(Class::Loss);
+            }
             return 0;
         }
         if duplicate > 0 && rng.chance(duplicate) { 1 + rng.between(1, 3) } else { 1 }

@@ -88,6 +88,9 @@ impl Sim {
         }
         let mut net = self.world.net.lock();
         match fault {
+            Fault::Block { from, to, .. } | Fault::Clog { from, to, .. } if from == to => {
+                return false;
+            }
             Fault::Partition { shape, plane } => {
                 drop(net);
                 return self.partition(shape, plane);
@@ -176,6 +179,7 @@ impl Sim {
                 self.world.coverage.effective_times(Class::Break, busy);
                 return broken > 0;
             }
+            Fault::ClockStep { by_ns: 0, .. } => return false,
             Fault::ClockStep { by_ns, .. } => {
                 machine.clock.step(by_ns);
                 self.clock_changed(place, Some(Class::ClockStep));
@@ -228,6 +232,11 @@ impl Sim {
                     for place in nodes.into_iter().filter_map(|node| self.world.place(node)) {
                         groups[place as usize] = Some(group);
                     }
+                }
+                let mut of = groups.iter().flatten();
+                let first = of.next();
+                if of.all(|group| Some(group) == first) {
+                    return false; // it keeps nobody from anybody
                 }
                 CutShape::Groups(groups)
             }
@@ -293,9 +302,10 @@ impl Sim {
         let silent = Rng::stream(seed, "crash", id.value(), life).chance(SILENT_PPM);
         self.world.trace.record(Record::new(now, What::Crash, id));
         let machine = self.world.machine_mut(place);
+        let mut lost = machine.unread();
         machine.end_life();
         let incarnation = machine.incarnation;
-        let mut lost = self.world.net.lock().die(now, place, !silent, left);
+        lost += self.world.net.lock().die(now, place, !silent, left);
         if let Some(device) = &self.world.machines[place as usize].disk {
             let report = device.crash(disk);
             lost += report.lost;
@@ -307,6 +317,7 @@ impl Sim {
         if lost > 0 && class == Class::Crash {
             self.world.coverage.effective(class);
         }
+        self.world.said.cut(id, now, left);
         let what = Observed::Crashed;
         self.world.said.push(crate::check::Observation { at: now, node: id, incarnation, what });
         let node = self.slots[place as usize].kill();

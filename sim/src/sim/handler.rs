@@ -59,9 +59,6 @@ impl Sim {
         machine.stand(now);
         // A test may look at a node that is busy: that comes after what it does.
         machine.spent = u64::try_from(machine.free_at.since(now).as_nanos()).unwrap_or(u64::MAX);
-        if machine.slow_percent > 100 {
-            self.world.coverage.effective(Class::Slow);
-        }
         self.world.spend(place, cost);
     }
 

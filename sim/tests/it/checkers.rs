@@ -22,6 +22,7 @@ fn facts(checker: impl Checker, facts: &[(u64, &'static str, u64, u128)]) -> Res
     let mut sim = world(checker);
     for (id, name, key, value) in facts {
         fact(&mut sim, *id, name, *key, *value);
+        let _ = sim.run_for(ms(1)); // one after the other; the end says what was wrong
     }
     end(&mut sim)
 }
@@ -37,6 +38,7 @@ fn end(sim: &mut Sim) -> Result<(), String> {
 }
 
 fn restart(sim: &mut Sim, id: u64) {
+    sim.run_for(ms(1)).unwrap(); // what it says it says before
     sim.apply(Fault::Crash { node: node(id), disk: CrashDisk::KeepAll });
     sim.apply(Fault::Restart { node: node(id) });
 }

@@ -101,6 +101,20 @@ fn a_lying_sync_syncs_nothing() {
     file.sync_data().unwrap();
     disk.vfs().sync_dir("".as_ref()).unwrap();
     counts(disk.stats().lying_syncs, 3, 2);
+    // Another file has something to sync, this one has not; of one without a name nothing is left.
+    let clean = create(&disk, "clean");
+    disk.inject(DiskFault::LyingSync);
+    clean.sync_data().unwrap();
+    counts(disk.stats().lying_syncs, 4, 2);
+    clean.write_at(b"x", 0).unwrap();
+    disk.vfs().rename("clean".as_ref(), "named anew".as_ref()).unwrap();
+    disk.inject(DiskFault::LyingSync);
+    clean.sync_all().unwrap();
+    counts(disk.stats().lying_syncs, 5, 3);
+    disk.vfs().remove("named anew".as_ref()).unwrap();
+    disk.inject(DiskFault::LyingSync);
+    clean.sync_all().unwrap();
+    counts(disk.stats().lying_syncs, 6, 3);
     disk.crash(CrashDisk::LoseUnsynced);
     assert_eq!(disk.read_durable("f").unwrap(), [1; 100]);
     assert_eq!(disk.files().len(), 1);
