@@ -78,6 +78,9 @@
 //!
 //! # How to drive it
 //! [`guide::simulating_your_node`], [`guide::writing_a_checker`], [`guide::reading_a_failure`].
+//! The async form needs `quorate-transport` (`Endpoint`, `sleep`) and `quorate-wal` (`Turn`,
+//! `Driver`, `Vfs`) as further dev-dependencies; the methods of [`Ctx::disk`] need the latter.
+//!
 //! `QUORATE_SEEDS=N`, `QUORATE_SEED=K`, `QUORATE_REPLAY=file`, `QUORATE_TRACE=path` and
 //! `QUORATE_JOBS=N` steer every [`Campaign`] from outside.
 //!

@@ -223,7 +223,8 @@ impl std::fmt::Display for Record {
             What::Send => write!(f, "sends n{peer} on {name}: {size} bytes, {sum:#x}"),
             What::SendDatagram => write!(f, "sends n{peer} a datagram: {size} bytes, {sum:#x}"),
             What::Unsent => write!(f, "gets back {size} frames for n{peer} on {name}"),
-            What::Lost => write!(f, "{name} from n{peer} is lost: {size} bytes"),
+            What::Lost if *name == "datagram" => write!(f, "loses a datagram from n{peer}"),
+            What::Lost => write!(f, "loses {size} frames from n{peer} on {name}"),
             What::Fault => write!(f, "fault ({name}):"),
             What::Fact => write!(f, "{name}[{size}] = {sum:#x}"),
             What::Believe => write!(f, "believes {name}[{size}] until {sum}"),
@@ -302,5 +303,15 @@ mod tests {
         let mut trace = Trace::new(false, 3);
         trace.record(record(1));
         assert_eq!((trace.hash(), trace.tail(9)), (0, String::new()));
+    }
+
+    #[test]
+    fn what_is_lost_is_frames_or_a_datagram() {
+        let lost = |name| {
+            let record = Record::new(SimTime::ZERO, What::Lost, NodeId::new(2));
+            record.peer(NodeId::new(1)).size(3, 0).name(name).to_string()
+        };
+        assert!(lost("bulk").ends_with("n2 loses 3 frames from n1 on bulk"), "{}", lost("bulk"));
+        assert!(lost("datagram").ends_with("n2 loses a datagram from n1"), "{}", lost("datagram"));
     }
 }

@@ -1,11 +1,14 @@
 //! Hazards of judging histories.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use quorate_sim::specs::{CasRegister, QueueOp, QueueRet, RegisterOp, RegisterRet};
 use quorate_sim::{
-    History, Outcome, Recorder, STEPS_MAX, SimTime, Spec, Verdict, linearizable,
+    Bytes, ChannelId, ClientWork, ClosedLoop, Ctx, History, InboundCall, Node, NodeId, Outcome,
+    Peer, Recorder, Rng, STEPS_MAX, Sim, SimConfig, SimTime, Spec, Verdict, linearizable,
     linearizable_steps, specs,
 };
 
@@ -67,6 +70,70 @@ fn h11_what_timed_out_happens_once_and_not_before_its_time() {
         }
     }
     assert!(judge(&recorder).is_illegal());
+}
+
+/// Writes once, to a server that may not be there.
+#[derive(Clone)]
+struct WriteTo(u64);
+
+impl ClientWork for WriteTo {
+    type Op = RegisterOp;
+    type Ret = RegisterRet;
+    fn servers(&self, _: &RegisterOp) -> Vec<NodeId> {
+        vec![NodeId::new(self.0)]
+    }
+    fn next(&mut self, _: &mut Rng) -> RegisterOp {
+        RegisterOp::Write(1)
+    }
+    fn request(&mut self, _: &RegisterOp) -> Bytes {
+        Bytes::from_static(b"write")
+    }
+    fn read(&mut self, _: &RegisterOp, _: &Bytes) -> RegisterRet {
+        RegisterRet::Written
+    }
+}
+
+/// Takes every call and answers it, or keeps it for good.
+struct Server {
+    answers: bool,
+    kept: Vec<InboundCall>,
+}
+
+impl Node for Server {
+    fn on_call(&mut self, ctx: &mut Ctx<'_>, _: Peer, _: ChannelId, _: Bytes, call: InboundCall) {
+        if self.answers {
+            ctx.reply(call, "written");
+        } else {
+            self.kept.push(call);
+        }
+    }
+}
+
+/// A client that says nothing of its own about answers: what nobody answered is unknown, and only
+/// what was certainly never done has failed.
+#[test]
+fn h11_a_client_takes_no_silence_for_a_failure() {
+    for (server, answers, expected) in [
+        (1, true, Outcome::Ok(RegisterRet::Written)),
+        (1, false, Outcome::Unknown),
+        (9, false, Outcome::Fail),
+    ] {
+        let mut sim = Sim::new(SimConfig::lan(1).build().unwrap());
+        let recorder = Recorder::new();
+        sim.add(NodeId::new(1), move |_| Server { answers, kept: Vec::new() });
+        let of_client = recorder.clone();
+        sim.add_client(NodeId::new(2), move |ctx| {
+            ClosedLoop::new(ctx, WriteTo(server), of_client.clone())
+        });
+        sim.run_for(Duration::from_secs(20)).unwrap();
+        let history = recorder.history();
+        let ended: Vec<_> = history.operations().filter_map(|(_, op)| op.outcome.clone()).collect();
+        assert!(ended.len() > 10, "{ended:?}");
+        assert!(ended.iter().all(|(_, outcome)| *outcome == expected), "{ended:?}");
+        // Whatever may still happen is the business of a process of its own.
+        let processes: BTreeSet<_> = history.operations().map(|(_, op)| op.process).collect();
+        assert_eq!(processes.len() > 1, expected == Outcome::Unknown);
+    }
 }
 
 /// Enqueues that all overlap, dequeued in an order that starts impossibly late.

@@ -171,6 +171,23 @@ fn h06_a_draw_more_moves_nothing_else() {
         (seen, heard, seeds, sim.traffic(id(2), CHANNEL))
     };
     assert_eq!(run(false), run(true));
+
+    // Calls, and what they draw, leave the node's own seeds alone.
+    let seeds = |calls: bool| {
+        let (mut sim, _) = ears(SimConfig::lan(3), 2);
+        let call = |_: &mut Ear, ctx: &mut Ctx<'_>| {
+            let first = ctx.seed();
+            if calls {
+                let _ = ctx.call(id(2), Lane::Data, CHANNEL, "?", MS);
+                let _ = ctx.call(id(9), Lane::Data, CHANNEL, "?", MS);
+            }
+            [first, ctx.seed()]
+        };
+        let drawn = [(); 3].map(|()| sim.with_node(id(1), call).unwrap());
+        sim.run_for(Duration::from_secs(1)).unwrap();
+        (drawn, sim.with_node(id(1), |_: &mut Ear, ctx| ctx.seed()))
+    };
+    assert_eq!(seeds(false), seeds(true));
 }
 
 /// Does all it can while it is dropped.
@@ -327,22 +344,25 @@ fn h16_no_rate_moves_a_clock_back_or_fires_a_timer_early() {
             Some(self.0)
         }
     }
-    let mut sim = Sim::new(SimConfig::chaos(1).build().unwrap());
-    sim.add(id(1), |ctx| Late(ctx.now(), Vec::new()));
-    let mut last = Monotonic::from_nanos(0);
-    for i in 0..200 {
-        sim.run_for(Duration::from_millis(777)).unwrap();
-        sim.apply(Fault::ClockRate { node: id(1), ppm: [100_000, -100_000][i % 2] });
-        let now = sim.with_node(id(1), |_: &mut Late, ctx| ctx.now()).unwrap();
-        assert!(now > last);
-        last = now;
+    for looks in [true, false] {
+        let mut sim = Sim::new(SimConfig::chaos(1).build().unwrap());
+        sim.add(id(1), |ctx| Late(ctx.now(), Vec::new()));
+        let mut last = Monotonic::from_nanos(0);
+        for i in 0..200 {
+            sim.run_for(Duration::from_millis(777)).unwrap();
+            sim.apply(Fault::ClockRate { node: id(1), ppm: [100_000, -100_000][i % 2] });
+            // Whoever looks makes the world ask for the deadline: without that it moves as well.
+            if looks {
+                let now = sim.with_node(id(1), |_: &mut Late, ctx| ctx.now()).unwrap();
+                assert!(now > last);
+                last = now;
+            }
+        }
+        let late = &sim.node::<Late>(id(1)).unwrap().1;
+        // The look of the test keeps the node busy for a microsecond at most.
+        let in_time = late.iter().all(|late| *late < Duration::from_micros(5));
+        assert!(late.len() > 12 && in_time, "looks: {looks}, {late:?}");
     }
-    let late = &sim.node::<Late>(id(1)).unwrap().1;
-    // The look of the test keeps the node busy for a microsecond at most.
-    assert!(
-        late.len() > 12 && late.iter().all(|late| *late < Duration::from_micros(5)),
-        "{late:?}"
-    );
 }
 
 #[test]
@@ -448,7 +468,7 @@ fn h23_nothing_is_computed_in_floating_point() {
 /// Shapes leave minorities too, whoever leads: no group needs to be a majority.
 #[test]
 fn h24_partitions_do_not_spare_majorities() {
-    let (mut alone, mut without) = (0, 0);
+    let (mut alone, mut without, mut sizes) = (0, 0, BTreeSet::new());
     for seed in 0..60 {
         let (mut sim, heard) = ears(SimConfig::lan(seed), 5);
         let groups = (1..=5).map(|n| vec![id(n)]).collect();
@@ -462,7 +482,11 @@ fn h24_partitions_do_not_spare_majorities() {
         let hears = heard.borrow().len();
         alone += u32::from(!split && hears < 2);
         without += u32::from(split && hears == 0);
+        if !split {
+            sizes.insert(hears + 1);
+        }
     }
+    assert_eq!(sizes, BTreeSet::from([1, 2, 3, 4]), "of a half, that of one node");
     assert!(alone >= 10 && without == 20, "{alone} minorities, {without} without a majority");
 }
 
