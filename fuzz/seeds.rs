@@ -7,6 +7,8 @@ use std::io;
 use std::path::Path;
 
 const FORMAT: &str = include_str!("../transport/FORMAT.md");
+/// One of every fault, which the tests of the simulator read as well.
+const PLANS: &str = include_str!("../sim/src/plan/every.plan");
 
 /// The blocks under "Golden vectors", in order.
 fn blocks() -> impl Iterator<Item = &'static str> {
@@ -124,38 +126,8 @@ fn histories() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// One of every fault, each as a plan of its own, and all in a row.
+/// Each fault as a plan of its own, and all in a row.
 fn plans() -> Vec<Vec<u8>> {
-    let all = "0.500s partition groups=n1,n11|n2|n3 plane=both
-1.000s partition isolate-marked=now%20leads plane=lanes
-1.000s partition bridge=n2 plane=datagrams
-1.001s block n1 n2 plane=both
-1.002s clog n2 n1 for=0.250s
-1.003s delay percent=300
-1.004s loss ppm=1000
-1.005s duplicate ppm=1000
-1.006s corrupt ppm=100
-1.007s break n3 silent=yes
-1.008s heal swizzle=no
-2.000s crash n1 disk=state:7
-2.000s crash-marked now%20leads disk=random down=1.500s
-2.000s crash-mid n2 operations=5
-2.001s restart n1
-2.002s wipe n1
-2.003s pause n2
-2.004s resume n2
-2.005s pause-marked 50%25 for=0.001s
-2.006s slow n1 percent=500
-2.007s clock-step n1 by_ns=-5
-2.008s clock-rate n1 ppm=-90
-2.009s clock-bound n1 lie_ns=9
-3.000s disk n1 sync-error=mark-clean
-3.000s disk n1 read-error=log/a%20file:5..17
-3.000s disk n1 bit-flip=log:9
-3.000s disk n1 misdirect=-3
-3.000s disk n1 no-space=4096
-3.000s disk n1 stall=0.0015s
-";
-    let alone = all.lines().map(|line| line.as_bytes().to_vec());
-    alone.chain([all.as_bytes().to_vec()]).collect()
+    let alone = PLANS.lines().map(|line| line.as_bytes().to_vec());
+    alone.chain([PLANS.as_bytes().to_vec()]).collect()
 }

@@ -143,8 +143,8 @@ pub(crate) struct NetHost {
     cut_short: VecDeque<(Incarnation, SimTime)>,
 }
 
-/// So many lives of a node that were cut short are remembered. What an older one sent has arrived:
-/// nothing is on its way that long.
+/// So many lives of a node that were cut short are remembered: only a clog that outlasts as many
+/// could deliver what an older one never sent. // H29
 const CUT_SHORT_MAX: usize = 64;
 
 /// Two nodes: both directions, and three lanes once they are used.

@@ -335,35 +335,7 @@ fn shape(word: &str) -> Result<Shape, Wrong> {
 mod tests {
     use super::*;
 
-    const EVERY: &str = "\
-0.500s partition groups=n1,n11|n2|n3 plane=both
-1.000s partition halves plane=both
-1.000s partition ring plane=both
-1.000s partition isolate=n4 plane=both
-1.000s partition isolate-marked=now%20leads plane=lanes
-1.000s partition bridge=n2 plane=datagrams
-1.001s block n1 n2 plane=both
-1.002s clog n2 n1 for=0.250s
-1.003s delay percent=300
-1.004s loss ppm=1000
-1.005s duplicate ppm=1000
-1.006s corrupt ppm=100
-1.007s break n3 silent=yes
-1.008s heal swizzle=no
-2.000s crash n1 disk=state:7
-2.000s crash-marked now%20leads disk=random down=1.500s
-2.000s crash-mid n2 operations=5
-2.001s restart n1
-2.002s wipe n1
-2.003s pause n2
-2.003500007s pause-marked 50%25 for=0.001s
-2.004s resume n2
-2.006s slow n1 percent=500
-2.007s clock-step n1 by_ns=-5
-2.008s clock-rate n1 ppm=-90
-2.009s clock-bound n1 lie_ns=9
-3.000s disk n1 bit-flip=a%20dir/f:9
-";
+    const EVERY: &str = include_str!("plan/every.plan");
 
     #[test]
     fn every_fault_is_read_and_written_as_it_was() {

@@ -88,7 +88,7 @@ impl Slot {
 ///
 /// # Cost
 /// Nothing happens between events: an idle hour costs its timers. // H5
-/// About 1.7 KiB for a node, and 350 bytes for every two nodes that ever spoke to each other.
+/// About 1.7 KiB for a node, and under 400 bytes for every two nodes that ever spoke.
 ///
 /// # Examples
 /// See [`Node`].
