@@ -127,9 +127,10 @@ impl Swarm {
     }
 
     /// Some partitions, crashes and pauses hit the node that last reached this mark: a leader, say.
+    /// An empty one hunts nobody: no plan could name it.
     #[must_use]
     pub fn hunt(mut self, mark: impl Into<Cow<'static, str>>) -> Self {
-        self.hunt = Some(mark.into());
+        self.hunt = Some(mark.into()).filter(|mark| !mark.is_empty());
         self
     }
 
@@ -284,6 +285,12 @@ mod tests {
         assert!(usual.iter().any(|down| *down < least) && usual.iter().any(|down| *down > most));
         let empty = rare.clone().down(most..=least);
         assert_eq!(empty, rare.down(most..=most));
+    }
+
+    #[test]
+    fn an_empty_mark_hunts_nobody() {
+        assert_eq!(Swarm::default().hunt(""), Swarm::default());
+        assert_ne!(Swarm::default().hunt("leader"), Swarm::default());
     }
 
     #[test]
