@@ -177,12 +177,10 @@ impl Group {
             let wanted = out.snapshot_wanted && self.makes_snapshots;
             if let Some(apply) = out.apply.take() {
                 let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
-                for e in apply.entries() {
-                    member.applied.push((e.id, text(e.data)));
-                    if e.kind == EntryKind::Conf {
-                        let change = ConfChange::decode(e.data).unwrap();
-                        member.raft.activate(now, e.id.index, &change).unwrap();
-                    }
+                member.applied.extend(apply.entries().map(|e| (e.id, text(e.data))));
+                for e in apply.entries().filter(|e| e.kind == EntryKind::Conf) {
+                    let change = ConfChange::decode(e.data).unwrap();
+                    member.raft.activate(now, e.id.index, &change).unwrap();
                 }
                 member.raft.applied(now, apply.token);
             }
