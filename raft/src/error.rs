@@ -381,6 +381,9 @@ pub enum ConfError {
         /// What stands in its place.
         by: LogId,
     },
+    /// Effect: none, not appended. 64 changes wait at this node already. Retry after a pause.
+    #[error("too many membership changes wait")]
+    Busy,
     /// Effect: unknown: the change may have been or may yet be committed. Look at the membership.
     #[error("the outcome is not known")]
     Unknown,
@@ -403,6 +406,7 @@ impl ConfError {
                 | Self::Joint
                 | Self::Transferring { .. }
                 | Self::Unreachable { .. }
+                | Self::Busy
                 | Self::Superseded { .. }
         )
     }

@@ -172,7 +172,9 @@ pub use block::{Block, Limits, Proposal, TooLarge};
 pub use conf_change::{CONTEXT_MAX, ConfChange, ConfOp, OPS_MAX, Transition};
 pub use config::{CommitNotify, ConfRefusal, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
-pub use driver::{Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch};
+pub use driver::{
+    Members, Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch,
+};
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{
     BlockError, BootError, BusyWhy, CampaignError, ConfError, ConfInvalid, Invariant, ProposeError,

@@ -130,9 +130,9 @@ impl Replica {
             _ => Transition::Auto,
         };
         let mut change = ConfChange::new(ops).transition(transition);
-        // Too small a group says little: whoever is removed makes room for another.
+        // A slow line must not be one that every majority needs.
         if let Ok(next) = self.raft.membership().changed(&change)
-            && next.membership.voters.len() < 2
+            && next.membership.voters.len() < 3
         {
             change = ConfChange::new(vec![ConfOp::Voter(drawn_node(&mut self.rng, all), None)]);
         }
