@@ -2,7 +2,7 @@
 //! and in memory; a follower writes the very bytes it received. Layout: FORMAT.md.
 
 use crate::error::BlockError;
-use crate::{Entry, EntryBody, EntryKind, GroupId, LogId, LogIndex, Term};
+use crate::{Entry, EntryBody, EntryKind, GroupId, LogId, LogIndex, Term, entry};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 pub(crate) const HEADER_LEN: usize = 64;
@@ -41,7 +41,7 @@ impl Limits {
     pub(crate) const UNLIMITED: Self =
         Self { entry_bytes_max: 1 << 30, block_bytes_max: 1 << 30, block_entries_max: u32::MAX };
 
-    /// Largest payload of one entry. Default 1 MiB.
+    /// Largest payload of one entry, the 24 bytes of a session's request included. Default 1 MiB.
     #[must_use]
     pub const fn entry_bytes_max(mut self, bytes: u32) -> Self {
         self.entry_bytes_max = bytes;
@@ -149,12 +149,12 @@ impl Proposal {
     /// [`TooLarge`] with `what == "block"` if the block is full (start the next one), `"entry"` if
     /// no block could hold it. Nothing was added.
     pub fn push(&mut self, body: EntryBody<'_>) -> Result<(), TooLarge> {
-        let (kind, data) = body.parts();
-        self.push_raw(kind, data)
+        let (kind, prefix, data) = body.parts();
+        self.push_raw(kind, prefix.as_bytes(), data)
     }
 
-    fn push_raw(&mut self, kind: EntryKind, data: &[u8]) -> Result<(), TooLarge> {
-        let found = data.len() as u64;
+    fn push_raw(&mut self, kind: EntryKind, prefix: &[u8], data: &[u8]) -> Result<(), TooLarge> {
+        let found = (prefix.len() + data.len()) as u64;
         let max = u64::from(self.limits.entry_bytes_max);
         if found > max {
             return Err(TooLarge { what: "entry", found, max });
@@ -170,6 +170,7 @@ impl Proposal {
         self.buf.put_u8(kind as u8);
         self.buf.put_bytes(0, 3);
         self.buf.put_u32_le(len);
+        self.buf.put_slice(prefix);
         self.buf.put_slice(data);
         self.count += 1;
         self.payload_bytes += found;
@@ -196,7 +197,8 @@ impl Proposal {
 
     /// Kind and payload of each entry so far.
     pub fn iter(&self) -> impl Iterator<Item = (EntryKind, &[u8])> {
-        RawEntries { rest: &self.buf[HEADER_LEN..] }
+        let entries = RawEntries { rest: &self.buf[HEADER_LEN..] };
+        entries.map(|(kind, raw)| (kind, entry::payload(kind, raw)))
     }
 
     /// The entries as bytes: what forwards to another node carry.
@@ -371,8 +373,8 @@ impl Block {
     /// The entries in order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let (term, first, time_ms) = (self.head.term, self.head.first, self.head.time_ms);
-        RawEntries { rest: &self.bytes[HEADER_LEN..] }.zip(0_u64..).map(move |((kind, data), n)| {
-            Entry { id: LogId::of(term, first.plus(n)), kind, time_ms, data }
+        RawEntries { rest: &self.bytes[HEADER_LEN..] }.zip(0_u64..).map(move |((kind, raw), n)| {
+            Entry::new(LogId::of(term, first.plus(n)), kind, time_ms, raw)
         })
     }
 
@@ -399,7 +401,7 @@ impl Block {
         let mut p = Proposal::with_capacity(&Limits::UNLIMITED, self.bytes.len());
         for entry in self.iter().filter(|e| e.id.index >= from && e.id.index <= to) {
             // The entries came from a block within these limits.
-            p.push_raw(entry.kind, entry.data).ok()?;
+            p.push_raw(entry.kind, &[], entry.raw).ok()?;
         }
         if p.count() == 0 {
             return None;
@@ -493,19 +495,25 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<(u32, u64), BlockError>
         if zero != [0; 3] {
             return Err(BlockError::Field { what: "entry padding" });
         }
-        match EntryKind::from_byte(kind) {
-            Some(EntryKind::Noop) if len == 0 => {}
-            Some(EntryKind::Normal) => {}
+        let known = match EntryKind::from_byte(kind) {
+            Some(known @ EntryKind::Noop) if len == 0 => known,
+            Some(known @ EntryKind::Normal) => known,
+            Some(
+                known @ (EntryKind::Session | EntryKind::SessionOpen | EntryKind::SessionClose),
+            ) => known,
             // Membership changes are not understood by this version: refuse rather than skip.
             _ => return Err(BlockError::Kind { found: kind }),
-        }
+        };
         if len > limits.entry_bytes_max {
             let max = u64::from(limits.entry_bytes_max);
             return Err(BlockError::TooLarge { found: u64::from(len), max });
         }
-        let Some(next) = tail.get(len as usize..) else {
+        let Some((data, next)) = tail.split_at_checked(len as usize) else {
             return Err(BlockError::Field { what: "entry length" });
         };
+        if !entry::is_well_formed(known, data) {
+            return Err(BlockError::Field { what: "session entry" });
+        }
         rest = next;
         count = count.checked_add(1).ok_or(BlockError::Field { what: "count" })?;
         payload += u64::from(len);

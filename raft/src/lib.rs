@@ -157,6 +157,7 @@ mod plant;
 mod progress;
 pub mod quorum;
 mod rng;
+mod session;
 #[cfg(feature = "tokio")]
 mod stats;
 mod store;
@@ -176,13 +177,14 @@ pub use error::{
     BlockError, BootError, BusyWhy, CampaignError, Invariant, ProposeError, ReadError, StepError,
     StoreError, TransferError,
 };
-pub use ids::{GroupId, LogId, LogIndex, ReadId, StoreId, Term};
+pub use ids::{GroupId, LogId, LogIndex, ReadId, SessionId, StoreId, Term};
 pub use log_view::TermRun;
 #[cfg(feature = "tokio")]
 pub use machine::{Batch, Replies, SnapshotSource, StateMachine};
 pub use membership::Membership;
 pub use message::{Ballot, Body, Envelope, Message, SnapshotMeta};
 pub use progress::ProgressState;
+pub use session::{FrozenSessions, SessionLimits, SessionTable, SessionVerdict};
 #[cfg(feature = "tokio")]
 pub use stats::Stats;
 #[cfg(feature = "wal")]
