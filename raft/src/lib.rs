@@ -171,7 +171,9 @@ pub use crate::core::{
 pub use block::{Block, Limits, Proposal, TooLarge};
 pub use config::{CommitNotify, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
-pub use driver::{Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch};
+pub use driver::{
+    Node, NodeBuilder, NodeState, Outcome, Read, Session, ShutdownError, StartError, Watch,
+};
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{
     BlockError, BootError, BusyWhy, CampaignError, Invariant, ProposeError, ReadError, StepError,
@@ -193,7 +195,7 @@ pub use store::{AppendRequest, Completion, LogStore, MemoryLog, OpenLog, Owner};
 #[cfg(feature = "tokio")]
 pub use store::{
     MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
-    read_machine, write_snapshot,
+    read_machine, read_sessions, write_snapshot, write_snapshot_with,
 };
 
 #[cfg(all(doctest, feature = "tokio"))]

@@ -214,11 +214,7 @@ impl SessionTable {
         let state = Arc::make_mut(state);
         let fits = reply.len() as u64 <= u64::from(state.reply_bytes_max);
         if let Some(kept) = state.replies.get_mut(&seq) {
-            *kept = if fits {
-                Kept::Reply(Bytes::copy_from_slice(reply))
-            } else {
-                Kept::TooLarge
-            };
+            *kept = if fits { Kept::Reply(Bytes::copy_from_slice(reply)) } else { Kept::TooLarge };
         }
     }
 

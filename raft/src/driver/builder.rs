@@ -11,9 +11,10 @@ use super::{Node, Shared};
 use crate::core::{Boot, Output, Raft};
 use crate::error::{BootError, StoreError};
 use crate::machine::StateMachine;
+use crate::session::SessionTable;
 use crate::stats::Stats;
 use crate::store::{
-    AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine,
+    AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine, read_sessions,
 };
 use crate::{Config, GroupId, LogId, LogIndex, Membership, SnapshotMeta};
 use quorate_clocks::Monotonic;
@@ -210,20 +211,24 @@ impl Opened {
             let what = format!("the log starts behind {start}, which no snapshot holds");
             return Err(StoreError::Damaged { what: what.into() }.into());
         }
-        // For a machine that keeps its own state: which entry that is, the log must know.
-        let mut at = term_at(&log, machine.applied());
-        if let Some(meta) = &latest
-            && machine.applied() < meta.last.index
-        {
+        // Sessions are nowhere but in the snapshot: they, and so the core, go on from there.
+        let (mut sessions, mut at) = (SessionTable::new(), LogId::ZERO);
+        // A machine that keeps its own state may be ahead: which entry that is, the log must know.
+        let mut known = term_at(&log, machine.applied()).is_some();
+        if let Some(meta) = &latest {
             let file = snapshots.open(meta)?;
-            machine.restore(&mut read_machine(&*file)?)?;
-            at = Some(meta.last);
+            sessions = read_sessions(&*file)?;
+            at = meta.last;
+            if machine.applied() < meta.last.index {
+                machine.restore(&mut read_machine(&*file)?)?;
+                known = true;
+            }
         }
-        let Some(at) = at else {
+        if !known {
             let (applied, first) = (machine.applied(), start.index);
             let commit = log.hard.commit;
             return Err(BootError::Applied { applied, first, commit }.into());
-        };
+        }
         if let Some(meta) = &latest
             && term_at(&log, meta.last.index) != Some(meta.last)
             && meta.last.index > start.index
@@ -241,8 +246,11 @@ impl Opened {
             log.last = meta.last;
         }
         let time_ms = latest.as_ref().map_or(0, |m| m.time_ms);
+        // What a snapshot or a machine holds is committed.
+        let held = machine.applied().max(at.index).min(log.last.index);
+        log.hard.commit = log.hard.commit.max(held);
         let boot = self.boot(log, latest, at.index);
-        Ok((boot, Machine::new(machine, at, time_ms)))
+        Ok((boot, Machine::new(machine, sessions, at, time_ms)))
     }
 
     fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, applied: LogIndex) -> Started {
@@ -252,8 +260,6 @@ impl Opened {
         let store_id = log.store;
         let mut boot = Boot::fresh(self.id, self.group, membership);
         boot.hard = log.hard;
-        // What a snapshot holds is committed.
-        boot.hard.commit = boot.hard.commit.max(applied.min(log.last.index));
         boot.start = start;
         boot.runs = log.runs;
         boot.last = log.last;
@@ -355,7 +361,6 @@ impl<M: StateMachine> Parts<M> {
             state,
             stats: Arc::clone(&stats),
             counts: Stats::default(),
-            queued_bytes: Arc::clone(&queued_bytes),
             proposals: Proposals::default(),
             reads: Reads::default(),
             read_id_base: runtime.seed(),

@@ -26,7 +26,6 @@ use core::task::{Context, Poll};
 use quorate_clocks::{Monotonic, Timer};
 use quorate_transport::{ChannelReceiver, ChannelSender, Inbound, NodeId, Responder, Runtime};
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -60,7 +59,6 @@ pub(super) struct Shard<M> {
     pub(super) state: watch::Sender<NodeState>,
     pub(super) stats: Arc<Mutex<Stats>>,
     pub(super) counts: Stats,
-    pub(super) queued_bytes: Arc<AtomicUsize>,
 
     pub(super) proposals: Proposals,
     pub(super) reads: Reads,
@@ -180,6 +178,7 @@ impl<M: StateMachine> Shard<M> {
             self.expire_proposals(now);
             self.reads.expire(now);
         }
+        self.repeat_of_older_terms(now);
         self.flush_proposals(now);
         self.flush_reads(now);
         self.carry_out(now);
@@ -257,10 +256,13 @@ impl<M: StateMachine> Shard<M> {
                     Err(error) => self.stop(&format!("log store: {error}")),
                 }
             }
-            Report::Applied { token, entries } => {
+            Report::Applied { token, applied } => {
                 self.raft.applied(now, token);
-                for (id, reply) in entries {
-                    self.resolve(id, reply);
+                self.counts.sessions = applied.sessions;
+                self.counts.session_repeats += applied.repeats.answered;
+                self.counts.session_refusals += applied.repeats.refused;
+                for (id, answer) in applied.answers {
+                    self.resolve(now, id, answer);
                 }
             }
             Report::MachineFailed(cause) => self.stop(&cause),

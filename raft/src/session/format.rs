@@ -1,8 +1,8 @@
 //! The session table in a snapshot file. Layout: FORMAT.md. The file's checksum covers it.
 
 use super::{FrozenSessions, Kept, SessionTable, State};
-use crate::session::SessionLimits;
 use crate::SessionId;
+use crate::session::SessionLimits;
 use bytes::{Buf as _, BufMut as _};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -97,11 +97,7 @@ impl SessionLimits {
     /// As in an entry: little-endian, so the first field of a pair is the low half.
     pub(crate) fn to_words(self) -> [u64; 3] {
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        [
-            self.ttl_ms,
-            pair(self.sessions_max, self.window),
-            pair(self.reply_bytes_max, 0),
-        ]
+        [self.ttl_ms, pair(self.sessions_max, self.window), pair(self.reply_bytes_max, 0)]
     }
 
     /// `None`: numbers out of range, or set where there must be zeros.
