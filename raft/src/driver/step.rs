@@ -116,6 +116,10 @@ impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
                 self.give(entry, Some((session, seq)));
                 return Ok(None);
             }
+            SessionVerdict::Repeated(_) if crate::plant::planted("session_repeat_as_new") => {
+                self.give(entry, None);
+                return Ok(None);
+            }
             SessionVerdict::Repeated(reply) => Answer::Reply(reply),
             SessionVerdict::ReplyLost => Answer::ReplyLost,
             SessionVerdict::Refused(why) => {
@@ -180,4 +184,106 @@ fn time_of(entry: &Entry<'_>) -> u64 {
 fn local_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::SnapshotSource;
+    use crate::session::SessionLimits;
+    use crate::{Block, GroupId, Limits, Proposal, Term};
+    use core::time::Duration;
+    use proptest::prelude::*;
+    use std::io;
+
+    /// Replies with how many entries it has seen.
+    #[derive(Default)]
+    struct Seen(Vec<Vec<u8>>);
+
+    impl StateMachine for Seen {
+        fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
+            for entry in batch {
+                self.0.push(entry.data.to_vec());
+                out.push(self.0.len().to_string());
+            }
+        }
+
+        fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn restore(&mut self, _: &mut dyn io::Read) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn block(bodies: &[EntryBody<'_>]) -> Block {
+        let mut p = Proposal::new(&Limits::default());
+        bodies.iter().for_each(|body| p.push(*body).unwrap());
+        p.stamp(GroupId::new(1), Term::new(1), LogId::ZERO, 0)
+    }
+
+    /// Applies `block` in steps of `each` entries.
+    fn run(block: &Block, each: usize, has: u64) -> (Seen, SessionTable, Answers, Repeats) {
+        let (mut machine, mut sessions) = (Seen::default(), SessionTable::new());
+        let (mut answers, mut repeats) = (Vec::new(), Repeats::default());
+        let entries: Vec<Entry<'_>> = block.iter().collect();
+        for entries in entries.chunks(each) {
+            let step = Step::new(&mut machine, &mut sessions, LogIndex::new(has));
+            let done = step.apply(entries).unwrap();
+            answers.extend(done.answers);
+            repeats += done.repeats;
+        }
+        (machine, sessions, answers, repeats)
+    }
+
+    fn body() -> impl Strategy<Value = (u8, u64, u64, u64)> {
+        (0_u8..12, 1_u64..4, 1_u64..6, 0_u64..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Replicas apply in batches of their own sizes; state, sessions and answers are the same.
+        #[test]
+        fn where_batches_end_makes_no_difference(bodies in prop::collection::vec(body(), 1..60)) {
+            let limits = SessionLimits::new(Duration::from_secs(1)).sessions_max(2).window(3);
+            let of = |(kind, session, seq, ack): &(u8, u64, u64, u64)| match kind {
+                0 => EntryBody::Open(limits),
+                1 => EntryBody::Close(SessionId::new(*session)),
+                2 => EntryBody::Normal(b"plain"),
+                3 => EntryBody::Noop,
+                _ => EntryBody::Session {
+                    session: SessionId::new(*session),
+                    seq: *seq,
+                    ack: (*ack).min(seq - 1),
+                    data: b"asked",
+                },
+            };
+            let bodies: Vec<EntryBody<'_>> =
+                [EntryBody::Open(limits); 2].into_iter().chain(bodies.iter().map(of)).collect();
+            let block = block(&bodies);
+            let (machine, sessions, answers, repeats) = run(&block, 1, 0);
+            for each in [2, 7, 64] {
+                let again = run(&block, each, 0);
+                prop_assert_eq!(&again.0.0, &machine.0);
+                prop_assert_eq!(&again.1, &sessions);
+                prop_assert_eq!(&again.2, &answers);
+                prop_assert_eq!(again.3, repeats);
+            }
+        }
+    }
+
+    /// A machine that keeps its own state has the request already; its session must know that.
+    #[test]
+    fn what_the_machine_has_is_not_applied_to_it_again_but_counts_for_its_session() {
+        let request =
+            EntryBody::Session { session: SessionId::new(1), seq: 1, ack: 0, data: b"asked" };
+        let open = EntryBody::Open(SessionLimits::new(Duration::from_secs(1)));
+        let block = block(&[open, request, EntryBody::Normal(b"plain"), request]);
+        let (machine, _, answers, repeats) = run(&block, 2, 2);
+        assert_eq!(machine.0, [b"plain"]);
+        assert_eq!(answers[3].1, Some(Answer::ReplyLost));
+        assert_eq!(repeats, Repeats { answered: 1, refused: 0 });
+    }
 }

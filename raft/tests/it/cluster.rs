@@ -13,7 +13,8 @@ use std::num::NonZeroU32;
 use std::task::Poll;
 use std::time::Duration;
 
-/// `key=value` sets, `key` alone removes; replies with the former value.
+/// `key=value` sets, `key` alone removes, and replies with the former value; `+key` counts one up and
+/// replies with the new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Map(pub(crate) BTreeMap<String, String>);
 
@@ -22,6 +23,12 @@ impl StateMachine for Map {
         for entry in batch {
             let text = String::from_utf8_lossy(entry.data).into_owned();
             assert!(text != "panic", "asked for");
+            if let Some(key) = text.strip_prefix('+') {
+                let count = self.0.entry(key.to_owned()).or_insert_with(|| "0".to_owned());
+                *count = (count.parse::<u64>().unwrap() + 1).to_string();
+                out.push(count.clone().into_bytes());
+                continue;
+            }
             let before = match text.split_once('=') {
                 Some((key, value)) => self.0.insert(key.to_owned(), value.to_owned()),
                 None => self.0.remove(&text),

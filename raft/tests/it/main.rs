@@ -18,5 +18,6 @@ mod lives;
 mod mutants;
 mod props;
 mod scripts;
+mod sessions;
 mod sim;
 mod store;
