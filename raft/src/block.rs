@@ -497,9 +497,11 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<(u32, u64), BlockError>
         }
         let known = match EntryKind::from_byte(kind) {
             Some(known @ EntryKind::Noop) if len == 0 => known,
-            Some(known @ EntryKind::Normal) => known,
             Some(
-                known @ (EntryKind::Session | EntryKind::SessionOpen | EntryKind::SessionClose),
+                known @ (EntryKind::Normal
+                | EntryKind::Session
+                | EntryKind::SessionOpen
+                | EntryKind::SessionClose),
             ) => known,
             // Membership changes are not understood by this version: refuse rather than skip.
             _ => return Err(BlockError::Kind { found: kind }),

@@ -197,11 +197,16 @@ impl ProposeError {
     /// Whether the same proposal may succeed later or elsewhere.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::TooLarge { .. } | Self::Removed | Self::Empty | Self::Stopped => false,
-            Self::SessionExpired | Self::SequenceReused | Self::SessionTtl { .. } => false,
-            _ => true,
-        }
+        !matches!(
+            self,
+            Self::TooLarge { .. }
+                | Self::Removed
+                | Self::Empty
+                | Self::SessionExpired
+                | Self::SequenceReused
+                | Self::SessionTtl { .. }
+                | Self::Stopped
+        )
     }
 }
 

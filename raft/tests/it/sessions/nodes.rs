@@ -363,7 +363,7 @@ async fn the_table_survives_snapshot_compaction_and_restart() {
     guard(endpoint.shutdown()).await.unwrap();
 
     let open = log.open(GROUP, owner()).unwrap();
-    let time = open.blocks.last().map_or(open.mark.unwrap().time_ms, Block::time_ms);
+    let time = snapshots.latest().unwrap().unwrap().time_ms;
     let late = [request(id, 3, 2), request(id, 2, 1), request(id, 4, 3)];
     add(&mut log, &[block(open.hard.term.value(), open.last, time, &late)]);
     let (node, _endpoint) = alone(&log, &snapshots).await;
