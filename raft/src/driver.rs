@@ -6,6 +6,7 @@ mod apply;
 mod builder;
 mod calls;
 mod changes;
+mod founding;
 mod mailbox;
 mod members;
 mod outcome;

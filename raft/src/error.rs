@@ -459,6 +459,13 @@ pub enum StepError {
         /// The sender.
         from: NodeId,
     },
+    /// Effect: none. The sender's disk is not the one that the group knows of this node: it may have
+    /// forgotten what the other one promised.
+    #[error("node {from} speaks from another disk than the one it joined with")]
+    ForeignStore {
+        /// The sender.
+        from: NodeId,
+    },
     /// Effect: none. Routed to the wrong group.
     #[error("message of group {found}, expected {expected}")]
     WrongGroup {

@@ -145,6 +145,11 @@ impl<M: StateMachine> Machine<M> {
         Ok(())
     }
 
+    /// The members that the log begins with.
+    pub(super) fn found(&self, membership: &Membership) {
+        self.exclusive().membership = membership.clone();
+    }
+
     pub(super) fn want_replies(&self, wanted: bool) {
         self.replies_wanted.store(wanted, Ordering::Release);
     }

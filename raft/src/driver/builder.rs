@@ -2,6 +2,7 @@
 
 use super::apply::{self, Machine};
 use super::changes::Changes;
+use super::founding::Founding;
 use super::mailbox::Mailbox;
 use super::proposals::Proposals;
 use super::reads::{Freshness, Reads};
@@ -173,7 +174,8 @@ impl NodeBuilder {
             return Err(StartError::BlockTooLarge { needed, max });
         }
         let identity = self.endpoint.identity();
-        let owner = Owner::new(identity.cluster, identity.node);
+        let seed = self.endpoint.runtime().seed();
+        let owner = Owner::new(identity.cluster, identity.node).seed(seed);
         let log = store.open(self.group, owner)?;
         let opened = Opened { id: identity.node, group: self.group, founders: self.founders };
         let (boot, machine) = opened.reconcile(&mut *store, &*snapshots, log, machine)?;
@@ -259,13 +261,14 @@ impl Opened {
     /// What the entries behind it change: the snapshot, or the beginning of the log.
     fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
         let known = latest.or(log.mark.as_ref()).cloned();
-        let founders = || Membership::of_voters(&self.founders);
-        known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, founders()))
+        known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, Membership::default()))
     }
 
     fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, base: SnapshotMeta) -> Started {
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         let store_id = log.store;
+        let is_new = latest.is_none() && log.mark.is_none() && log.last == LogId::ZERO;
+        let founding = (is_new && !self.founders.is_empty()).then(|| Founding::new(&self.founders));
         let mut boot = Boot::fresh(self.id, self.group, base.membership);
         boot.hard = log.hard;
         boot.start = start;
@@ -274,7 +277,7 @@ impl Opened {
         boot.blocks = log.blocks;
         boot.applied = base.last.index;
         boot.snapshot = latest;
-        Started { boot, store_id }
+        Started { boot, store_id, founding }
     }
 }
 
@@ -282,6 +285,8 @@ impl Opened {
 struct Started {
     boot: Boot,
     store_id: crate::StoreId,
+    /// A group that is to begin.
+    founding: Option<Founding>,
 }
 
 /// The entry at `index`, if the log has it or starts behind it.
@@ -339,7 +344,7 @@ impl<M: StateMachine> Parts<M> {
         started: Started,
         (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
-        let Started { boot, store_id } = started;
+        let Started { boot, store_id, founding } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
         let group = boot.group;
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
@@ -372,6 +377,7 @@ impl<M: StateMachine> Parts<M> {
             counts: Stats::default(),
             proposals: Proposals::default(),
             changes: Changes::default(),
+            founding,
             membership,
             reads: Reads::default(),
             read_id_base: runtime.seed(),

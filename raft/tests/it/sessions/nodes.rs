@@ -1,6 +1,6 @@
 //! Sessions over whole nodes: repeated forwards, leader changes, snapshots, restarts.
 
-use crate::cluster::{Cluster, Map, applied, config, guard};
+use crate::cluster::{Cluster, Map, applied, config, founded, guard};
 use crate::group::{GROUP, index, message, node, snapshot};
 use crate::store::{append, owner};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -147,9 +147,9 @@ async fn played() -> Played {
     let (follower, leader) = (start(1), start(2));
     // No election comes in between.
     let config = Config::local().election_timeout(Duration::from_secs(500)).build().unwrap();
+    let owner = owner();
     let replica = Node::<Map>::builder(&follower)
-        .founders(&[node(1), node(2)])
-        .log(MemoryLog::new())
+        .log(founded(MemoryLog::new(), owner, &[node(1), node(2)]))
         .snapshots(MemorySnapshots::new())
         .config(config)
         .start(Map::default())
