@@ -1,6 +1,7 @@
 //! Starting a replica: open its log, bring log and snapshot together, restore the machine, run.
 
 use super::apply::{self, Machine};
+use super::changes::Changes;
 use super::mailbox::Mailbox;
 use super::proposals::Proposals;
 use super::reads::{Freshness, Reads};
@@ -346,6 +347,7 @@ impl<M: StateMachine> Parts<M> {
         let since_snapshot = self.store.bytes(group);
         let mut sizes = Sizes::default();
         sizes.appended(raft.last().index, since_snapshot);
+        let membership = Arc::new(raft.membership().clone());
         let shard = Shard {
             raft,
             group,
@@ -364,6 +366,8 @@ impl<M: StateMachine> Parts<M> {
             stats: Arc::clone(&stats),
             counts: Stats::default(),
             proposals: Proposals::default(),
+            changes: Changes::default(),
+            membership,
             reads: Reads::default(),
             read_id_base: runtime.seed(),
             questions: Vec::new(),

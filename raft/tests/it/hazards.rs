@@ -3,6 +3,7 @@
 
 mod disks;
 mod elections;
+mod membership;
 mod running;
 
 use crate::group::{
