@@ -547,9 +547,9 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<Tally, BlockError> {
             known => known,
         };
         let known = known.ok_or(BlockError::Kind { found: kind })?;
-        let max = match known == EntryKind::Conf {
-            true => u64::from(limits.entry_bytes_max.max(CHANGE_BYTES_MAX)),
-            false => u64::from(limits.entry_bytes_max),
+        let max = match known {
+            EntryKind::Conf => u64::from(limits.entry_bytes_max.max(CHANGE_BYTES_MAX)),
+            _ => u64::from(limits.entry_bytes_max),
         };
         if u64::from(len) > max {
             return Err(BlockError::TooLarge { found: u64::from(len), max });
@@ -557,12 +557,11 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<Tally, BlockError> {
         let Some((data, next)) = tail.split_at_checked(len as usize) else {
             return Err(BlockError::Field { what: "entry length" });
         };
-        if !entry::is_well_formed(known, data) {
-            return Err(BlockError::Field { what: "session entry" });
-        }
         if known == EntryKind::Conf {
             ConfChange::decode(data)?;
             confs += 1;
+        } else if !entry::is_well_formed(known, data) {
+            return Err(BlockError::Field { what: "session entry" });
         }
         rest = next;
         count = count.checked_add(1).ok_or(BlockError::Field { what: "count" })?;

@@ -107,8 +107,8 @@ impl State {
 /// The driver of this crate does. For one's own: for each committed entry, in order, call
 /// [`open`](Self::open), [`close`](Self::close) or [`request`](Self::request) as its
 /// [`body`](crate::Entry::body) says. On [`SessionVerdict::Apply`] apply the entry and tell
-/// [`answered`](Self::answered); otherwise do not apply it. Keep the table with the state it belongs
-/// to: in the same snapshot ([`freeze`](Self::freeze), [`read_from`](Self::read_from)).
+/// [`answered`](Self::answered); otherwise do not apply it. Keep the table with the state it
+/// belongs to: in the same snapshot ([`freeze`](Self::freeze), [`read_from`](Self::read_from)).
 ///
 /// # Cost
 /// A request: O(log n) of the sessions and of the replies kept, a copy of the reply. Memory: per

@@ -48,6 +48,8 @@ pub struct Stats {
     pub proposals_unknown: u64,
     /// Sessions in the table, when the last batch was applied here.
     pub sessions: u64,
+    /// Membership changes that came into force here.
+    pub conf_changes: u64,
     /// Requests of sessions that were repeated and answered, not applied again.
     pub session_repeats: u64,
     /// Requests of sessions that were refused when they were to be applied.

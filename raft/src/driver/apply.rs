@@ -5,7 +5,7 @@ use super::step::{Answers, Repeats, Step};
 use crate::core::Apply;
 use crate::machine::{SnapshotSource, StateMachine};
 use crate::session::{FrozenSessions, SessionTable};
-use crate::{Entry, LogId, LogIndex, SnapshotMeta};
+use crate::{ConfChange, Entry, EntryKind, LogId, LogIndex, Membership, SnapshotMeta};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,14 +21,18 @@ pub(super) struct Applied {
     /// What became of each entry, if anyone wants to know.
     pub(super) answers: Answers,
     pub(super) repeats: Repeats,
+    /// Membership changes among the entries, and where.
+    pub(super) changes: Vec<(LogIndex, ConfChange)>,
     /// Sessions that are open now.
     pub(super) sessions: u64,
 }
 
-/// A machine with its sessions and the place in the log where they stand: all change together.
+/// A machine with its sessions, the members, and the place in the log where they stand: all change
+/// together.
 struct Placed<M> {
     machine: M,
     sessions: SessionTable,
+    membership: Membership,
     at: LogId,
     time_ms: u64,
     /// It panicked or miscounted: what it holds now is the state of no entry.
@@ -39,6 +43,7 @@ struct Placed<M> {
 pub(super) struct Frozen {
     pub(super) at: LogId,
     pub(super) time_ms: u64,
+    pub(super) membership: Membership,
     pub(super) sessions: FrozenSessions,
     pub(super) machine: Box<dyn SnapshotSource>,
 }
@@ -68,14 +73,22 @@ impl<M> Clone for Machine<M> {
 }
 
 impl<M: StateMachine> Machine<M> {
-    /// `machine` and `sessions` as a snapshot at `at` has them; the machine may be ahead, by its
+    /// `machine` and `sessions` as a snapshot of `meta` has them; the machine may be ahead, by its
     /// own account.
-    pub(super) fn new(machine: M, sessions: SessionTable, at: LogId, time_ms: u64) -> Self {
+    pub(super) fn new(machine: M, sessions: SessionTable, meta: SnapshotMeta) -> Self {
+        let SnapshotMeta { last: at, membership, time_ms, .. } = meta;
         Self {
             applied: Arc::new(AtomicU64::new(at.index.value())),
             replies_wanted: Arc::new(AtomicBool::new(false)),
             has: machine.applied(),
-            lock: Arc::new(RwLock::new(Placed { machine, sessions, at, time_ms, broken: false })),
+            lock: Arc::new(RwLock::new(Placed {
+                machine,
+                sessions,
+                membership,
+                at,
+                time_ms,
+                broken: false,
+            })),
         }
     }
 
@@ -97,7 +110,8 @@ impl<M: StateMachine> Machine<M> {
         LogIndex::new(self.applied.load(Ordering::Acquire))
     }
 
-    /// Whether machine and sessions stand at the same entry. Until then there is no state to freeze.
+    /// Whether machine and sessions stand at the same entry. Until then there is no state to
+    /// freeze.
     pub(super) fn is_whole(&self) -> bool {
         self.applied() >= self.has
     }
@@ -111,7 +125,8 @@ impl<M: StateMachine> Machine<M> {
         let machine = catch_unwind(AssertUnwindSafe(|| placed.machine.snapshot()))
             .unwrap_or_else(|_| Err(io::Error::other("the machine panicked in snapshot")))?;
         let sessions = placed.sessions.freeze();
-        Ok(Frozen { at: placed.at, time_ms: placed.time_ms, sessions, machine })
+        let membership = placed.membership.clone();
+        Ok(Frozen { at: placed.at, time_ms: placed.time_ms, membership, sessions, machine })
     }
 
     pub(super) fn restore(
@@ -124,6 +139,7 @@ impl<M: StateMachine> Machine<M> {
         catch_unwind(AssertUnwindSafe(|| placed.machine.restore(r)))
             .unwrap_or_else(|_| Err(io::Error::other("the machine panicked in restore")))?;
         placed.sessions = sessions;
+        placed.membership = meta.membership.clone();
         placed.at = meta.last;
         placed.time_ms = meta.time_ms;
         self.applied.store(meta.last.index.value(), Ordering::Release);
@@ -162,6 +178,16 @@ impl<M: StateMachine> Machine<M> {
         let placed = &mut *placed;
         let step = Step::new(&mut placed.machine, &mut placed.sessions, self.has);
         let done = step.apply(entries).inspect_err(|_| placed.broken = true)?;
+        for entry in entries.iter().filter(|e| e.kind == EntryKind::Conf) {
+            // Blocks are verified when they are read. A change that no membership follows from
+            // has no effect, here as in the core.
+            let Ok(change) = ConfChange::decode(entry.data) else { continue };
+            if let Ok(changed) = placed.membership.changed(&change) {
+                placed.membership = changed.membership;
+                placed.membership.index = entry.id.index;
+            }
+            applied.changes.push((entry.id.index, change));
+        }
         if let Some(entry) = entries.last() {
             placed.at = entry.id;
             placed.time_ms = entry.time_ms;

@@ -248,26 +248,31 @@ impl Opened {
             log.blocks.clear();
             log.last = meta.last;
         }
-        let time_ms = latest.as_ref().map_or(0, |m| m.time_ms);
         // What a snapshot or a machine holds is committed.
         let held = machine.applied().max(at.index).min(log.last.index);
         log.hard.commit = log.hard.commit.max(held);
-        let boot = self.boot(log, latest, at.index);
-        Ok((boot, Machine::new(machine, sessions, at, time_ms)))
+        let base = self.base(&log, latest.as_ref());
+        let boot = self.boot(log, latest, base.clone());
+        Ok((boot, Machine::new(machine, sessions, base)))
     }
 
-    fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, applied: LogIndex) -> Started {
-        let members = log.mark.as_ref().map(|m| m.membership.clone());
-        let membership = members.unwrap_or_else(|| Membership::of_voters(&self.founders));
+    /// What the entries behind it change: the snapshot, or the beginning of the log.
+    fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
+        let known = latest.or(log.mark.as_ref()).cloned();
+        let founders = || Membership::of_voters(&self.founders);
+        known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, founders()))
+    }
+
+    fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, base: SnapshotMeta) -> Started {
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         let store_id = log.store;
-        let mut boot = Boot::fresh(self.id, self.group, membership);
+        let mut boot = Boot::fresh(self.id, self.group, base.membership);
         boot.hard = log.hard;
         boot.start = start;
         boot.runs = log.runs;
         boot.last = log.last;
         boot.blocks = log.blocks;
-        boot.applied = applied;
+        boot.applied = base.last.index;
         boot.snapshot = latest;
         Started { boot, store_id }
     }

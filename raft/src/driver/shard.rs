@@ -185,18 +185,19 @@ impl<M: StateMachine> Shard<M> {
             self.expire_changes(now);
             self.reads.expire(now);
         }
-        self.repeat_of_older_terms(now);
         self.flush_changes(now);
+        self.repeat_of_older_terms(now);
         self.flush_proposals(now);
         self.flush_reads(now);
         self.carry_out(now);
-        self.settle_changes();
         self.release_reads();
         self.answer_questions(now);
         self.maybe_snapshot();
         self.machine.want_replies(self.proposals.wants_replies());
         debug_assert_eq!(self.raft.check_invariants(), Ok(()));
         self.publish();
+        // After it: who asked for a change finds it in force.
+        self.settle_changes();
     }
 
     fn handle_inbound(&mut self, now: Monotonic, inbound: Inbound) {
@@ -274,6 +275,9 @@ impl<M: StateMachine> Shard<M> {
                 }
             }
             Report::Applied { token, applied } => {
+                for (index, change) in applied.changes {
+                    self.activate(now, index, &change);
+                }
                 self.raft.applied(now, token);
                 self.counts.sessions = applied.sessions;
                 self.counts.session_repeats += applied.repeats.answered;

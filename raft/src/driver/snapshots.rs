@@ -103,12 +103,12 @@ impl<M: StateMachine> Shard<M> {
         self.making.running = true;
         self.since_snapshot = 0;
         let machine = self.machine.clone();
-        let (members, maker) = (self.raft.membership().clone(), self.store_id);
+        let maker = self.store_id;
         let (snapshots, mailbox) = (Arc::clone(&self.snapshots), self.mailbox.clone());
         let made = std::thread::Builder::new().name("raft-snapshot".to_owned()).spawn(move || {
             // On this thread: freezing waits for the batch that is being applied.
             let made = machine.freeze().and_then(|frozen| {
-                let meta = meta_of(frozen.at, members, frozen.time_ms, maker);
+                let meta = meta_of(frozen.at, frozen.membership, frozen.time_ms, maker);
                 let mut writer = lock(&snapshots).create(&meta)?;
                 write_snapshot_with(&mut writer, &meta, &frozen.sessions, frozen.machine)?;
                 writer.finish()?;

@@ -160,8 +160,8 @@ impl SessionTable {
     /// The table of a snapshot file's section, which is `bytes` long.
     ///
     /// # Errors
-    /// `InvalidData` if it is not one of this version; those of `input`. Lengths are checked against
-    /// what is left before anything is allocated.
+    /// `InvalidData` if it is not one of this version; those of `input`. Lengths are checked
+    /// against what is left before anything is allocated.
     pub fn read_from(input: &mut dyn Read, bytes: u64) -> io::Result<Self> {
         let mut table = Self::new();
         if bytes == 0 {

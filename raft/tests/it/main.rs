@@ -14,6 +14,7 @@ mod golden;
 mod group;
 mod hazards;
 mod lives;
+mod members;
 #[cfg(mutant)]
 mod mutants;
 mod props;
