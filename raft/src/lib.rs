@@ -3,17 +3,17 @@
 //!
 //! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with
 //! byte and message flow control over asynchronous disks; linearizable, bounded-staleness and
-//! local reads on any member; chunked, resumable snapshots; leadership transfer; outcomes that
-//! never call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock,
+//! local reads on any member; sessions, whose requests take effect at most once however often they
+//! are repeated (`Session`); chunked, resumable snapshots; leadership transfer; outcomes that never
+//! call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock,
 //! randomness, thread or I/O; the driver (`Node`) runs it over any
 //! [`Transport`](quorate_transport::Transport), in memory and over TCP.
 //!
 //! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
 //! groups, or flexible quorums. It never looks into the user's bytes.
 //!
-//! **Not yet:** membership changes (a group keeps its founders for life), lease reads, sessions
-//! (a retried request may apply twice; give requests ids of your own), several groups on one
-//! endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
+//! **Not yet:** membership changes (a group keeps its founders for life), lease reads, several
+//! groups on one endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
 //! identities, adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
 //! pretends to do them.
 //!
@@ -78,6 +78,7 @@
 //! | High-Water Mark | the commit index: [`HardState::commit`] |
 //! | Low-Water Mark | [`LogStore::compact`] |
 //! | Follower Reads | `Read` on any node |
+//! | Idempotent Receiver | `Session`, [`SessionTable`] |
 //! | State Watch | `Watch` (who leads, how far the log is) |
 //! | Singular Update Queue | the task that owns the core: DESIGN.md |
 //! | Request Pipeline, Request Batch | in-flight windows; one [`Block`] per turn of the driver |
@@ -94,6 +95,7 @@
 //! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::running::h41_…`, `h48_…` |
 //! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `running::h32_…` |
 //! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
+//! | G8 | a session's request takes effect at most once and its reply is given again when it is repeated; sessions expire alike on every replica | at most `session_window` under way, replies up to `reply_bytes_max` (else `Outcome::ReplyLost`); an expired session is refused ([`ProposeError::SessionExpired`]), nothing is applied | `sessions`, `sessions::nodes::h40_…`, `h41_…`, `requests_take_effect_once_…`, `lives::h41_…`, mutants `session_…` |
 //! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
 //! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::disks::h33_…`, `running::h33_…` |
 //! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::elections::h13_…`, `h16_…` |
@@ -104,7 +106,9 @@
 //! 15 voters and 64 members; 4,096 read ids a message; 4,096 waiting questions of
 //! `Node::replicated`; 64 forwarded batches under way; 1,024 inputs of each kind a turn; one
 //! snapshot chunk in flight per member; everything else is a setting of [`ConfigDraft`] with its
-//! default and what happens at its ends. A log that is full refuses proposals
+//! default and what happens at its ends. The replies a session may keep are `session_window` ×
+//! `reply_bytes_max`, in theory for each of `sessions_max` sessions: clients that acknowledge, as
+//! `Session` does with every request, keep as many as they have under way. A log that is full refuses proposals
 //! ([`ProposeError::NoSpace`]) and goes on serving reads.
 //!
 //! # How to drive it

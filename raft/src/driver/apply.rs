@@ -110,7 +110,8 @@ impl<M: StateMachine> Machine<M> {
         LogIndex::new(self.applied.load(Ordering::Acquire))
     }
 
-    /// Whether machine and sessions stand at the same entry. Until then there is no state to freeze.
+    /// Whether machine and sessions stand at the same entry. Until then there is no state to
+    /// freeze.
     pub(super) fn is_whole(&self) -> bool {
         self.applied() >= self.has
     }

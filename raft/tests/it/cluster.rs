@@ -14,8 +14,8 @@ use std::num::NonZeroU32;
 use std::task::Poll;
 use std::time::Duration;
 
-/// `key=value` sets, `key` alone removes, and replies with the former value; `+key` counts one up and
-/// replies with the new value.
+/// `key=value` sets, `key` alone removes, and replies with the former value; `+key` counts one up
+/// and replies with the new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Map(pub(crate) BTreeMap<String, String>);
 
