@@ -214,6 +214,10 @@ impl Opened {
             let what = format!("the log starts behind {start}, which no snapshot holds");
             return Err(StoreError::Damaged { what: what.into() }.into());
         }
+        if log.mark.is_none() && latest.is_none() && log.last != LogId::ZERO {
+            let what = "the log holds entries, and nothing says whose group it is of";
+            return Err(StoreError::Damaged { what: what.into() }.into());
+        }
         // Sessions are nowhere but in the snapshot: they, and so the core, go on from there.
         let (mut sessions, mut at) = (SessionTable::new(), LogId::ZERO);
         // A machine that keeps its own state may be ahead: which entry that is, the log must know.

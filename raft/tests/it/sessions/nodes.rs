@@ -34,8 +34,7 @@ fn block(term: u64, prev: LogId, time_ms: u64, entries: &[EntryBody<'_>]) -> Blo
 
 /// A log with these blocks, all committed.
 fn log_of(blocks: &[Block]) -> MemoryLog {
-    let mut log = MemoryLog::new();
-    log.open(GROUP, owner()).unwrap();
+    let mut log = founded(MemoryLog::new(), owner(), &[node(1)]);
     add(&mut log, blocks);
     log
 }
