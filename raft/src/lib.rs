@@ -173,8 +173,8 @@ pub use config::{CommitNotify, Config, ConfigDraft, ConfigError};
 pub use driver::{Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch};
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{
-    BlockError, BootError, BusyWhy, CampaignError, Invariant, ProposeError, ReadError, StepError,
-    StoreError, TransferError,
+    BlockError, BootError, BusyWhy, CampaignError, ForgetError, Invariant, ProposeError, ReadError,
+    StepError, StoreError, TransferError,
 };
 pub use ids::{GroupId, LogId, LogIndex, ReadId, StoreId, Term};
 pub use log_view::TermRun;

@@ -4,6 +4,7 @@
 use super::Command;
 use super::apply::Machine;
 use super::calls::{self, Call, refusal};
+use super::leases::LeasePublisher;
 use super::mailbox::{Mailbox, Report};
 use super::outcome::ShutdownError;
 use super::proposals::Proposals;
@@ -59,6 +60,7 @@ pub(super) struct Shard<M> {
     pub(super) mailbox: Mailbox,
     pub(super) state: watch::Sender<NodeState>,
     pub(super) stats: Arc<Mutex<Stats>>,
+    pub(super) lease: LeasePublisher,
     pub(super) counts: Stats,
     pub(super) queued_bytes: Arc<AtomicUsize>,
 
@@ -354,6 +356,11 @@ impl<M: StateMachine> Shard<M> {
 
     /// Tells watchers and statistics where things stand.
     fn publish(&self) {
+        if self.stopped.is_some() {
+            self.lease.withdraw();
+        } else {
+            self.lease.publish(&self.raft);
+        }
         let status = self.raft.progress();
         let applied = self.machine.applied();
         let next = NodeState {
