@@ -3,6 +3,7 @@
 
 mod disks;
 mod elections;
+mod lease_nodes;
 mod leases;
 mod running;
 
