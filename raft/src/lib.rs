@@ -2,8 +2,8 @@
 //! driver that runs it.
 //!
 //! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with
-//! byte and message flow control over asynchronous disks; linearizable, bounded-staleness and
-//! local reads on any member; chunked, resumable snapshots; leadership transfer; outcomes that
+//! byte and message flow control over asynchronous disks; linearizable, lease, bounded-staleness
+//! and local reads on any member; chunked, resumable snapshots; leadership transfer; outcomes that
 //! never call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock,
 //! randomness, thread or I/O; the driver (`Node`) runs it over any
 //! [`Transport`](quorate_transport::Transport), in memory and over TCP.
@@ -11,8 +11,8 @@
 //! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
 //! groups, or flexible quorums. It never looks into the user's bytes.
 //!
-//! **Not yet:** membership changes (a group keeps its founders for life), lease reads, sessions
-//! (a retried request may apply twice; give requests ids of your own), several groups on one
+//! **Not yet:** membership changes (a group keeps its founders for life), sessions (a
+//! retried request may apply twice; give requests ids of your own), several groups on one
 //! endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
 //! identities, adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
 //! pretends to do them.
@@ -77,6 +77,7 @@
 //! | Heartbeat | [`Body::Heartbeat`] |
 //! | High-Water Mark | the commit index: [`HardState::commit`] |
 //! | Low-Water Mark | [`LogStore::compact`] |
+//! | Lease | `Read::Lease`, [`Raft::lease_valid`] |
 //! | Follower Reads | `Read` on any node |
 //! | State Watch | `Watch` (who leads, how far the log is) |
 //! | Singular Update Queue | the task that owns the core: DESIGN.md |
@@ -93,6 +94,7 @@
 //! | G3 | `Outcome::Applied` only after the entry is durable on a quorum and applied here | the disks' sync is honest | `sim`, `hazards::h34_…`, mutant `ack_before_durable` |
 //! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::running::h41_…`, `h48_…` |
 //! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `running::h32_…` |
+//! | G6 | `Read::Lease` likewise, on the leader without a message | each clock's rate is off by no more than its [`Clock::drift`](quorate_clocks::Clock::drift) says, and goes on in a suspend; survives restarts, suspends, transfers, members with other settings; else it is G5 | `sim`, `hazards::leases::h27_…` to `h63_…`, `hazards::lease_nodes::h30_…`, `props::a_lease_ends_…` |
 //! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
 //! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
 //! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::disks::h33_…`, `running::h33_…` |
@@ -118,7 +120,8 @@
 //!
 //! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
 //! and reordered; the network is cut in any way, also one way. Bytes are altered by accident only
-//! (CRC-32). A disk that comes back empty under the same node id breaks G1: give the node a new id
+//! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease)
+//! their rate must keep within what they say of themselves. A disk that comes back empty under the same node id breaks G1: give the node a new id
 //! (which needs membership changes, so today: a new group). Damage inside a log is told from a torn
 //! end and refuses to start ([`StoreError::Damaged`]).
 //!
@@ -131,7 +134,7 @@
 //! # Sources
 //!
 //! Ongaro & Ousterhout 2014 (*In Search of an Understandable Consensus Algorithm*); Ongaro 2014
-//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Alagappan et al. 2018 (protocol-aware
+//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Gray & Cheriton 1989 (leases); Alagappan et al. 2018 (protocol-aware
 //! recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the designs of etcd-io/raft,
 //! raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md; rules, hazards and
 //! decisions: DESIGN.md.

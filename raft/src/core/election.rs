@@ -39,6 +39,7 @@ impl Raft {
         if self.term != term {
             self.term = term;
             self.vote = None;
+            self.lease.enter_term();
         }
         self.leader = None;
         self.election_start = self.now;
@@ -48,7 +49,6 @@ impl Raft {
         self.votes.clear();
         self.uncommitted_bytes = 0;
         self.verified = LogIndex::ZERO;
-        self.reset_lease();
         self.fail_leader_reads();
         self.rebuild_peers();
     }

@@ -88,6 +88,14 @@ impl Lease {
         self.durable = self.durable.max(promise);
     }
 
+    /// A new term, in which this node has not led yet. What it promised goes on. // H62
+    pub(super) fn enter_term(&mut self) {
+        self.gave_away = false;
+        if crate::plant::planted("promise_dropped_with_the_term") {
+            self.promised_until = Monotonic::ZERO;
+        }
+    }
+
     /// Promises not to vote, from `now` on; returns for how long in true time, zero if not at all.
     fn give(&mut self, now: Monotonic) -> Duration {
         if self.durable < self.promise {
@@ -179,14 +187,6 @@ impl Raft {
     /// The same for its own candidacy. // H44
     pub(super) fn must_not_campaign_until(&self) -> Option<Monotonic> {
         self.promised_until().filter(|_| !crate::plant::planted("candidacy_breaks_promise"))
-    }
-
-    /// A term begins.
-    pub(super) fn reset_lease(&mut self) {
-        self.lease.gave_away = false;
-        if crate::plant::planted("promise_dropped_with_the_term") {
-            self.lease.promised_until = Monotonic::ZERO;
-        }
     }
 
     /// `TimeoutNow` goes out: its receiver may be elected against all promises, however late it
