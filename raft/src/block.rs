@@ -1,6 +1,7 @@
 //! [`Block`]: contiguous entries of one term, encoded once. The unit on the wire, in the log store
 //! and in memory; a follower writes the very bytes it received. Layout: FORMAT.md.
 
+use crate::conf_change::{CHANGE_BYTES_MAX, ConfChange};
 use crate::error::BlockError;
 use crate::{Entry, EntryBody, EntryKind, GroupId, LogId, LogIndex, Term};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -72,7 +73,9 @@ impl Limits {
     /// The largest block within these limits, header included.
     #[cfg(feature = "tokio")]
     pub(crate) const fn block_max(&self) -> u64 {
-        HEADER_LEN as u64 + self.body_bytes_max()
+        let body = self.body_bytes_max();
+        let change = CHANGE_BYTES_MAX as u64 + ENTRY_HEADER_LEN as u64;
+        HEADER_LEN as u64 + if body > change { body } else { change }
     }
 
     /// A block of several entries, or one that is a single large entry.
@@ -125,6 +128,8 @@ pub struct Proposal {
     buf: BytesMut,
     count: u32,
     payload_bytes: u64,
+    /// Membership changes among the entries.
+    confs: u32,
     limits: Limits,
 }
 
@@ -140,7 +145,7 @@ impl Proposal {
     pub fn with_capacity(limits: &Limits, bytes: usize) -> Self {
         let mut buf = BytesMut::with_capacity(HEADER_LEN + bytes);
         buf.put_bytes(0, HEADER_LEN);
-        Self { buf, count: 0, payload_bytes: 0, limits: *limits }
+        Self { buf, count: 0, payload_bytes: 0, confs: 0, limits: *limits }
     }
 
     /// Adds an entry.
@@ -151,6 +156,16 @@ impl Proposal {
     pub fn push(&mut self, body: EntryBody<'_>) -> Result<(), TooLarge> {
         let (kind, data) = body.parts();
         self.push_raw(kind, data)
+    }
+
+    /// A block of one membership change. It is never refused for its size: a group that is full
+    /// must still be able to change.
+    pub(crate) fn of_change(change: &ConfChange) -> Self {
+        let payload = change.encode();
+        let mut p = Self::with_capacity(&Limits::UNLIMITED, payload.len() + ENTRY_HEADER_LEN);
+        let pushed = p.push_raw(EntryKind::Conf, &payload);
+        debug_assert!(pushed.is_ok(), "changes are smaller than any limit");
+        p
     }
 
     fn push_raw(&mut self, kind: EntryKind, data: &[u8]) -> Result<(), TooLarge> {
@@ -172,6 +187,7 @@ impl Proposal {
         self.buf.put_u32_le(len);
         self.buf.put_slice(data);
         self.count += 1;
+        self.confs += u32::from(kind == EntryKind::Conf);
         self.payload_bytes += found;
         Ok(())
     }
@@ -186,6 +202,11 @@ impl Proposal {
     #[must_use]
     pub const fn payload_bytes(&self) -> u64 {
         self.payload_bytes
+    }
+
+    /// Whether an entry changes the membership.
+    pub(crate) const fn has_conf(&self) -> bool {
+        self.confs > 0
     }
 
     /// Bytes of the block this would become.
@@ -206,11 +227,11 @@ impl Proposal {
 
     /// A proposal from the body of another one.
     pub(crate) fn from_body(body: &[u8], limits: &Limits) -> Result<Self, BlockError> {
-        let (count, payload_bytes) = check_entries(body, limits)?;
+        let Tally { count, payload_bytes, confs } = check_entries(body, limits)?;
         let mut buf = BytesMut::with_capacity(HEADER_LEN + body.len());
         buf.put_bytes(0, HEADER_LEN);
         buf.put_slice(body);
-        Ok(Self { buf, count, payload_bytes, limits: *limits })
+        Ok(Self { buf, count, payload_bytes, confs, limits: *limits })
     }
 
     /// Fills the header in: these entries follow `prev` in `group`, appended in `term` at group
@@ -221,7 +242,6 @@ impl Proposal {
     #[must_use]
     pub fn stamp(mut self, group: GroupId, term: Term, prev: LogId, time_ms: u64) -> Block {
         assert!(self.count > 0, "a block holds at least one entry");
-        let has_conf = self.iter().any(|(kind, _)| kind == EntryKind::Conf);
         let head = Head {
             group,
             term,
@@ -229,7 +249,7 @@ impl Proposal {
             prev_term: prev.term,
             time_ms,
             count: self.count,
-            flags: if has_conf { FLAG_CONF } else { 0 },
+            flags: if self.has_conf() { FLAG_CONF } else { 0 },
         };
         let (header, body) = self.buf.split_at_mut(HEADER_LEN);
         head.encode(header, body);
@@ -355,6 +375,18 @@ impl Block {
         self.head.time_ms
     }
 
+    /// Whether an entry changes the membership.
+    #[must_use]
+    pub const fn has_conf(&self) -> bool {
+        self.head.flags & FLAG_CONF != 0
+    }
+
+    /// Where its membership changes are.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = LogIndex> {
+        let entries = self.has_conf().then(|| self.iter());
+        entries.into_iter().flatten().filter(|e| e.kind == EntryKind::Conf).map(|e| e.id.index)
+    }
+
     /// The encoded block.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
@@ -413,7 +445,11 @@ impl Block {
 /// Checks the block that `bytes` begins with; returns its header and its length.
 fn verify(bytes: &[u8], limits: &Limits) -> Result<(Head, usize), BlockError> {
     let (head, body_len, body_crc) = decode_head(bytes)?;
-    let max = limits.body_bytes_max();
+    let mut max = limits.body_bytes_max();
+    if head.flags & FLAG_CONF != 0 {
+        // Not bound by the limits of entries: a group must be able to change.
+        max = max.max(u64::from(CHANGE_BYTES_MAX) + ENTRY_HEADER_LEN as u64);
+    }
     if u64::from(body_len) > max {
         return Err(BlockError::TooLarge { found: u64::from(body_len), max });
     }
@@ -426,9 +462,12 @@ fn verify(bytes: &[u8], limits: &Limits) -> Result<(Head, usize), BlockError> {
     if found != body_crc {
         return Err(BlockError::BodyCrc { expected: body_crc, found });
     }
-    let (count, _) = check_entries(body, limits)?;
-    if count != head.count {
-        return Err(BlockError::Count { expected: head.count, found: count });
+    let tally = check_entries(body, limits)?;
+    if tally.count != head.count {
+        return Err(BlockError::Count { expected: head.count, found: tally.count });
+    }
+    if (head.flags & FLAG_CONF != 0) != (tally.confs > 0) {
+        return Err(BlockError::Field { what: "flag of membership changes" });
     }
     Ok((head, end))
 }
@@ -480,10 +519,18 @@ fn decode_head(bytes: &[u8]) -> Result<(Head, u32, u32), BlockError> {
     Ok((head, r.get_u32_le(), r.get_u32_le()))
 }
 
+/// What a body holds.
+struct Tally {
+    count: u32,
+    payload_bytes: u64,
+    /// Membership changes among the entries.
+    confs: u32,
+}
+
 /// Walks the entries of a body: every length within it, every kind known, ending exactly at its
-/// end. Returns the number of entries and their payload bytes.
-fn check_entries(body: &[u8], limits: &Limits) -> Result<(u32, u64), BlockError> {
-    let (mut rest, mut count, mut payload) = (body, 0_u32, 0_u64);
+/// end.
+fn check_entries(body: &[u8], limits: &Limits) -> Result<Tally, BlockError> {
+    let (mut rest, mut count, mut payload_bytes, mut confs) = (body, 0_u32, 0_u64, 0_u32);
     while !rest.is_empty() {
         let Some((header, tail)) = rest.split_first_chunk::<ENTRY_HEADER_LEN>() else {
             return Err(BlockError::Field { what: "entry header" });
@@ -495,20 +542,26 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<(u32, u64), BlockError>
         }
         match EntryKind::from_byte(kind) {
             Some(EntryKind::Noop) if len == 0 => {}
-            Some(EntryKind::Normal) => {}
-            // Membership changes are not understood by this version: refuse rather than skip.
+            Some(EntryKind::Normal | EntryKind::Conf) => {}
             _ => return Err(BlockError::Kind { found: kind }),
         }
-        if len > limits.entry_bytes_max {
-            let max = u64::from(limits.entry_bytes_max);
+        let max = match kind == EntryKind::Conf as u8 {
+            true => u64::from(limits.entry_bytes_max.max(CHANGE_BYTES_MAX)),
+            false => u64::from(limits.entry_bytes_max),
+        };
+        if u64::from(len) > max {
             return Err(BlockError::TooLarge { found: u64::from(len), max });
         }
         let Some(next) = tail.get(len as usize..) else {
             return Err(BlockError::Field { what: "entry length" });
         };
+        if kind == EntryKind::Conf as u8 {
+            ConfChange::decode(&tail[..len as usize])?;
+            confs += 1;
+        }
         rest = next;
         count = count.checked_add(1).ok_or(BlockError::Field { what: "count" })?;
-        payload += u64::from(len);
+        payload_bytes += u64::from(len);
         if count > limits.block_entries_max {
             return Err(BlockError::Field { what: "count" });
         }
@@ -516,7 +569,7 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<(u32, u64), BlockError>
     if count == 0 {
         return Err(BlockError::Field { what: "count" });
     }
-    Ok((count, payload))
+    Ok(Tally { count, payload_bytes, confs })
 }
 
 /// Entries of a verified body.

@@ -23,6 +23,23 @@ pub enum CommitNotify {
     Append,
 }
 
+/// What becomes of a membership change that a leader refuses.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::ConfRefusal;
+/// assert_ne!(ConfRefusal::Error, ConfRefusal::Noop);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfRefusal {
+    /// It is refused with a [`ConfError`](crate::ConfError). The default.
+    Error,
+    /// An empty entry takes its place, as in the reference implementation: to the proposer it looks
+    /// accepted.
+    Noop,
+}
+
 /// The settings of a replica, checked. Made by [`Config::local`], [`lan`](Config::lan),
 /// [`wan`](Config::wan), or [`reference`](Config::reference) and [`ConfigDraft::build`].
 ///
@@ -44,6 +61,12 @@ pub struct Config {
     pub(crate) check_quorum: bool,
     pub(crate) commit_in_votes: bool,
     pub(crate) commit_notify: CommitNotify,
+    pub(crate) conf_refusal: ConfRefusal,
+    /// A leader checks changes before it appends them; off only in scripts.
+    pub(crate) conf_validation: bool,
+    pub(crate) step_down_on_removal: bool,
+    /// A node that knows no members takes a snapshot first, never entries.
+    pub(crate) blank_needs_snapshot: bool,
     pub(crate) forward_in_core: bool,
     /// A vote is asked for only once the own term, vote and log are durable. // H11
     pub(crate) gate_votes: bool,
@@ -66,6 +89,8 @@ pub struct Config {
     pub(crate) log_bytes_max: u64,
     pub(crate) log_trailing_bytes: u64,
     pub(crate) snapshot_chunk_bytes: u32,
+    pub(crate) promote_lag: u64,
+    pub(crate) conf_timeout: Duration,
     pub(crate) propose_deadline: Duration,
 }
 
@@ -96,6 +121,9 @@ impl Config {
         c.check_quorum = false;
         c.commit_in_votes = false;
         c.commit_notify = CommitNotify::Append;
+        c.conf_refusal = ConfRefusal::Noop;
+        c.step_down_on_removal = false;
+        c.blank_needs_snapshot = false;
         c.forward_in_core = true;
         c.gate_votes = false;
         c.resend_each_heartbeat = true;
@@ -181,6 +209,11 @@ setters! {
     commit_in_votes: bool;
     /// How the commit index spreads when there is nothing else to send. Default `OneWay`.
     commit_notify: CommitNotify;
+    /// What becomes of a membership change that a leader refuses. Default `Error`.
+    conf_refusal: ConfRefusal;
+    /// A leader that a membership change removed or demoted steps down. Default on · off → it leads
+    /// on, idle, until another is elected.
+    step_down_on_removal: bool;
     /// Entries may be handed out for application before the local disk has them. Default off · on →
     /// the application may run ahead of the local disk after a crash.
     apply_before_durable: bool;
@@ -219,6 +252,13 @@ setters! {
     log_trailing_bytes: u64;
     /// Bytes of one snapshot chunk. Default 256 KiB · 4 KiB–4 MiB · too small → slow catch-up.
     snapshot_chunk_bytes: u32;
+    /// Bytes of log that a learner may lack when it is promoted. Default 1 MiB · too small → under
+    /// load it may never be promoted · too large → commits wait for a voter that lags.
+    promote_lag: u64;
+    /// How long [`Members`] waits for a learner to catch up. Default 10 min. What it began goes on.
+    ///
+    /// [`Members`]: https://docs.rs/quorate-raft/latest/quorate_raft/struct.Members.html
+    conf_timeout: Duration;
     /// How long a proposal or read looks for a leader before it gives up. Default 10 T · too small
     /// → failures during elections.
     propose_deadline: Duration;
@@ -233,6 +273,10 @@ impl ConfigDraft {
             check_quorum: true,
             commit_in_votes: true,
             commit_notify: CommitNotify::OneWay,
+            conf_refusal: ConfRefusal::Error,
+            conf_validation: true,
+            step_down_on_removal: true,
+            blank_needs_snapshot: true,
             forward_in_core: false,
             gate_votes: true,
             resend_each_heartbeat: false,
@@ -253,9 +297,18 @@ impl ConfigDraft {
             log_bytes_max: 256 << 20,
             log_trailing_bytes: 32 << 20,
             snapshot_chunk_bytes: 256 << 10,
+            promote_lag: 1 << 20,
+            conf_timeout: Duration::from_secs(600),
             propose_deadline: t * 10,
         };
         Self { config, reference: false }
+    }
+
+    /// For the test scripts: without, a leader appends any membership change.
+    #[doc(hidden)]
+    pub fn conf_validation(mut self, on: bool) -> Self {
+        self.config.conf_validation = on;
+        self
     }
 
     /// For the test scripts: a follower that believes in its leader's lease does not forget it.

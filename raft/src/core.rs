@@ -3,6 +3,7 @@
 //! comments are those of DESIGN.md.
 
 mod commit;
+mod conf;
 mod election;
 mod follow;
 mod invariants;
@@ -73,7 +74,7 @@ pub struct Boot {
     pub id: NodeId,
     /// The group.
     pub group: GroupId,
-    /// Its members.
+    /// Its members as of `applied`.
     pub membership: Membership,
     /// How wrong the rate of this node's clock may be ([`Clock::drift`]); leases count with it.
     ///
@@ -182,6 +183,7 @@ pub struct Raft {
     heartbeat_start: Monotonic,
     randomized: Duration,
     transferee: Option<NodeId>,
+    changes: conf::Changes,
     /// Payload bytes appended as a leader and not applied yet.
     uncommitted_bytes: u64,
     /// Highest index an append of this term's leader has matched: what a commit notice may commit.
@@ -226,6 +228,7 @@ impl Raft {
             heartbeat_start: now,
             randomized: config.election_timeout,
             transferee: None,
+            changes: conf::Changes::default(),
             uncommitted_bytes: 0,
             verified: LogIndex::ZERO,
             appended_at: now,
@@ -435,6 +438,7 @@ impl Raft {
             Body::Commit { index } => self.handle_commit_notice(from, index),
             Body::Accepted { index } => self.handle_accepted(from, index),
             Body::Rejected { index, hint } => self.handle_rejected(from, index, hint),
+            Body::SnapshotRequest { .. } => self.handle_snapshot_request(from),
             Body::HeartbeatResp { read, stamp, promise } => {
                 self.handle_heartbeat_resp(from, read, stamp, promise);
             }
@@ -442,8 +446,7 @@ impl Raft {
             Body::ReadIndex { ids, lease } => self.handle_read_index(from, &ids, lease),
             Body::ReadIndexResp { index, ids } => self.handle_read_index_resp(index, &ids),
             Body::Propose(proposal) => {
-                self.propose(self.now, proposal)
-                    .map_err(|(error, _)| StepError::Proposal(error))?;
+                self.take_forwarded(proposal)?;
             }
         }
         Ok(())

@@ -5,8 +5,10 @@
 mod apply;
 mod builder;
 mod calls;
+mod changes;
 mod leases;
 mod mailbox;
+mod members;
 mod outcome;
 mod proposals;
 mod reads;
@@ -20,6 +22,7 @@ mod waiters;
 mod watch;
 
 pub use builder::{NodeBuilder, StartError};
+pub use members::Members;
 pub use outcome::{Outcome, Read, ShutdownError};
 pub use watch::{NodeState, Watch};
 
@@ -47,6 +50,8 @@ enum Command {
     Replicated { at: LogIndex, voters: u32, deadline: Monotonic, answer: oneshot::Sender<u32> },
     Transfer { to: Option<NodeId>, answer: oneshot::Sender<Result<NodeId, crate::TransferError>> },
     Snapshot { answer: oneshot::Sender<Result<LogId, Arc<str>>> },
+    Change(changes::Asked),
+    DiskOf { node: NodeId, answer: oneshot::Sender<Result<crate::StoreId, Arc<str>>> },
     Shutdown { answer: oneshot::Sender<Result<(), ShutdownError>> },
 }
 

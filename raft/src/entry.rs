@@ -18,7 +18,7 @@ pub enum EntryKind {
     Noop = 0,
     /// Data of the application.
     Normal = 1,
-    /// A change of membership. Reserved: this version neither proposes nor accepts one.
+    /// A change of the membership: a [`ConfChange`](crate::ConfChange).
     Conf = 2,
 }
 

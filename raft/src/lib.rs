@@ -143,6 +143,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod conf_change;
 mod config;
 mod core;
 #[cfg(feature = "tokio")]
@@ -171,19 +172,22 @@ pub use crate::core::{
     PeerStatus, Progression, Proposed, Raft, ReadDone, Role, SoftState, Status,
 };
 pub use block::{Block, Limits, Proposal, TooLarge};
-pub use config::{CommitNotify, Config, ConfigDraft, ConfigError};
+pub use conf_change::{CONTEXT_MAX, ConfChange, ConfOp, OPS_MAX, Transition};
+pub use config::{CommitNotify, ConfRefusal, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
-pub use driver::{Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch};
+pub use driver::{
+    Members, Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch,
+};
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{
-    BlockError, BootError, BusyWhy, CampaignError, ForgetError, Invariant, ProposeError, ReadError,
-    StepError, StoreError, TransferError,
+    BlockError, BootError, BusyWhy, CampaignError, ConfError, ConfInvalid, ForgetError, Invariant,
+    ProposeError, ReadError, StepError, StoreError, TransferError,
 };
 pub use ids::{GroupId, LogId, LogIndex, ReadId, StoreId, Term};
 pub use log_view::TermRun;
 #[cfg(feature = "tokio")]
 pub use machine::{Batch, Replies, SnapshotSource, StateMachine};
-pub use membership::Membership;
+pub use membership::{Changed, MEMBERS_MAX, Membership};
 pub use message::{Ballot, Body, Envelope, Message, SnapshotMeta};
 pub use progress::ProgressState;
 #[cfg(feature = "tokio")]

@@ -51,6 +51,10 @@ pub(crate) struct LogView {
     /// The end of the log, contiguous up to `last`.
     blocks: VecDeque<Block>,
     cached_bytes: u64,
+    /// Membership changes in the log, as far as their blocks were seen in this life.
+    changes: VecDeque<LogIndex>,
+    /// Entries before this were not seen: any may be a change.
+    changes_known_from: LogIndex,
     /// Group time of the newest block that left the cache.
     evicted_time_ms: u64,
     pub(crate) commit: LogIndex,
@@ -71,7 +75,11 @@ impl LogView {
     /// `last`.
     pub(crate) fn new(start: LogId, runs: Vec<TermRun>, last: LogId, blocks: Vec<Block>) -> Self {
         let cached_bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
+        let changes = blocks.iter().flat_map(Block::changes).collect();
+        let changes_known_from = blocks.first().map_or_else(|| last.index.next(), Block::first);
         Self {
+            changes,
+            changes_known_from,
             start,
             runs,
             last,
@@ -154,6 +162,7 @@ impl LogView {
             self.runs.push(TermRun::new(block.first(), block.term()));
         }
         self.last = block.last();
+        self.changes.extend(block.changes());
         self.cached_bytes += block.as_bytes().len() as u64;
         self.blocks.push_back(block);
     }
@@ -218,6 +227,9 @@ impl LogView {
         while self.runs.last().is_some_and(|run| run.first >= at) {
             self.runs.pop();
         }
+        while self.changes.back().is_some_and(|change| *change >= at) {
+            self.changes.pop_back();
+        }
         let term = self.runs.last().map_or(self.start.term, |run| run.term);
         self.last = LogId::of(term, keep);
         // What is replaced is neither handed out nor durable any more, whatever the disk still
@@ -231,6 +243,7 @@ impl LogView {
         self.start = meta.last;
         self.runs.clear();
         self.blocks.clear();
+        self.changes.clear();
         self.cached_bytes = 0;
         self.evicted_time_ms = meta.time_ms;
         self.last = meta.last;
@@ -257,9 +270,24 @@ impl LogView {
         if self.runs.get(1).is_some_and(|next| next.first <= to.next()) {
             self.runs.remove(0);
         }
+        while self.changes.front().is_some_and(|change| *change <= to) {
+            self.changes.pop_front();
+        }
         while self.blocks.front().is_some_and(|b| b.last().index <= to) {
             self.evict_front();
         }
+    }
+
+    /// Whether a membership change is, or may be, behind `from` and not behind `to`.
+    pub(crate) fn may_have_change(&self, from: LogIndex, to: LogIndex) -> bool {
+        let unseen = from < to && from.next() < self.changes_known_from;
+        unseen || self.changes.iter().any(|change| from < *change && *change <= to)
+    }
+
+    /// Two membership changes that are not known to be committed, if there are two.
+    pub(crate) fn uncommitted_changes(&self) -> Option<(LogIndex, LogIndex)> {
+        let mut open = self.changes.iter().filter(|change| **change > self.commit);
+        Some((*open.next()?, *open.next()?))
     }
 
     /// Lets go of blocks over `max` bytes that the store holds and the machine was given.

@@ -1,12 +1,21 @@
-//! [`Membership`]: who votes and who listens.
+//! [`Membership`]: who votes and who listens. How it changes: `membership/algebra.rs`.
 
+mod algebra;
+
+use crate::{LogIndex, StoreId};
 use quorate_transport::NodeId;
+use std::collections::BTreeMap;
 
-/// The members of a group. `outgoing`, `learners` and `learners_next` are part of the format and of
-/// all quorum arithmetic; this version starts groups with voters and does not change them.
+pub use algebra::Changed;
+
+/// Most members of a group, learners included.
+pub const MEMBERS_MAX: usize = 64;
+
+/// The members of a group, as of one entry of its log.
 ///
 /// # Shape
-/// Every list is sorted and without duplicates.
+/// Every list is sorted and without duplicates. `learners` and the two halves are disjoint;
+/// `learners_next` is a part of `outgoing`.
 ///
 /// # Examples
 /// ```
@@ -20,6 +29,8 @@ use quorate_transport::NodeId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Membership {
+    /// The entry that made it; zero for the founders.
+    pub index: LogIndex,
     /// Voters of the incoming half.
     pub voters: Vec<NodeId>,
     /// Voters of the outgoing half while a change is joint, else empty.
@@ -30,6 +41,10 @@ pub struct Membership {
     pub learners_next: Vec<NodeId>,
     /// The joint phase ends by itself.
     pub auto_leave: bool,
+    /// Learners that whoever leads promotes once they have caught up, and whom each replaces.
+    pub promotions: BTreeMap<NodeId, Option<NodeId>>,
+    /// The disks of members that are known: a message from another one is refused. // H23
+    pub stores: BTreeMap<NodeId, StoreId>,
 }
 
 impl Membership {
@@ -46,6 +61,13 @@ impl Membership {
         self
     }
 
+    /// The same group with these disks.
+    #[must_use]
+    pub fn with_stores(mut self, stores: impl IntoIterator<Item = (NodeId, StoreId)>) -> Self {
+        self.stores = stores.into_iter().collect();
+        self
+    }
+
     /// Whether `id` votes in either half.
     #[must_use]
     pub fn is_voter(&self, id: NodeId) -> bool {
@@ -56,6 +78,12 @@ impl Membership {
     #[must_use]
     pub fn contains(&self, id: NodeId) -> bool {
         self.is_voter(id) || self.learners.contains(&id)
+    }
+
+    /// Whether a change is in its joint phase: two majorities decide.
+    #[must_use]
+    pub const fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
     }
 
     /// Every member once, ascending.

@@ -95,6 +95,12 @@ pub enum Body {
         /// Where the receiver's log may agree; term 0 if it no longer knows.
         hint: LogId,
     },
+    /// Answer to an append: the receiver can only take a snapshot, because it does not know the
+    /// group's membership, or has lost a part of its log.
+    SnapshotRequest {
+        /// Last index the receiver holds for certain.
+        have: LogIndex,
+    },
     /// Would you vote for me?
     PreVote(Ballot),
     /// Vote for me.
@@ -168,6 +174,7 @@ impl Body {
             self,
             Self::Accepted { .. }
                 | Self::Rejected { .. }
+                | Self::SnapshotRequest { .. }
                 | Self::PreVoteResp { .. }
                 | Self::VoteResp { .. }
                 | Self::HeartbeatResp { .. }

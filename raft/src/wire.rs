@@ -30,6 +30,7 @@ mod kind {
     pub(super) const HEARTBEAT_RESP: u8 = 8;
     pub(super) const COMMIT: u8 = 9;
     pub(super) const TIMEOUT_NOW: u8 = 10;
+    pub(super) const SNAPSHOT_REQUEST: u8 = 12;
     pub(super) const READ_INDEX: u8 = 13;
     pub(super) const READ_INDEX_RESP: u8 = 14;
     pub(super) const PROPOSE: u8 = 15;
@@ -112,6 +113,10 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
             head.log = LogId::of(hint.term, *index);
             head.aux = hint.index.value();
             kind::APPEND_RESP
+        }
+        Body::SnapshotRequest { have } => {
+            head.log.index = *have;
+            kind::SNAPSHOT_REQUEST
         }
         Body::PreVote(ballot) | Body::Vote(ballot) => {
             head.log = ballot.last;
@@ -303,6 +308,7 @@ fn body_of(head: &Head, tail: &Bytes, limits: &Limits) -> Result<Body, StepError
         },
         kind::COMMIT => Body::Commit { index: head.commit.index },
         kind::TIMEOUT_NOW => Body::TimeoutNow,
+        kind::SNAPSHOT_REQUEST => Body::SnapshotRequest { have: head.log.index },
         kind::READ_INDEX => {
             Body::ReadIndex { ids: ids_of(tail)?, lease: head.flags & FLAG_LEASE != 0 }
         }

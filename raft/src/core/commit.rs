@@ -10,7 +10,17 @@ impl Raft {
     pub(super) fn advance_commit(&mut self) -> bool {
         let m = &self.membership;
         let matched = |id: NodeId| self.peer_index(id).map_or(0, |i| self.peers[i].matched.value());
-        let Some(index) = quorum::committed(&m.voters, &m.outgoing, matched) else {
+        // A leader that is no voter any more does not count itself. // H22
+        let with_itself: Vec<NodeId>;
+        let voters = if crate::plant::planted("removed_leader_counts") {
+            with_itself = [&m.voters[..], &[self.id]].concat();
+            &with_itself
+        } else {
+            &m.voters
+        };
+        let joint =
+            if crate::plant::planted("joint_counts_as_simple") { &[] } else { &m.outgoing[..] };
+        let Some(index) = quorum::committed(voters, joint, matched) else {
             return false;
         };
         let index = LogIndex::new(index);
@@ -73,6 +83,7 @@ impl Raft {
         self.log.applied = self.log.applied.max(token.to);
         self.out.applying_bytes = self.out.applying_bytes.saturating_sub(token.bytes);
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(token.payload_bytes);
+        self.maybe_leave_joint();
         self.log.evict(self.config.log_cache_bytes);
     }
 }

@@ -2,11 +2,12 @@
 //! §9.6 (pre-votes) and §6.2 (the check for a quorum).
 
 use super::{Raft, Role};
+use crate::config::ConfRefusal;
 use crate::error::CampaignError;
 use crate::message::{Ballot, Body};
 use crate::progress::{Progress, ProgressState};
 use crate::quorum::{self, VoteResult};
-use crate::{EntryBody, LogIndex, Proposal, Term};
+use crate::{LogIndex, Term};
 use core::time::Duration;
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
@@ -48,6 +49,7 @@ impl Raft {
         self.transferee = None;
         self.votes.clear();
         self.uncommitted_bytes = 0;
+        self.changes.pending = LogIndex::ZERO;
         self.verified = LogIndex::ZERO;
         self.fail_leader_reads();
         self.rebuild_peers();
@@ -110,15 +112,15 @@ impl Raft {
         self.role = Role::Leader;
         self.leader = Some(self.id);
         self.appended_at = self.now;
+        // Some entry up to here may be a change that is not applied yet. // H19
+        self.changes.pending = self.log.last().index;
         if let Some(own) = self.peer_index(self.id) {
             self.peers[own].become_replicate();
             self.peers[own].active = true;
         }
         // Entries of older terms are committed only through one of this term. // H1
-        let mut noop = Proposal::new(&self.config.limits);
-        if noop.push(EntryBody::Noop).is_ok() {
-            self.append_own(noop);
-        }
+        let noop = self.noop();
+        self.append_own(noop);
         self.broadcast_append();
         self.adopt_asked_reads();
     }
@@ -133,6 +135,9 @@ impl Raft {
         }
         if !self.membership.is_voter(self.id) {
             return Err(CampaignError::NotVoter);
+        }
+        if self.has_unapplied_change() {
+            return Err(CampaignError::PendingConf);
         }
         // H44
         if let Some(until) = self.must_not_campaign_until()
@@ -208,9 +213,10 @@ impl Raft {
         let m = &self.membership;
         match quorum::vote(&m.voters, &m.outgoing, |id| self.votes.get(&id).copied()) {
             VoteResult::Won if self.role == Role::PreCandidate => {
-                // A voter just counted is still a voter, and no snapshot is pending in this role.
-                let started = self.start_campaign(Campaign::Approved).is_ok();
-                debug_assert!(started, "a pre-candidate may become a candidate");
+                // The votes may have told that a change is committed, which is to be applied first.
+                if self.start_campaign(Campaign::Approved).is_err() {
+                    self.become_follower(self.term, None);
+                }
             }
             // Votes of others alone do not do: what this leader sends in its term must not be
             // forgotten with the term in a crash, or the same voters would elect it again in the
@@ -273,6 +279,10 @@ impl Raft {
                 self.peers[i].active = false;
             }
             self.transferee = None;
+            if self.config.conf_refusal == ConfRefusal::Error {
+                // A transfer under way may have kept the joint phase from ending.
+                self.maybe_leave_joint();
+            }
         }
         if self.now.since(self.heartbeat_start) >= self.config.heartbeat_interval {
             self.broadcast_heartbeat();

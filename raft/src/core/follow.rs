@@ -17,6 +17,10 @@ impl Raft {
         blocks: Vec<Block>,
     ) -> Result<(), StepError> {
         check_chain(prev, &blocks, self)?;
+        if self.needs_snapshot() {
+            self.send(from, Body::SnapshotRequest { have: self.log.commit });
+            return Ok(());
+        }
         if prev.index < self.log.commit {
             // Agrees up to the commit index at least: say so, whatever the message holds.
             self.send(from, Body::Accepted { index: self.log.commit });

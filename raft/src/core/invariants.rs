@@ -13,6 +13,12 @@ impl Raft {
             return Err(cause);
         }
         self.log.check()?;
+        // Whoever accepted a change had seen the one before it committed. // H19
+        if self.config.conf_validation
+            && let Some((first, second)) = self.log.uncommitted_changes()
+        {
+            return Err(Invariant::TwoChanges { first, second });
+        }
         let leads = self.role == Role::Leader;
         if leads != (self.leader == Some(self.id)) {
             return Err(Invariant::Role { term: self.term });

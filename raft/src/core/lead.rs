@@ -1,12 +1,13 @@
 //! Leading: proposals, replication, acknowledgements, heartbeats (R8, R9, R11, R12). Paper §5.3.
 
 use super::{Load, LoadId, Raft, Role};
+use crate::conf_change::ConfChange;
 use crate::config::CommitNotify;
-use crate::error::{BusyWhy, ProposeError};
+use crate::error::{BusyWhy, ProposeError, StepError};
 use crate::log_view::Slice;
 use crate::message::Body;
 use crate::progress::ProgressState;
-use crate::{Block, LogId, LogIndex, Proposal, StoreError};
+use crate::{Block, EntryKind, LogId, LogIndex, Proposal, StoreError};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use quorate_clocks::Monotonic;
@@ -48,6 +49,9 @@ impl Raft {
         if self.observe(now).is_err() {
             return Err((ProposeError::Stopped, proposal));
         }
+        if proposal.has_conf() {
+            return Err((ProposeError::Conf, proposal));
+        }
         if let Err(refusal) = self.check_proposal(&proposal) {
             return match (refusal, self.leader) {
                 (ProposeError::NotLeader { leader }, _) if self.config.forward_in_core => {
@@ -60,6 +64,21 @@ impl Raft {
         let range = self.append_own(proposal);
         self.broadcast_append();
         Ok(Proposed::Appended { term: self.term, range })
+    }
+
+    /// A proposal that another node sent on, as the reference implementation does.
+    pub(super) fn take_forwarded(&mut self, proposal: Proposal) -> Result<(), StepError> {
+        let change = proposal.iter().next().filter(|(kind, _)| *kind == EntryKind::Conf);
+        match change.map(|(_, payload)| ConfChange::decode(payload)) {
+            Some(change) if proposal.count() == 1 => {
+                let proposed = self.propose_conf(self.now, &change?, None);
+                proposed.map(drop).map_err(StepError::Conf)
+            }
+            _ => {
+                let proposed = self.propose(self.now, proposal);
+                proposed.map(drop).map_err(|(refusal, _)| StepError::Proposal(refusal))
+            }
+        }
     }
 
     /// R8: why `proposal` cannot be appended now.

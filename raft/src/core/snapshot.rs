@@ -17,14 +17,37 @@ impl Raft {
             self.out.snapshot_wanted = true;
             return false;
         };
-        if meta.last.index < self.log.start().index {
-            self.out.snapshot_wanted = true; // older than where the log starts: of no use
+        let too_old = meta.last.index < self.log.start().index;
+        let unknown_there = !meta.membership.contains(self.peers[i].id);
+        if too_old || unknown_there {
+            // The log does not reach back to it, or the receiver would refuse it.
+            self.out.snapshot_wanted = true;
             return false;
         }
         self.peers[i].become_snapshot(meta.last.index);
         let to = self.peers[i].id;
         self.send(to, Body::Snapshot(meta));
         true
+    }
+
+    /// Whether only a snapshot brings this replica on: a node that was added to a group knows the
+    /// changes that follow in the log, but not the membership they change.
+    pub(super) fn needs_snapshot(&self) -> bool {
+        self.membership.members().is_empty() && self.config.blank_needs_snapshot
+    }
+
+    /// A member can take nothing else.
+    pub(super) fn handle_snapshot_request(&mut self, from: NodeId) {
+        let Some(i) = self.leading_peer(from) else { return };
+        self.peers[i].active = true;
+        if self.peers[i].state == ProgressState::Snapshot {
+            return; // under way
+        }
+        if !self.send_snapshot(i) {
+            // There is none yet. It asks again when it is sent to again.
+            self.peers[i].become_probe();
+            self.peers[i].paused = true;
+        }
     }
 
     /// R13 at the receiver.
@@ -41,8 +64,7 @@ impl Raft {
             return;
         }
         let index = meta.last.index;
-        self.membership = meta.membership.clone();
-        self.rebuild_peers();
+        self.adopt_membership(meta.membership.clone());
         self.log.restore(meta);
         self.out.drop_apply_load();
         self.out.events.push(Event::SnapshotInstalling { index });
@@ -77,6 +99,7 @@ impl Raft {
     /// The store dropped the log up to `to`.
     pub fn compacted(&mut self, to: LogIndex) {
         self.log.compact(to.min(self.log.applied));
+        self.forget_memberships(self.log.start().index);
     }
 
     /// Up to where the log may be compacted when everything up to `wanted` is in a snapshot. What

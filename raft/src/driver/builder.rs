@@ -1,6 +1,7 @@
 //! Starting a replica: open its log, bring log and snapshot together, restore the machine, run.
 
 use super::apply::{self, Machine};
+use super::changes::Changes;
 use super::leases::LeasePublisher;
 use super::mailbox::Mailbox;
 use super::proposals::Proposals;
@@ -350,6 +351,7 @@ impl<M: StateMachine> Parts<M> {
         let since_snapshot = self.store.bytes(group);
         let mut sizes = Sizes::default();
         sizes.appended(raft.last().index, since_snapshot);
+        let membership = Arc::new(raft.membership().clone());
         let shard = Shard {
             raft,
             group,
@@ -370,6 +372,8 @@ impl<M: StateMachine> Parts<M> {
             counts: Stats::default(),
             queued_bytes: Arc::clone(&queued_bytes),
             proposals: Proposals::default(),
+            changes: Changes::default(),
+            membership,
             reads: Reads::default(),
             read_id_base: runtime.seed(),
             questions: Vec::new(),

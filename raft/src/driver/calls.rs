@@ -4,6 +4,8 @@
 use crate::{GroupId, LogId, LogIndex, StoreId, Term};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
+pub(super) mod changes;
+
 const VERSION: u8 = 1;
 const HEAD_LEN: usize = 16;
 const CHUNK_LEN: usize = 80;
@@ -12,6 +14,8 @@ mod kind {
     pub(super) const FORWARD: u8 = 1;
     pub(super) const CHUNK: u8 = 2;
     pub(super) const REPLICATED: u8 = 3;
+    pub(super) const CHANGE: u8 = 4;
+    pub(super) const ROLL: u8 = 5;
 }
 
 /// Why a call was rejected: the code of the transport's `Reject::Application`. Definite.
@@ -26,6 +30,8 @@ pub(super) mod refusal {
     pub(in crate::driver) const MALFORMED: u16 = 4;
     /// No space on the leader's disk.
     pub(in crate::driver) const NO_SPACE: u16 = 5;
+    /// A membership change; the detail says why.
+    pub(in crate::driver) const CHANGE: u16 = 6;
 }
 
 /// One piece of a snapshot file.
@@ -54,6 +60,14 @@ pub(super) enum Call {
         at: LogIndex,
         voters: u32,
     },
+    /// Change the membership.
+    Change {
+        expect: Option<LogIndex>,
+        /// As in an entry.
+        payload: Bytes,
+    },
+    /// Which disk do you have?
+    Roll,
 }
 
 /// Version, kind, CRC over everything, group; then what the kind adds.
@@ -86,6 +100,13 @@ pub(super) fn encode(group: GroupId, call: &Call) -> Bytes {
             out.put_u32_le(*voters);
             seal(out)
         }
+        Call::Change { expect, payload } => {
+            let mut out = head(kind::CHANGE, group, 8 + payload.len());
+            out.put_u64_le(expect.map_or(u64::MAX, LogIndex::value));
+            out.put_slice(payload);
+            seal(out)
+        }
+        Call::Roll => seal(head(kind::ROLL, group, 0)),
         Call::Chunk(c) => {
             let mut out = head(kind::CHUNK, group, CHUNK_LEN + c.bytes.len());
             for word in [c.leader_term.value(), c.last.term.value(), c.last.index.value()] {
@@ -114,6 +135,12 @@ pub(super) fn decode(group: GroupId, bytes: &Bytes) -> Option<Call> {
             let at = LogIndex::new(rest.get_u64_le());
             Some(Call::Replicated { at, voters: rest.get_u32_le() })
         }
+        kind::CHANGE if rest.len() >= 8 => {
+            let expect = rest.get_u64_le();
+            let expect = (expect != u64::MAX).then_some(LogIndex::new(expect));
+            Some(Call::Change { expect, payload: rest })
+        }
+        kind::ROLL if rest.is_empty() => Some(Call::Roll),
         kind::CHUNK if rest.len() >= CHUNK_LEN - HEAD_LEN => Some(Call::Chunk(Chunk {
             leader_term: Term::new(rest.get_u64_le()),
             last: LogId::new(rest.get_u64_le(), rest.get_u64_le()),
@@ -212,6 +239,22 @@ pub(super) fn decode_count(bytes: &Bytes) -> Option<u32> {
         .and_then(|n| n.try_into().ok())
 }
 
+/// This node's disk.
+pub(super) fn encode_roll(group: GroupId, store: StoreId) -> Bytes {
+    let mut out = head(kind::ROLL, group, 16);
+    out.put_u128_le(store.value());
+    seal(out)
+}
+
+pub(super) fn decode_roll(bytes: &Bytes) -> Option<StoreId> {
+    let (kind, mut rest) = open(bytes)?;
+    if kind != kind::ROLL || rest.len() != 24 {
+        return None;
+    }
+    rest.advance(8);
+    Some(StoreId::new(rest.get_u128_le()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +274,8 @@ mod tests {
             Call::Forward { entries: Bytes::from_static(b"entries") },
             Call::Chunk(chunk),
             Call::Replicated { at: LogIndex::new(4), voters: 2 },
+            Call::Change { expect: Some(LogIndex::new(4)), payload: Bytes::from_static(b"change") },
+            Call::Roll,
         ]
     }
 
@@ -258,6 +303,8 @@ mod tests {
         let placed = Placed { term: Term::new(3), first: LogIndex::new(8) };
         assert_eq!(decode_placed(&encode_placed(placed)), Some(placed));
         assert_eq!(decode_count(&encode_count(3)), Some(3));
+        let store = StoreId::new(9);
+        assert_eq!(decode_roll(&encode_roll(GroupId::new(1), store)), Some(store));
         for answer in [
             ChunkAnswer::Continue(9),
             ChunkAnswer::Done,
@@ -278,6 +325,7 @@ mod tests {
         found.push(hex(encode_placed(placed)));
         found.push(hex(encode_chunk_answer(ChunkAnswer::Continue(9))));
         found.push(hex(encode_count(3)));
+        found.push(hex(encode_roll(group, StoreId::new(9))));
         let expected: Vec<String> = GOLDEN.iter().map(|v| v.replace(' ', "")).collect();
         assert_eq!(found, expected);
     }

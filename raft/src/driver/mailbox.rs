@@ -1,5 +1,6 @@
 //! [`Mailbox`]: where threads and tasks report to the task that owns the core.
 
+use super::changes::Asked;
 use super::proposals::Pending;
 use crate::core::{ApplyToken, LoadId};
 use crate::error::StoreError;
@@ -25,6 +26,10 @@ pub(super) enum Report {
     Restored(SnapshotMeta),
     Forwarded {
         batch: Vec<Pending>,
+        result: Result<Bytes, CallError>,
+    },
+    ChangeAnswered {
+        asked: Asked,
         result: Result<Bytes, CallError>,
     },
     SnapshotMade(Result<SnapshotMeta, Arc<str>>),

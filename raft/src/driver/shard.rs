@@ -4,6 +4,7 @@
 use super::Command;
 use super::apply::Machine;
 use super::calls::{self, Call, refusal};
+use super::changes::Changes;
 use super::leases::LeasePublisher;
 use super::mailbox::{Mailbox, Report};
 use super::outcome::ShutdownError;
@@ -20,7 +21,7 @@ use crate::machine::StateMachine;
 use crate::message::{Body, Message};
 use crate::stats::Stats;
 use crate::store::LogStore;
-use crate::{Config, GroupId, StoreId, wire};
+use crate::{Config, GroupId, Membership, StoreId, wire};
 use bytes::Bytes;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -65,6 +66,9 @@ pub(super) struct Shard<M> {
     pub(super) queued_bytes: Arc<AtomicUsize>,
 
     pub(super) proposals: Proposals,
+    pub(super) changes: Changes,
+    /// As it was published last.
+    pub(super) membership: Arc<Membership>,
     pub(super) reads: Reads,
     /// So that ids of an earlier life of this node are never mistaken for these.
     pub(super) read_id_base: u64,
@@ -145,8 +149,10 @@ impl<M: StateMachine> Shard<M> {
 
     fn wakes_at(&self) -> Monotonic {
         let core = self.raft.poll_timeout().unwrap_or(Monotonic::FAR_FUTURE);
-        let waits =
-            self.proposals.is_waiting() || self.reads.len() > 0 || !self.questions.is_empty();
+        let waits = self.proposals.is_waiting()
+            || self.changes.is_waiting()
+            || self.reads.len() > 0
+            || !self.questions.is_empty();
         let mut at = core;
         if waits {
             at = at.min(self.sweep_at);
@@ -180,11 +186,14 @@ impl<M: StateMachine> Shard<M> {
         if self.sweep_at <= now {
             self.sweep_at = now.saturating_add(self.config.heartbeat_interval);
             self.expire_proposals(now);
+            self.expire_changes(now);
             self.reads.expire(now);
         }
+        self.flush_changes(now);
         self.flush_proposals(now);
         self.flush_reads(now);
         self.carry_out(now);
+        self.settle_changes();
         self.release_reads();
         self.answer_questions(now);
         self.maybe_snapshot();
@@ -219,6 +228,12 @@ impl<M: StateMachine> Shard<M> {
     fn handle_call(&mut self, now: Monotonic, from: NodeId, body: &Bytes, reply: Responder) {
         match calls::decode(self.group, body) {
             Some(Call::Forward { entries }) => self.serve_forward(now, &entries, reply),
+            Some(Call::Change { expect, payload }) => {
+                self.serve_change(now, expect, &payload, reply);
+            }
+            Some(Call::Roll) => {
+                let _ = reply.reply(calls::encode_roll(self.group, self.store_id));
+            }
             Some(Call::Chunk(chunk)) => self.serve_chunk(from, chunk, reply),
             Some(Call::Replicated { at, voters }) => {
                 // Answer before the caller's deadline, so that the answer still counts.
@@ -242,6 +257,8 @@ impl<M: StateMachine> Shard<M> {
             Command::Transfer { to, answer } => {
                 let _ = answer.send(self.raft.transfer(now, to));
             }
+            Command::Change(asked) => self.take_change(asked),
+            Command::DiskOf { node, answer } => self.ask_disk(node, answer),
             Command::Snapshot { answer } => self.ask_snapshot(answer),
             Command::Shutdown { answer } => self.begin_closing(now, Some(answer)),
         }
@@ -268,6 +285,7 @@ impl<M: StateMachine> Shard<M> {
             Report::MachineFailed(cause) => self.stop(&cause),
             Report::Restored(meta) => self.restored(now, &meta),
             Report::Forwarded { batch, result } => self.forwarded(now, batch, result),
+            Report::ChangeAnswered { asked, result } => self.change_answered(now, asked, result),
             Report::SnapshotMade(made) => self.snapshot_made(made),
             Report::SnapshotSent { to, ok } => {
                 self.sending.remove(&to);
@@ -327,6 +345,7 @@ impl<M: StateMachine> Shard<M> {
 
     fn finish(&mut self) {
         self.end_proposals();
+        self.end_changes();
         self.reads.fail_all();
         self.questions.clear();
         self.commands.close();
@@ -355,7 +374,7 @@ impl<M: StateMachine> Shard<M> {
     }
 
     /// Tells watchers and statistics where things stand.
-    fn publish(&self) {
+    fn publish(&mut self) {
         if self.stopped.is_some() {
             self.lease.withdraw();
         } else {
@@ -363,7 +382,11 @@ impl<M: StateMachine> Shard<M> {
         }
         let status = self.raft.progress();
         let applied = self.machine.applied();
+        if self.membership.index != self.raft.membership().index {
+            self.membership = Arc::new(self.raft.membership().clone());
+        }
         let next = NodeState {
+            membership: Arc::clone(&self.membership),
             role: if self.stopped.is_some() { Role::Follower } else { self.raft.role() },
             leader: self.raft.leader().filter(|_| self.stopped.is_none()),
             term: status.term,

@@ -52,6 +52,12 @@ impl Sizes {
         index
     }
 
+    /// Bytes of the log behind `index`.
+    pub(super) fn behind(&self, index: LogIndex) -> u64 {
+        let newest = self.stretches.iter().rev();
+        newest.take_while(|(last, _)| *last > index).map(|(_, bytes)| bytes).sum()
+    }
+
     fn compacted(&mut self, to: LogIndex) {
         while let Some((last, bytes)) = self.stretches.front().copied() {
             if last > to {
@@ -139,7 +145,7 @@ impl<M: StateMachine> Shard<M> {
         if to < self.raft.progress().first {
             return;
         }
-        let members = self.raft.membership().clone();
+        let members = self.raft.membership_at(to).clone();
         let mark = meta_of(LogId::of(term, to), members, 0, self.store_id);
         match self.store.compact(self.group, &mark) {
             Ok(()) => {

@@ -1,7 +1,7 @@
 //! [`Watch`]: who leads, and how far the log is.
 
 use crate::core::Role;
-use crate::{LogIndex, Term};
+use crate::{LogIndex, Membership, Term};
 use quorate_transport::NodeId;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -26,6 +26,8 @@ pub struct NodeState {
     pub commit: LogIndex,
     /// Applied to the machine.
     pub applied: LogIndex,
+    /// The members, as of the last entry that is applied.
+    pub membership: Arc<Membership>,
     /// Why it stopped, if it did.
     pub stopped: Option<Arc<str>>,
 }

@@ -98,7 +98,7 @@ fn other_versions_kinds_and_numbers_out_of_range_are_refused() {
         bytes
     };
     assert_eq!(refused(&with(0, 2)), StepError::Malformed { what: "version" });
-    for kind in [0, 11, 12, 16, 255] {
+    for kind in [0, 11, 16, 255] {
         assert_eq!(refused(&with(1, kind)), StepError::Malformed { what: "kind" });
     }
     // Term, log term, log index, commit index, commit term: near the end of the numbers.
@@ -130,7 +130,8 @@ fn block_fields_that_no_writer_produces_are_refused() {
     assert_eq!(with(32, &[4]), field("term"));
     assert_eq!(with(48, &[0]), field("count"));
     assert_eq!(with(48, &[3]), Err(BlockError::Count { expected: 3, found: 2 }));
-    assert_eq!(with(64, &[2]), Err(BlockError::Kind { found: 2 }));
+    assert_eq!(with(64, &[2]), field("membership change: head"));
+    assert_eq!(with(5, &[1]), field("flag of membership changes"));
     assert_eq!(with(64, &[9]), Err(BlockError::Kind { found: 9 }));
     assert_eq!(with(64, &[0]), Err(BlockError::Kind { found: 0 }), "a Noop with data");
     assert_eq!(with(65, &[1]), field("entry padding"));

@@ -2,9 +2,9 @@
 
 use quorate_clocks::Monotonic;
 use quorate_raft::{
-    Append, Block, Body, Boot, Config, ConfigDraft, EntryBody, GroupId, Invariant, Limits, Load,
-    LogId, LogIndex, Membership, Message, Output, Proposal, ProposeError, Proposed, Raft, ReadDone,
-    ReadId, Role, SnapshotMeta, StepError, Term, TermRun,
+    Append, Block, Body, Boot, ConfChange, ConfError, Config, ConfigDraft, EntryBody, EntryKind,
+    GroupId, Invariant, Limits, Load, LogId, LogIndex, Membership, Message, Output, Proposal,
+    ProposeError, Proposed, Raft, ReadDone, ReadId, Role, SnapshotMeta, StepError, Term, TermRun,
 };
 use quorate_transport::NodeId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -112,6 +112,8 @@ pub(crate) struct Group {
     pub(crate) stalled: BTreeSet<u64>,
     /// Messages that were refused on arrival.
     pub(crate) refused: Vec<StepError>,
+    /// A snapshot that is wanted is made at once.
+    pub(crate) makes_snapshots: bool,
 }
 
 impl Group {
@@ -133,6 +135,7 @@ impl Group {
             cut: BTreeSet::new(),
             stalled: BTreeSet::new(),
             refused: Vec::new(),
+            makes_snapshots: false,
         }
     }
 
@@ -180,10 +183,22 @@ impl Group {
             member.reads.append(&mut out.reads);
             member.loads.append(&mut out.load);
             member.snapshot_wanted |= out.snapshot_wanted;
+            let wanted = out.snapshot_wanted && self.makes_snapshots;
             if let Some(apply) = out.apply.take() {
                 let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
                 member.applied.extend(apply.entries().map(|e| (e.id, text(e.data))));
+                for e in apply.entries().filter(|e| e.kind == EntryKind::Conf) {
+                    let change = ConfChange::decode(e.data).unwrap();
+                    member.raft.activate(now, e.id.index, &change).unwrap();
+                }
                 member.raft.applied(now, apply.token);
+            }
+            if wanted {
+                let raft = &mut member.raft;
+                let at = raft.progress().applied;
+                let last = LogId::new(raft.term_of(at).unwrap().value(), at.value());
+                let meta = SnapshotMeta::new(last, raft.membership_at(at).clone());
+                raft.snapshot_created(meta);
             }
             let append = out.append.take();
             member.written.extend(append.iter().flat_map(|a| a.blocks.iter().cloned()));
@@ -207,7 +222,11 @@ impl Group {
         for envelope in append.gated {
             let to = envelope.to.value();
             if to == id {
-                self.raft(id).handle_message(now, node(id), envelope.message).unwrap();
+                match self.raft(id).handle_message(now, node(id), envelope.message) {
+                    // No member any more, its own word counts no more.
+                    Ok(()) | Err(StepError::UnknownPeer { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
             } else {
                 self.flights.push_back(Flight { from: id, to, message: envelope.message });
             }
@@ -278,6 +297,24 @@ impl Group {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Asks `id` for a membership change; returns where it stands.
+    pub(crate) fn change(&mut self, id: u64, change: &ConfChange) -> Result<u64, ConfError> {
+        let now = self.now;
+        let proposed = self.raft(id).propose_conf(now, change, None)?;
+        self.drain(id);
+        match proposed {
+            Proposed::Appended { range, .. } => Ok(range.start().value()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The voters of `id`'s membership, and of its outgoing half.
+    pub(crate) fn voters(&self, id: u64) -> (Vec<u64>, Vec<u64>) {
+        let m = self.members[&id].raft.membership();
+        let ids = |list: &[NodeId]| list.iter().map(|id| id.value()).collect();
+        (ids(&m.voters), ids(&m.outgoing))
     }
 
     pub(crate) fn read(&mut self, id: u64, read: u64) {

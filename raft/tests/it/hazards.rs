@@ -5,6 +5,7 @@ mod disks;
 mod elections;
 mod lease_nodes;
 mod leases;
+mod membership;
 mod running;
 
 use crate::group::{

@@ -166,6 +166,7 @@ proptest! {
             Body::Append { prev: log, commit: index, blocks: blocks_of(&blocks) },
             Body::Accepted { index },
             Body::Rejected { index, hint: LogId::new(id.0, n) },
+            Body::SnapshotRequest { have: index },
             Body::PreVote(ballot),
             Body::Vote(ballot),
             Body::PreVoteResp { granted: yes, commit: log },

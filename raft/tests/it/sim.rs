@@ -5,11 +5,12 @@
 //! `QUORATE_SEEDS=2000` runs more seeds, `QUORATE_SEED=17` one.
 
 pub(crate) mod checks;
+pub(crate) mod churn;
 pub(crate) mod disk;
 pub(crate) mod leases;
 pub(crate) mod replica;
 
-use quorate_raft::{Config, Role};
+use quorate_raft::Config;
 use quorate_sim::{Campaign, Class, LaneModel, NodeId, Rng, Sim, SimConfig, Swarm, Workload};
 use replica::{Replica, Setup, World};
 use std::cell::RefCell;
@@ -39,7 +40,7 @@ const MUST_HAPPEN: [&str; 15] = [
     "leadership moved",
 ];
 
-/// A group of three or five.
+/// A group of three or five, perhaps with nodes beside it that may join.
 pub(crate) struct Group {
     setup: Setup,
     world: Rc<RefCell<World>>,
@@ -51,6 +52,7 @@ impl Group {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::stream(seed, "group", 0, 0);
         let members = if rng.flip() { 3 } else { 5 };
+        let churn = churn::drawn(seed);
         let leases = leases::drawn(seed);
         let draft = Config::local()
             .election_timeout(Duration::from_millis(50))
@@ -61,10 +63,11 @@ impl Group {
             .uncommitted_bytes_max(64 << 10)
             .apply_bytes_max(32 << 10)
             .log_cache_bytes(16 << 10)
-            .pre_vote(rng.chance(800_000))
-            .check_quorum(rng.chance(800_000) || leases);
+            .pre_vote(rng.chance(800_000) || churn)
+            .check_quorum(rng.chance(800_000) || churn || leases);
         let setup = Setup {
             members: (1..=members).map(NodeId::new).collect(),
+            churn,
             configs: leases::configs(&draft, leases),
             leases,
             sync: if rng.flip() { (50, 500) } else { (500, 6_000) },
@@ -74,34 +77,43 @@ impl Group {
         Self { setup, world: Rc::default(), asked_at: None }
     }
 
-    fn replicas<'a>(&self, sim: &'a Sim) -> Vec<Option<&'a Replica>> {
-        self.setup.members.iter().map(|id| sim.node::<Replica>(*id)).collect()
+    /// Everybody there is, members or not.
+    fn nodes(&self) -> Vec<NodeId> {
+        let spares = if self.setup.churn { churn::SPARES } else { 0 };
+        (1..=self.setup.members.len() as u64 + spares).map(NodeId::new).collect()
+    }
+
+    fn replicas<'a>(&self, sim: &'a Sim, ids: &[NodeId]) -> Vec<Option<&'a Replica>> {
+        ids.iter().map(|id| sim.node::<Replica>(*id)).collect()
     }
 }
 
 impl Workload for Group {
     fn setup(&mut self, sim: &mut Sim) {
         leases::watch(sim);
-        for id in &self.setup.members {
+        for id in self.nodes() {
             let (setup, world) = (self.setup.clone(), Rc::clone(&self.world));
-            sim.add(*id, move |ctx| Replica::boot(ctx, setup.clone(), Rc::clone(&world)));
+            sim.add(id, move |ctx| Replica::boot(ctx, setup.clone(), Rc::clone(&world)));
         }
     }
 
     /// One leads, it commits, and everybody has applied the same.
     fn healed(&mut self, sim: &mut Sim) -> Result<bool, String> {
         self.world.borrow_mut().quiet = true;
-        let leads = |replica: &Option<&Replica>| {
-            replica.is_some_and(|replica| replica.raft.role() == Role::Leader)
-        };
-        let replicas = self.replicas(sim);
+        let membership = self.world.borrow().memberships.newest(&self.setup.members);
+        if membership.is_joint() && membership.auto_leave {
+            return Ok(false);
+        }
+        let members = membership.members();
+        let leads = |replica: &Option<&Replica>| replica.is_some_and(churn::leads);
+        let replicas = self.replicas(sim, &members);
         let leaders: Vec<usize> = (0..replicas.len()).filter(|i| leads(&replicas[*i])).collect();
         let [leader] = leaders[..] else { return Ok(false) };
         let committed = self.world.borrow().observer.committed.len();
         let before = *self.asked_at.get_or_insert(committed);
         if committed <= before {
             // Again and again: a leader whose disk lags refuses, one that is deposed forgets.
-            let leader = self.setup.members[leader];
+            let leader = members[leader];
             return sim
                 .with_node(leader, |replica: &mut Replica, ctx| replica.propose(ctx))
                 .unwrap_or(Ok(()))
@@ -119,8 +131,12 @@ impl Workload for Group {
         let world = self.world.borrow();
         let there: BTreeSet<&Vec<u8>> = world.observer.committed.iter().map(|(_, d)| d).collect();
         if let Some(lost) = world.acknowledged.iter().find(|data| !there.contains(data)) {
-            let all: Vec<_> =
-                self.replicas(sim).iter().flatten().map(|r| r.raft.status()).collect();
+            let all: Vec<_> = self
+                .replicas(sim, &self.nodes())
+                .iter()
+                .flatten()
+                .map(|r| r.raft.status())
+                .collect();
             return Err(format!(
                 "acknowledged and lost: {} {all:?}",
                 String::from_utf8_lossy(lost)
@@ -175,7 +191,7 @@ pub(crate) fn campaign() -> Campaign<Group> {
         .swarm(swarm())
         .chaos(Duration::from_secs(3))
         .heal(Duration::from_secs(20))
-        .require(&[&MUST_HAPPEN[..], &leases::MUST_HAPPEN].concat())
+        .require(&[&MUST_HAPPEN[..], &churn::MUST_HAPPEN, &leases::MUST_HAPPEN].concat())
 }
 
 #[test]

@@ -4,9 +4,9 @@ use super::parse::Case;
 use super::print::{self, Line};
 use quorate_clocks::Monotonic;
 use quorate_raft::{
-    Append, AppendToken, Apply, ApplyToken, Body, Boot, Config, EntryBody, Envelope, GroupId,
-    HardState, LogId, LogIndex, Membership, Message, Output, Proposal, Raft, SnapshotMeta,
-    StepError, Term,
+    Append, AppendToken, Apply, ApplyToken, Body, Boot, ConfChange, ConfError, Config, EntryBody,
+    Envelope, GroupId, HardState, LogId, LogIndex, Membership, Message, Output, Proposal, Raft,
+    SnapshotMeta, StepError, Term, Transition,
 };
 use quorate_transport::NodeId;
 use std::collections::VecDeque;
@@ -130,6 +130,11 @@ impl Env {
                     errors.push_str("raft proposal dropped\n");
                 }
             }
+            "propose-conf-change" => {
+                if node.propose_change(case).is_err() {
+                    errors.push_str("raft proposal dropped\n");
+                }
+            }
             "tick-heartbeat" => node.tick(1),
             "tick-election" => node.tick(3),
             "set-randomized-election-timeout" => {
@@ -214,7 +219,11 @@ impl Env {
             node.apply(&apply_lines(apply));
         }
         for e in own {
-            node.raft.handle_message(node.now, me, e.message).unwrap();
+            // Removed by what was just applied, its own word counts no more.
+            match node.raft.handle_message(node.now, me, e.message) {
+                Ok(()) | Err(StepError::UnknownPeer { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
         }
         if let Some(token) = out.append.and_then(|a| a.token) {
             node.raft.appended(node.now, token);
@@ -412,6 +421,8 @@ impl Node {
             .pre_vote(case.flag("prevote"))
             .check_quorum(case.flag("checkquorum"))
             .lease_reads(case.value("read-only") == Some("lease-based"))
+            .step_down_on_removal(case.flag("step-down-on-removal"))
+            .conf_validation(!case.flag("disable-conf-change-validation"))
             .apply_before_durable(!asynchronous);
         if let Some(n) = case.number("inflight") {
             draft = draft.inflight_messages_max(usize::try_from(n).unwrap());
@@ -446,6 +457,20 @@ impl Node {
         self.raft.propose(self.now, p).map(drop).map_err(drop)
     }
 
+    fn propose_change(&mut self, case: &Case) -> Result<(), ConfError> {
+        let transition = match case.value("transition") {
+            None | Some("auto") => Transition::Auto,
+            Some("implicit") => Transition::JointAuto,
+            Some("explicit") => Transition::JointExplicit,
+            Some(other) => panic!("unknown transition {other}"),
+        };
+        let mut change = ConfChange::new(case.ops()).transition(transition);
+        if case.flag("v1") {
+            change = change.context(print::OLD_STYLE);
+        }
+        self.raft.propose_conf(self.now, &change, None).map(drop)
+    }
+
     fn tick(&mut self, ticks: u32) {
         for _ in 0..ticks {
             self.now = self.now.saturating_add(TICK);
@@ -459,7 +484,7 @@ impl Node {
             Err(StepError::UnknownPeer { .. }) => {
                 *out += "raft: cannot step as peer not found\n";
             }
-            Err(StepError::Proposal(_)) => *out += "raft proposal dropped\n",
+            Err(StepError::Proposal(_) | StepError::Conf(_)) => *out += "raft proposal dropped\n",
             Err(other) => panic!("{other}"),
         }
     }
@@ -479,6 +504,10 @@ impl Node {
 
     fn apply(&mut self, entries: &[Line]) {
         for line in entries {
+            if let Some(change) = line.change() {
+                // One that no membership follows from has no effect.
+                let _invalid = self.raft.activate(self.now, line.id.index, &change);
+            }
             self.newest = SnapshotMeta::new(line.id, self.raft.membership().clone());
             self.raft.snapshot_created(self.newest.clone());
         }
@@ -546,7 +575,7 @@ fn list(title: &str, lines: &[Line]) -> String {
 }
 
 fn apply_lines(apply: &Apply) -> Vec<Line> {
-    apply.entries().map(|e| Line { id: e.id, data: e.data.to_vec() }).collect()
+    apply.entries().map(|e| Line::of(&e)).collect()
 }
 
 fn append_work(me: NodeId, mut append: Append) -> Work {

@@ -1,5 +1,8 @@
 //! The grammar of the scripts: cases of a directive, input lines and expected output.
 
+use quorate_raft::ConfOp;
+use quorate_transport::NodeId;
+
 #[derive(Debug)]
 pub(super) struct Arg {
     pub(super) key: String,
@@ -13,6 +16,8 @@ pub(super) struct Case {
     pub(super) verb: String,
     /// In the order written: it matters.
     pub(super) args: Vec<Arg>,
+    /// The lines between the directive and its output.
+    pub(super) input: Vec<String>,
     pub(super) expected: String,
 }
 
@@ -40,6 +45,11 @@ impl Case {
         values.iter().filter(|v| !v.is_empty()).map(|v| v.parse().unwrap()).collect()
     }
 
+    /// The operations of a membership change, `v1 l2 r3 u4`. Node 0 is ignored.
+    pub(super) fn ops(&self) -> Vec<ConfOp> {
+        self.input.iter().flat_map(|line| line.split_whitespace()).filter_map(op).collect()
+    }
+
     /// Arguments without a value that are numbers: node ids, mostly.
     pub(super) fn plain(&self) -> Vec<u64> {
         self.args
@@ -48,6 +58,18 @@ impl Case {
             .filter_map(|a| a.key.parse().ok())
             .collect()
     }
+}
+
+fn op(token: &str) -> Option<ConfOp> {
+    let (kind, id) = token.split_at(1);
+    let id = NodeId::try_new(id.parse().unwrap())?;
+    Some(match kind {
+        "v" => ConfOp::Voter(id, None),
+        "l" => ConfOp::Learner(id, None),
+        "r" => ConfOp::Remove(id),
+        "u" => ConfOp::Update(id),
+        other => panic!("unknown operation {other}"),
+    })
 }
 
 pub(super) fn cases(text: &str) -> Vec<Case> {
@@ -62,12 +84,14 @@ pub(super) fn cases(text: &str) -> Vec<Case> {
         let line = at + 1;
         let (verb, args) = directive(lines[at]);
         at += 1;
+        let begin = at;
         while lines.get(at).is_some_and(|l| *l != "----") {
-            at += 1; // input lines: only cases that change the membership have any
+            at += 1;
         }
+        let input = lines[begin..at].iter().map(|l| (*l).to_owned()).collect();
         let (expected, next) = expected_output(&lines, at + 1);
         at = next;
-        cases.push(Case { line, verb, args, expected });
+        cases.push(Case { line, verb, args, input, expected });
     }
     cases
 }

@@ -1,26 +1,61 @@
 //! The scripts' way of writing messages, entries and states.
 
 use quorate_raft::{
-    Block, Body, EntryKind, HardState, LogId, Membership, Message, PeerStatus, ProgressState, Role,
-    SnapshotMeta,
+    Block, Body, ConfChange, ConfOp, Entry, EntryKind, HardState, LogId, Membership, Message,
+    PeerStatus, ProgressState, Role, SnapshotMeta,
 };
 use quorate_transport::NodeId;
 use std::fmt::Write as _;
 
-/// An entry as the scripts see it: `(term, index, data)`; membership changes do not occur here.
+/// The context that marks a change of the reference's old style.
+pub(super) const OLD_STYLE: &str = "v1";
+
+/// An entry as the scripts see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) id: LogId,
+    pub(super) kind: EntryKind,
     pub(super) data: Vec<u8>,
 }
 
+impl Line {
+    pub(super) fn of(entry: &Entry<'_>) -> Self {
+        Self { id: entry.id, kind: entry.kind, data: entry.data.to_vec() }
+    }
+
+    /// The membership change that it is.
+    pub(super) fn change(&self) -> Option<ConfChange> {
+        (self.kind == EntryKind::Conf).then(|| ConfChange::decode(&self.data).unwrap())
+    }
+}
+
 pub(super) fn lines_of(blocks: &[Block]) -> Vec<Line> {
-    blocks.iter().flat_map(Block::iter).map(|e| Line { id: e.id, data: e.data.to_vec() }).collect()
+    blocks.iter().flat_map(Block::iter).map(|e| Line::of(&e)).collect()
 }
 
 pub(super) fn entry(line: &Line) -> String {
+    if let Some(change) = line.change() {
+        return format!("{} {}", line.id, change_text(&change));
+    }
     let text = String::from_utf8_lossy(&line.data).replace('\\', "\\\\").replace('"', "\\\"");
     format!("{} EntryNormal \"{text}\"", line.id)
+}
+
+/// What the entry was asked as: old-style changes carry a mark in their context.
+fn change_text(change: &ConfChange) -> String {
+    let tokens = change.ops.iter().map(|op| match op {
+        ConfOp::Voter(id, _) => format!(" v{id}"),
+        ConfOp::Learner(id, _) => format!(" l{id}"),
+        ConfOp::Remove(id) => format!(" r{id}"),
+        ConfOp::Update(id) => format!(" u{id}"),
+        other => panic!("no script has {other:?}"),
+    });
+    let tokens: String = tokens.collect();
+    if change.context == OLD_STYLE {
+        format!("EntryConfChange{tokens}")
+    } else {
+        format!("EntryConfChangeV2{tokens}")
+    }
 }
 
 /// ` Entries:[…]`, on one line for a single entry.
@@ -115,10 +150,7 @@ pub(super) fn message(from: NodeId, to: NodeId, m: &Message) -> String {
         Body::Propose(p) => {
             let lines: Vec<Line> = p
                 .iter()
-                .map(|(kind, data)| {
-                    assert_ne!(kind, EntryKind::Conf);
-                    Line { id: LogId::ZERO, data: data.to_vec() }
-                })
+                .map(|(kind, data)| Line { id: LogId::ZERO, kind, data: data.to_vec() })
                 .collect();
             (LogId::ZERO, entries_field(&lines))
         }

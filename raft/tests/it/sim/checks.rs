@@ -93,12 +93,12 @@ impl Observer {
     }
 
     /// Entries up to `commit` are committed as far as `node` knows: the same everywhere, never
-    /// changed, and when new, durable on a majority of disks.
+    /// changed, and when new, durable on the disks of a majority: `decided` says whether.
     pub(crate) fn on_commit(
         &mut self,
         node: NodeId,
         new: &[(LogId, Vec<u8>)],
-        disks: &[&Durable],
+        decided: impl Fn(LogId) -> bool,
     ) -> Result<u64, String> {
         let mut count = 0;
         for (id, data) in new {
@@ -112,12 +112,8 @@ impl Observer {
             if at != self.committed.len() {
                 return Err(format!("node {node} commits {id} before the entries before it"));
             }
-            let held = disks.iter().filter(|disk| disk.holds(*id)).count();
-            if held <= disks.len() / 2 {
-                return Err(format!(
-                    "node {node} commits {id}, which only {held} of {} disks hold",
-                    disks.len()
-                ));
+            if !decided(*id) {
+                return Err(format!("node {node} commits {id}, which no majority's disks hold"));
             }
             self.committed.push((*id, data.clone()));
             self.committed_in.extend(new.last().map(|(last, _)| last.term));

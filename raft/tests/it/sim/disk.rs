@@ -115,8 +115,9 @@ impl Disk {
         }
     }
 
-    pub(crate) fn boot(&self, id: NodeId, group: GroupId, members: &Membership) -> Boot {
+    pub(crate) fn boot(&self, id: NodeId, group: GroupId, founders: &Membership) -> Boot {
         let log = &self.durable;
+        let members = log.snapshot.as_ref().map_or(founders, |(meta, _)| &meta.membership);
         let mut boot = Boot::fresh(id, group, members.clone());
         boot.hard = log.hard;
         // A commit index that ran ahead of what reached the disk is only a hint.

@@ -1,6 +1,7 @@
 //! One member of the group: the core, the disk under it, and a client that asks it for things.
 
 use super::checks::Observer;
+use super::churn::{self, Memberships};
 use super::disk::{Disk, State};
 use super::leases::{self, Leasing, Promises};
 use bytes::{Bytes, BytesMut};
@@ -25,12 +26,15 @@ const TRAILING: u64 = 20;
 /// Completions: of a sync, or of a load with its number.
 const SYNCED: u64 = 0;
 
-type Step = Result<(), String>;
+pub(crate) type Step = Result<(), String>;
 
 /// How a run's members are set, drawn from its seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
+    /// The founders.
     pub(crate) members: Vec<NodeId>,
+    /// Members come and go; nodes beside the founders start with nothing.
+    pub(crate) churn: bool,
     /// The first is the usual one.
     pub(crate) configs: Vec<Config>,
     pub(crate) leases: bool,
@@ -47,6 +51,7 @@ pub(crate) struct Setup {
 pub(crate) struct World {
     pub(crate) observer: Observer,
     pub(crate) promises: Promises,
+    pub(crate) memberships: Memberships,
     disks: BTreeMap<NodeId, Disk>,
     /// Data that a client was told is applied.
     pub(crate) acknowledged: BTreeSet<Vec<u8>>,
@@ -67,11 +72,13 @@ struct Unsynced {
 }
 
 pub(crate) struct Replica {
-    id: NodeId,
-    setup: Setup,
-    world: Rc<RefCell<World>>,
+    pub(crate) id: NodeId,
+    pub(crate) setup: Setup,
+    pub(crate) world: Rc<RefCell<World>>,
     pub(crate) raft: Raft,
-    rng: Rng,
+    pub(crate) rng: Rng,
+    /// The last leader this node knew.
+    pub(crate) led_last: Option<NodeId>,
     unsynced: VecDeque<Unsynced>,
     sync_done_at: Monotonic,
     pub(crate) state: State,
@@ -95,7 +102,9 @@ impl Replica {
     pub(crate) fn boot(ctx: &mut Ctx<'_>, setup: Setup, world: Rc<RefCell<World>>) -> Self {
         let (id, now) = (ctx.id(), ctx.now());
         let mut rng = Rng::stream(ctx.seed(), "replica", 0, 0);
-        let members = Membership::of_voters(&setup.members);
+        let is_founder = setup.members.contains(&id);
+        let founders = if is_founder { &setup.members[..] } else { &[] };
+        let members = Membership::of_voters(founders);
         let (mut boot, state) = {
             let world = &mut *world.borrow_mut();
             let disk = world.disks.entry(id).or_default();
@@ -120,6 +129,7 @@ impl Replica {
             world,
             raft,
             rng,
+            led_last: None,
             unsynced: VecDeque::new(),
             sync_done_at: Monotonic::ZERO,
             state,
@@ -145,7 +155,7 @@ impl Replica {
     }
 
     /// Does what the core wants and checks everything. Called after every input.
-    fn after(&mut self, ctx: &mut Ctx<'_>) -> Step {
+    pub(crate) fn after(&mut self, ctx: &mut Ctx<'_>) -> Step {
         loop {
             self.raft.check_invariants().map_err(|broken| broken.to_string())?;
             if !self.raft.has_output() {
@@ -166,6 +176,7 @@ impl Replica {
         }
         self.check_commit(ctx)?;
         if let Some(soft) = out.soft {
+            self.led_last = soft.leader.or(self.led_last);
             self.on_role(ctx, soft.role)?;
         }
         for envelope in out.send.drain(..) {
@@ -189,6 +200,9 @@ impl Replica {
                     return Err(format!("read sees {index}, but {needed} was acknowledged before"));
                 }
             }
+        }
+        if out.snapshot_wanted {
+            self.maybe_snapshot(ctx, 1);
         }
         for load in out.load.drain(..) {
             ctx.reached("entry loaded from disk");
@@ -264,8 +278,11 @@ impl Replica {
         }
         for envelope in done.gated {
             if envelope.to == self.id {
-                let handled = self.raft.handle_message(ctx.now(), self.id, envelope.message);
-                handled.map_err(|error| error.to_string())?;
+                match self.raft.handle_message(ctx.now(), self.id, envelope.message) {
+                    // Removed meanwhile, its own word counts no more.
+                    Ok(()) | Err(StepError::UnknownPeer { .. }) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
             } else {
                 self.transmit(ctx, envelope)?;
             }
@@ -293,8 +310,9 @@ impl Replica {
     // --- The state machine ---------------------------------------------------------------------
 
     fn apply(&mut self, ctx: &mut Ctx<'_>, apply: &Apply) -> Step {
-        let (id, mut world) = (self.id, self.world.borrow_mut());
+        let id = self.id;
         for entry in apply.entries() {
+            let mut world = self.world.borrow_mut();
             let expected = self.state.len() as u64 + 1;
             if entry.id.index.value() != expected {
                 return Err(format!("node {id} applies {} instead of {expected}", entry.id));
@@ -311,27 +329,29 @@ impl Replica {
                 Some(_) => ctx.reached("proposal superseded"),
                 None => {}
             }
+            drop(world);
+            self.activate(ctx, &entry)?;
         }
         self.raft.applied(ctx.now(), apply.token);
-        world.observer.check_applied(id, &self.state)?;
-        drop(world);
-        self.maybe_snapshot(ctx);
+        self.world.borrow().observer.check_applied(id, &self.state)?;
+        self.maybe_snapshot(ctx, SNAPSHOT_EVERY);
         Ok(())
     }
 
-    fn maybe_snapshot(&mut self, ctx: &mut Ctx<'_>) {
+    /// Makes a snapshot if there are `every` entries that the last one lacks.
+    fn maybe_snapshot(&mut self, ctx: &mut Ctx<'_>, every: u64) {
         let mut world = self.world.borrow_mut();
         let disk = world.disks.entry(self.id).or_default();
         let Some((last, _)) = self.state.last() else { return };
         let newest = disk.durable.snapshot.as_ref().map_or(0, |(m, _)| m.last.index.value());
         let durable = disk.durable.last().index;
-        if last.index.value() < newest + SNAPSHOT_EVERY || last.index > durable {
+        if last.index.value() < newest + every || last.index > durable {
             return;
         }
-        let meta = SnapshotMeta::new(*last, Membership::of_voters(&self.setup.members));
+        let meta = SnapshotMeta::new(*last, self.raft.membership_at(last.index).clone());
         self.raft.snapshot_created(meta.clone());
         // Sometimes without regard to laggards, so that they need the snapshot.
-        let wanted = LogIndex::new(last.index.value() - TRAILING);
+        let wanted = LogIndex::new(last.index.value().saturating_sub(TRAILING));
         let to = if self.rng.flip() { self.raft.compactable(wanted, true) } else { wanted };
         let Some(term) = self.raft.term_of(to).filter(|_| to < durable) else { return };
         let to = LogId::new(term.value(), to.value());
@@ -341,7 +361,7 @@ impl Replica {
     }
 
     /// What became committed here is the same everywhere, and on a majority of disks.
-    fn check_commit(&mut self, ctx: &mut Ctx<'_>) -> Step {
+    pub(crate) fn check_commit(&mut self, ctx: &mut Ctx<'_>) -> Step {
         let (before, commit) = (self.commit, self.raft.commit());
         if commit < before {
             return Err(format!("node {}: commit index falls from {before}", self.id));
@@ -359,8 +379,11 @@ impl Replica {
         if new.is_empty() && commit.value() > known {
             return Err(format!("commit {commit} without entries"));
         }
-        let disks: Vec<_> = world.disks.values().map(|disk| &disk.durable).collect();
-        let count = world.observer.on_commit(self.id, &new, &disks)?;
+        let held = |id: LogId| {
+            let holds = |node| world.disks.get(&node).is_some_and(|disk| disk.durable.holds(id));
+            churn::decides(self.raft.membership(), holds)
+        };
+        let count = world.observer.on_commit(self.id, &new, held)?;
         // Paper §5.4.2: only an entry of the leader's own term is committed by counting replicas;
         // what stands before it follows. Everyone else learns of commits that are known already.
         let own_term = self.raft.status().hard.term;
@@ -410,6 +433,10 @@ impl Replica {
         self.leasing.arrived(ctx, &self.world, &message);
         match self.raft.handle_message(ctx.now(), from, message) {
             Ok(()) => self.after(ctx),
+            Err(StepError::UnknownPeer { .. }) if self.setup.churn => {
+                ctx.reached("stranger refused");
+                self.after(ctx)
+            }
             Err(StepError::Stopped) => Err(format!("stopped: {:?}", self.raft.stopped())),
             Err(other) => Err(format!("refuses a message: {other}")),
         }
@@ -427,6 +454,7 @@ impl Replica {
                 self.propose(ctx)
             }
             7..9 => self.read(ctx),
+            9 if self.setup.churn && churn::leads(self) && self.rng.flip() => self.churn(ctx),
             9 if self.rng.chance(200_000) => {
                 let _not_the_leader = self.raft.transfer(ctx.now(), None);
                 self.after(ctx)

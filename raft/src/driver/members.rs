@@ -1,0 +1,184 @@
+//! [`Members`]: who belongs to the group, and changes of that, from any node.
+
+use super::changes::Asked;
+use super::watch::NodeState;
+use super::{Command, Node};
+use crate::conf_change::{ConfChange, ConfOp};
+use crate::error::ConfError;
+use crate::machine::StateMachine;
+use crate::{LogIndex, Membership, StoreId};
+use quorate_clocks::Monotonic;
+use quorate_transport::NodeId;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The members of a group. From [`Node::members`].
+///
+/// A change that was accepted goes on even if the node that asked for it is gone: whoever leads
+/// promotes learners that are to be promoted, and ends joint phases that are to end by themselves.
+///
+/// # Examples
+/// ```
+/// # use quorate_raft::{ConfError, Node, StateMachine};
+/// # use quorate_transport::NodeId;
+/// /// The disk of `broken` is gone; a new machine takes its place without a gap in availability.
+/// async fn repair<M: StateMachine>(node: &Node<M>, broken: NodeId) -> Result<(), ConfError> {
+///     node.members().replace(broken, NodeId::new(4)).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Members<'a, M> {
+    node: &'a Node<M>,
+}
+
+impl<M: StateMachine> Node<M> {
+    /// The members, and changes of them.
+    #[must_use]
+    pub const fn members(&self) -> Members<'_, M> {
+        Members { node: self }
+    }
+}
+
+impl<M: StateMachine> Members<'_, M> {
+    /// The members, as of the last entry that is applied here.
+    #[must_use]
+    pub fn now(&self) -> Arc<Membership> {
+        Arc::clone(&self.node.shared.state.borrow().membership)
+    }
+
+    /// Adds `node` as a learner: it receives the log and does not vote. It must be running, as a
+    /// node without founders, and answer: its disk is recorded, and from then on it is the only one
+    /// it may come back with.
+    ///
+    /// # Errors
+    /// [`ConfError`]; [`ConfError::Unreachable`] if it does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the change done.
+    pub async fn add_learner(&self, node: NodeId) -> Result<LogIndex, ConfError> {
+        let store = self.disk_of(node).await?;
+        self.insist(ConfChange::new(vec![ConfOp::Learner(node, Some(store))])).await
+    }
+
+    /// Makes the learner `node` a voter, once its log lacks less than `promote_lag`. Waits for that
+    /// for `conf_timeout`.
+    ///
+    /// # Errors
+    /// [`ConfError`]; after [`ConfError::TimedOut`] it is still promoted when it has caught up.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the promotion to whoever leads.
+    pub async fn promote(&self, node: NodeId) -> Result<LogIndex, ConfError> {
+        let promote = ConfOp::Promote { learner: node, replaces: None };
+        self.insist(ConfChange::new(vec![promote])).await?;
+        self.until(|m| m.voters.contains(&node) && !m.is_joint()).await
+    }
+
+    /// Removes `node`, whether it votes or not.
+    ///
+    /// # Errors
+    /// [`ConfError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the change done.
+    pub async fn remove(&self, node: NodeId) -> Result<LogIndex, ConfError> {
+        self.insist(ConfChange::new(vec![ConfOp::Remove(node)])).await
+    }
+
+    /// Puts `new` in the place of the voter `old`: it becomes a learner, catches up, and takes over
+    /// in a joint phase, so that at no time fewer voters are there than before. Waits for
+    /// `conf_timeout`.
+    ///
+    /// # Errors
+    /// [`ConfError`]; after [`ConfError::TimedOut`] it goes on by itself.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest to whoever leads.
+    pub async fn replace(&self, old: NodeId, new: NodeId) -> Result<LogIndex, ConfError> {
+        let store = self.disk_of(new).await?;
+        let learner = ConfOp::Learner(new, Some(store));
+        let promote = ConfOp::Promote { learner: new, replaces: Some(old) };
+        self.insist(ConfChange::new(vec![learner, promote])).await?;
+        let done = |m: &Membership| m.voters.contains(&new) && !m.is_voter(old) && !m.is_joint();
+        self.until(done).await
+    }
+
+    /// Any change. With `expect` it is refused unless the membership is the one of that
+    /// [`index`](Membership::index). Returns where the change stands, which is the index of the new
+    /// membership, once it is in force here; the end of a joint phase may follow.
+    ///
+    /// # Errors
+    /// [`ConfError`]. After [`ConfError::Unknown`] look at [`now`](Self::now).
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the change done.
+    pub async fn change(
+        &self,
+        change: ConfChange,
+        expect: Option<LogIndex>,
+    ) -> Result<LogIndex, ConfError> {
+        let (answer, outcome) = oneshot::channel();
+        let deadline = self.node.deadline();
+        let asked = Asked { change, expect, deadline, answer };
+        let sent = self.node.shared.commands.send(Command::Change(asked)).await;
+        sent.map_err(|_| ConfError::Stopped)?;
+        outcome.await.unwrap_or(Err(ConfError::Stopped))
+    }
+
+    /// Asks until the change is accepted or refused for good: other changes may be under way, and
+    /// leadership may be moving.
+    async fn insist(&self, change: ConfChange) -> Result<LogIndex, ConfError> {
+        let deadline = self.node.deadline();
+        loop {
+            let refusal = match self.change(change.clone(), None).await {
+                Err(refusal) if refusal.is_retryable() => refusal,
+                outcome => return outcome,
+            };
+            if self.node.runtime().now() >= deadline {
+                return Err(refusal);
+            }
+            match refusal {
+                ConfError::Joint => self.wait(deadline, |s| !s.membership.is_joint()).await,
+                ConfError::Pending { index } => self.wait(deadline, |s| s.applied >= index).await,
+                _ => self.pause().await,
+            }
+        }
+    }
+
+    /// Waits until the members here are as wanted.
+    async fn until(&self, wanted: impl Fn(&Membership) -> bool) -> Result<LogIndex, ConfError> {
+        let limit = self.node.shared.config.conf_timeout;
+        let deadline = self.node.runtime().now().saturating_add(limit);
+        self.wait(deadline, |s| wanted(&s.membership)).await;
+        let state = self.node.state();
+        if wanted(&state.membership) {
+            return Ok(state.membership.index);
+        }
+        Err(if state.stopped.is_some() { ConfError::Stopped } else { ConfError::TimedOut })
+    }
+
+    async fn wait(&self, deadline: Monotonic, wanted: impl Fn(&NodeState) -> bool) {
+        let mut state = self.node.shared.state.clone();
+        let limit = deadline.since(self.node.runtime().now());
+        let reached = state.wait_for(|s| wanted(s) || s.stopped.is_some());
+        // In time or not: whoever waits looks again.
+        let _ = quorate_transport::timeout(&**self.node.runtime(), limit, reached).await;
+        // What is in force here may not be yet where the change is decided.
+        self.pause().await;
+    }
+
+    async fn pause(&self) {
+        let interval = self.node.shared.config.heartbeat_interval;
+        quorate_transport::sleep(&**self.node.runtime(), interval).await;
+    }
+
+    async fn disk_of(&self, node: NodeId) -> Result<StoreId, ConfError> {
+        let (answer, outcome) = oneshot::channel();
+        let command = Command::DiskOf { node, answer };
+        let sent = self.node.shared.commands.send(command).await;
+        sent.map_err(|_| ConfError::Stopped)?;
+        let known: Result<StoreId, Arc<str>> = outcome.await.map_err(|_| ConfError::Stopped)?;
+        known.map_err(|why| ConfError::Unreachable { node, why })
+    }
+}
