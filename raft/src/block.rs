@@ -3,7 +3,7 @@
 
 use crate::conf_change::{CHANGE_BYTES_MAX, ConfChange};
 use crate::error::BlockError;
-use crate::{Entry, EntryBody, EntryKind, GroupId, LogId, LogIndex, Term};
+use crate::{Entry, EntryBody, EntryKind, GroupId, LogId, LogIndex, Term, entry};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 pub(crate) const HEADER_LEN: usize = 64;
@@ -42,7 +42,7 @@ impl Limits {
     pub(crate) const UNLIMITED: Self =
         Self { entry_bytes_max: 1 << 30, block_bytes_max: 1 << 30, block_entries_max: u32::MAX };
 
-    /// Largest payload of one entry. Default 1 MiB.
+    /// Largest payload of one entry, the 24 bytes of a session's request included. Default 1 MiB.
     #[must_use]
     pub const fn entry_bytes_max(mut self, bytes: u32) -> Self {
         self.entry_bytes_max = bytes;
@@ -154,8 +154,8 @@ impl Proposal {
     /// [`TooLarge`] with `what == "block"` if the block is full (start the next one), `"entry"` if
     /// no block could hold it. Nothing was added.
     pub fn push(&mut self, body: EntryBody<'_>) -> Result<(), TooLarge> {
-        let (kind, data) = body.parts();
-        self.push_raw(kind, data)
+        let (kind, prefix, data) = body.parts();
+        self.push_raw(kind, prefix.as_bytes(), data)
     }
 
     /// A block of one membership change. It is never refused for its size: a group that is full
@@ -163,13 +163,13 @@ impl Proposal {
     pub(crate) fn of_change(change: &ConfChange) -> Self {
         let payload = change.encode();
         let mut p = Self::with_capacity(&Limits::UNLIMITED, payload.len() + ENTRY_HEADER_LEN);
-        let pushed = p.push_raw(EntryKind::Conf, &payload);
+        let pushed = p.push_raw(EntryKind::Conf, &[], &payload);
         debug_assert!(pushed.is_ok(), "changes are smaller than any limit");
         p
     }
 
-    fn push_raw(&mut self, kind: EntryKind, data: &[u8]) -> Result<(), TooLarge> {
-        let found = data.len() as u64;
+    fn push_raw(&mut self, kind: EntryKind, prefix: &[u8], data: &[u8]) -> Result<(), TooLarge> {
+        let found = (prefix.len() + data.len()) as u64;
         let max = u64::from(self.limits.entry_bytes_max);
         if found > max {
             return Err(TooLarge { what: "entry", found, max });
@@ -185,6 +185,7 @@ impl Proposal {
         self.buf.put_u8(kind as u8);
         self.buf.put_bytes(0, 3);
         self.buf.put_u32_le(len);
+        self.buf.put_slice(prefix);
         self.buf.put_slice(data);
         self.count += 1;
         self.confs += u32::from(kind == EntryKind::Conf);
@@ -217,7 +218,8 @@ impl Proposal {
 
     /// Kind and payload of each entry so far.
     pub fn iter(&self) -> impl Iterator<Item = (EntryKind, &[u8])> {
-        RawEntries { rest: &self.buf[HEADER_LEN..] }
+        let entries = RawEntries { rest: &self.buf[HEADER_LEN..] };
+        entries.map(|(kind, raw)| (kind, entry::payload(kind, raw)))
     }
 
     /// The entries as bytes: what forwards to another node carry.
@@ -403,8 +405,8 @@ impl Block {
     /// The entries in order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let (term, first, time_ms) = (self.head.term, self.head.first, self.head.time_ms);
-        RawEntries { rest: &self.bytes[HEADER_LEN..] }.zip(0_u64..).map(move |((kind, data), n)| {
-            Entry { id: LogId::of(term, first.plus(n)), kind, time_ms, data }
+        RawEntries { rest: &self.bytes[HEADER_LEN..] }.zip(0_u64..).map(move |((kind, raw), n)| {
+            Entry::new(LogId::of(term, first.plus(n)), kind, time_ms, raw)
         })
     }
 
@@ -431,7 +433,7 @@ impl Block {
         let mut p = Proposal::with_capacity(&Limits::UNLIMITED, self.bytes.len());
         for entry in self.iter().filter(|e| e.id.index >= from && e.id.index <= to) {
             // The entries came from a block within these limits.
-            p.push_raw(entry.kind, entry.data).ok()?;
+            p.push_raw(entry.kind, &[], entry.raw).ok()?;
         }
         if p.count() == 0 {
             return None;
@@ -540,24 +542,26 @@ fn check_entries(body: &[u8], limits: &Limits) -> Result<Tally, BlockError> {
         if zero != [0; 3] {
             return Err(BlockError::Field { what: "entry padding" });
         }
-        match EntryKind::from_byte(kind) {
-            Some(EntryKind::Noop) if len == 0 => {}
-            Some(EntryKind::Normal | EntryKind::Conf) => {}
-            _ => return Err(BlockError::Kind { found: kind }),
-        }
-        let max = match kind == EntryKind::Conf as u8 {
-            true => u64::from(limits.entry_bytes_max.max(CHANGE_BYTES_MAX)),
-            false => u64::from(limits.entry_bytes_max),
+        let known = match EntryKind::from_byte(kind) {
+            Some(EntryKind::Noop) if len > 0 => None,
+            known => known,
+        };
+        let known = known.ok_or(BlockError::Kind { found: kind })?;
+        let max = match known {
+            EntryKind::Conf => u64::from(limits.entry_bytes_max.max(CHANGE_BYTES_MAX)),
+            _ => u64::from(limits.entry_bytes_max),
         };
         if u64::from(len) > max {
             return Err(BlockError::TooLarge { found: u64::from(len), max });
         }
-        let Some(next) = tail.get(len as usize..) else {
+        let Some((data, next)) = tail.split_at_checked(len as usize) else {
             return Err(BlockError::Field { what: "entry length" });
         };
-        if kind == EntryKind::Conf as u8 {
-            ConfChange::decode(&tail[..len as usize])?;
+        if known == EntryKind::Conf {
+            ConfChange::decode(data)?;
             confs += 1;
+        } else if !entry::is_well_formed(known, data) {
+            return Err(BlockError::Field { what: "session entry" });
         }
         rest = next;
         count = count.checked_add(1).ok_or(BlockError::Field { what: "count" })?;

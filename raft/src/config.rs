@@ -1,8 +1,11 @@
 //! [`Config`]: timeouts, limits and switches of one replica.
 
 use crate::Limits;
+use crate::session::SessionLimits;
 use core::fmt;
 use core::time::Duration;
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// How a follower learns that the commit index moved when there is nothing else to send.
 ///
@@ -92,6 +95,10 @@ pub struct Config {
     pub(crate) promote_lag: u64,
     pub(crate) conf_timeout: Duration,
     pub(crate) propose_deadline: Duration,
+    pub(crate) session_ttl_max: Duration,
+    pub(crate) sessions_max: u32,
+    pub(crate) session_window: u32,
+    pub(crate) reply_bytes_max: u32,
 }
 
 impl Config {
@@ -262,6 +269,21 @@ setters! {
     /// How long a proposal or read looks for a leader before it gives up. Default 10 T · too small
     /// → failures during elections.
     propose_deadline: Duration;
+    /// Longest time to live of a session opened from this node, in group time. Default 1 h ·
+    /// 1 ms–1 year · too small → clients that pause find their session expired · too large → the
+    /// sessions of clients that are gone stay in memory and snapshots.
+    session_ttl_max: Duration;
+    /// Sessions of the group when one is opened from this node; the least recently used makes room.
+    /// Default 65,536 · 1–1 Mi · too small → sessions in use expire · too large → memory, snapshot
+    /// size. Travels with the session, as do the next two: a member that is configured otherwise
+    /// keeps the same table.
+    sessions_max: u32;
+    /// Requests of a session that may be under way. Default 1,024 · 1–65,536 · too small → clients
+    /// wait for their own oldest request · too large → memory: replies are kept for that many.
+    session_window: u32;
+    /// Largest reply that is kept for a repeated request. Default 64 KiB · 0–16 MiB · too small →
+    /// `Outcome::ReplyLost` · too large → memory, snapshot size.
+    reply_bytes_max: u32;
 }
 
 impl ConfigDraft {
@@ -300,6 +322,10 @@ impl ConfigDraft {
             promote_lag: 1 << 20,
             conf_timeout: Duration::from_secs(600),
             propose_deadline: t * 10,
+            session_ttl_max: Duration::from_secs(3_600),
+            sessions_max: 65_536,
+            session_window: 1_024,
+            reply_bytes_max: 64 << 10,
         };
         Self { config, reference: false }
     }
@@ -356,7 +382,15 @@ impl ConfigDraft {
             ("reads_pending_max", c.reads_pending_max as u64, 1, 1 << 20),
             ("log_bytes_max", c.log_bytes_max, c.log_trailing_bytes.saturating_add(1), u64::MAX),
             ("snapshot_chunk_bytes", u64::from(c.snapshot_chunk_bytes), 4 << 10, 4 << 20),
+            ("sessions_max", c.sessions_max.into(), 1, SessionLimits::SESSIONS_CEILING.into()),
+            ("session_window", c.session_window.into(), 1, SessionLimits::WINDOW_CEILING.into()),
+            ("reply_bytes_max", c.reply_bytes_max.into(), 0, SessionLimits::REPLY_CEILING.into()),
         ];
+        let ttl = c.session_ttl_max;
+        check(
+            (h_min..=YEAR).contains(&ttl),
+            format!("session_ttl_max {ttl:?}: expected 1ms to {YEAR:?}"),
+        );
         for (name, value, min, max) in ranges {
             check((min..=max).contains(&value), format!("{name} {value}: expected {min} to {max}"));
         }

@@ -10,20 +10,24 @@ mod leases;
 mod mailbox;
 mod members;
 mod outcome;
+mod pending;
 mod proposals;
 mod reads;
 mod replicated;
+mod sessions;
 mod shard;
 mod shard_output;
 mod snapshot_receive;
 mod snapshot_send;
 mod snapshots;
+mod step;
 mod waiters;
 mod watch;
 
 pub use builder::{NodeBuilder, StartError};
 pub use members::Members;
 pub use outcome::{Outcome, Read, ShutdownError};
+pub use sessions::Session;
 pub use watch::{NodeState, Watch};
 
 use crate::error::{BusyWhy, ProposeError, ReadError};
@@ -35,11 +39,11 @@ use bytes::Bytes;
 use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
-use proposals::Pending;
+use pending::{Charge, Pending, Request};
 use quorate_clocks::Monotonic;
 use quorate_transport::{Endpoint, NodeId, Runtime};
 use reads::{ReadKind, ReadWaiter};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch as state_watch};
 
@@ -144,7 +148,11 @@ impl<M: StateMachine> Node<M> {
     /// Dropping the future leaves the outcome unknown to the caller; a proposal that was appended
     /// may still take effect. Nothing else is lost.
     pub async fn propose(&self, data: impl Into<Bytes>) -> Outcome {
-        match self.submit(data.into()) {
+        self.ask(Request::Normal(data.into())).await
+    }
+
+    async fn ask(&self, request: Request) -> Outcome {
+        match self.submit(request) {
             Ok(answer) => answer.await.unwrap_or(Outcome::Unknown { at: None }),
             Err(refusal) => Outcome::Rejected(refusal),
         }
@@ -157,7 +165,7 @@ impl<M: StateMachine> Node<M> {
     /// # Cancel safety
     /// As [`propose`](Self::propose), for each.
     pub async fn propose_many(&self, data: Vec<Bytes>) -> Vec<Outcome> {
-        let submitted: Vec<_> = data.into_iter().map(|d| self.submit(d)).collect();
+        let submitted: Vec<_> = data.into_iter().map(|d| self.submit(Request::Normal(d))).collect();
         let mut outcomes = Vec::with_capacity(submitted.len());
         for answer in submitted {
             outcomes.push(match answer {
@@ -169,28 +177,27 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// Hands a proposal over, or refuses it: then nothing was done.
-    fn submit(&self, data: Bytes) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
+    fn submit(&self, request: Request) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
         let shared = &self.shared;
-        let max = u64::from(shared.config.limits.entry_max());
-        if data.len() as u64 > max {
+        let entry_max = shared.config.limits.entry_max();
+        let max = match request {
+            Request::Session { .. } => sessions::data_max(entry_max),
+            _ => u64::from(entry_max),
+        };
+        let bytes = request.data_bytes();
+        if bytes as u64 > max {
             return Err(ProposeError::TooLarge { max });
         }
         let busy = ProposeError::Busy { why: BusyWhy::Queue };
-        let bytes = proposals::cost(data.len());
-        let queued = shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued > 0 && queued + bytes > shared.config.proposal_queue_bytes_max {
-            shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let queue_max = shared.config.proposal_queue_bytes_max;
+        let Some(charge) = Charge::take(&shared.queued_bytes, bytes, queue_max) else {
             return Err(busy);
-        }
+        };
         let (answer, outcome) = oneshot::channel();
-        let deadline = self.deadline();
-        let pending = Pending::new(data, answer, deadline);
-        shared.commands.try_send(Command::Propose(pending)).map_err(|refused| {
-            shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            match refused {
-                mpsc::error::TrySendError::Full(_) => busy,
-                mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-            }
+        let pending = Pending::new(request, answer, self.deadline(), charge);
+        shared.commands.try_send(Command::Propose(pending)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => busy,
+            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
         })?;
         Ok(outcome)
     }

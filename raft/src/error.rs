@@ -1,6 +1,7 @@
 //! Every way an operation of this crate can be refused, and what the refusal left behind.
 
 use crate::{GroupId, LogId, LogIndex, Term};
+use core::time::Duration;
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 use std::io;
@@ -171,6 +172,27 @@ pub enum ProposeError {
     /// Effect: none, not appended. An empty proposal.
     #[error("a proposal needs at least one entry")]
     Empty,
+    /// Effect: none, not applied. The session is unknown, was closed, was not used for its time to
+    /// live, or made room for newer ones. A retry cannot help: open another session.
+    #[error("the session has expired")]
+    SessionExpired,
+    /// Effect: none, not applied now. The session's client had said that it will never repeat this
+    /// request. A retry cannot help.
+    #[error("the request's number was acknowledged before")]
+    SequenceReused,
+    /// Effect: none, not applied. Too many requests of the session are under way. Retry when the
+    /// oldest of them is answered.
+    #[error("the session has {max} requests under way")]
+    SessionWindow {
+        /// How far a request may be ahead of the oldest that is not answered.
+        max: u32,
+    },
+    /// Effect: none, not appended. A session's time to live must be 1 ms to `session_ttl_max`.
+    #[error("a session lives 1 ms to {max:?}")]
+    SessionTtl {
+        /// The limit.
+        max: Duration,
+    },
     /// Effect: none, not appended. This node is shutting down or failed.
     #[error("the node has stopped")]
     Stopped,
@@ -182,7 +204,14 @@ impl ProposeError {
     pub const fn is_retryable(&self) -> bool {
         !matches!(
             self,
-            Self::TooLarge { .. } | Self::Removed | Self::Empty | Self::Conf | Self::Stopped
+            Self::TooLarge { .. }
+                | Self::Removed
+                | Self::Empty
+                | Self::Conf
+                | Self::SessionExpired
+                | Self::SequenceReused
+                | Self::SessionTtl { .. }
+                | Self::Stopped
         )
     }
 }

@@ -89,6 +89,17 @@ id! {
     StoreId(u128)
 }
 
+id! {
+    /// A session: the index of the entry that opened it.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_raft::SessionId;
+    /// assert_eq!(SessionId::new(12).to_string(), "12");
+    /// ```
+    SessionId(u64)
+}
+
 impl LogIndex {
     /// The index after this one.
     #[must_use]

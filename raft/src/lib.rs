@@ -161,6 +161,7 @@ mod plant;
 mod progress;
 pub mod quorum;
 mod rng;
+mod session;
 #[cfg(feature = "tokio")]
 mod stats;
 mod store;
@@ -176,20 +177,21 @@ pub use conf_change::{CONTEXT_MAX, ConfChange, ConfOp, OPS_MAX, Transition};
 pub use config::{CommitNotify, ConfRefusal, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    Members, Node, NodeBuilder, NodeState, Outcome, Read, ShutdownError, StartError, Watch,
+    Members, Node, NodeBuilder, NodeState, Outcome, Read, Session, ShutdownError, StartError, Watch,
 };
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{
     BlockError, BootError, BusyWhy, CampaignError, ConfError, ConfInvalid, ForgetError, Invariant,
     ProposeError, ReadError, StepError, StoreError, TransferError,
 };
-pub use ids::{GroupId, LogId, LogIndex, ReadId, StoreId, Term};
+pub use ids::{GroupId, LogId, LogIndex, ReadId, SessionId, StoreId, Term};
 pub use log_view::TermRun;
 #[cfg(feature = "tokio")]
 pub use machine::{Batch, Replies, SnapshotSource, StateMachine};
 pub use membership::{Changed, MEMBERS_MAX, Membership};
 pub use message::{Ballot, Body, Envelope, Message, SnapshotMeta};
 pub use progress::ProgressState;
+pub use session::{FrozenSessions, SessionLimits, SessionTable, SessionVerdict};
 #[cfg(feature = "tokio")]
 pub use stats::Stats;
 #[cfg(feature = "wal")]
@@ -198,7 +200,7 @@ pub use store::{AppendRequest, Completion, LogStore, MemoryLog, OpenLog, Owner};
 #[cfg(feature = "tokio")]
 pub use store::{
     MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
-    read_machine, write_snapshot,
+    read_machine, read_sessions, write_snapshot, write_snapshot_with,
 };
 
 #[cfg(all(doctest, feature = "tokio"))]

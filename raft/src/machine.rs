@@ -59,8 +59,8 @@ pub trait StateMachine: Send + Sync + 'static {
     fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()>;
 
     /// For machines that keep their state on disk themselves: the last entry it holds. Entries up
-    /// to it are not applied again after a restart. Default: none, the log or a snapshot rebuilds
-    /// the state.
+    /// to it are not applied again after a restart (they are read again, for what they say about
+    /// sessions). Default: none, the log or a snapshot rebuilds the state.
     fn applied(&self) -> LogIndex {
         LogIndex::ZERO
     }
@@ -95,7 +95,8 @@ where
     }
 }
 
-/// Entries to apply: data of the application only, in order.
+/// Entries to apply: data of the application only, in order. Requests of sessions that were applied
+/// before are not among them.
 ///
 /// # Examples
 /// ```
@@ -114,7 +115,8 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// The application's entries among `entries`: for those who drive the core themselves, and for
-    /// tests of a state machine.
+    /// tests of a state machine. Which requests of sessions to leave out, a
+    /// [`SessionTable`](crate::SessionTable) says.
     ///
     /// # Examples
     /// ```
@@ -128,7 +130,9 @@ impl<'a> Batch<'a> {
     /// ```
     #[must_use]
     pub fn new(entries: &[Entry<'a>]) -> Self {
-        let data = entries.iter().filter(|e| e.kind == EntryKind::Normal).copied();
+        let of_application =
+            |e: &&Entry<'_>| matches!(e.kind, EntryKind::Normal | EntryKind::Session);
+        let data = entries.iter().filter(of_application).copied();
         Self { entries: data.collect::<Vec<_>>().into_iter() }
     }
 }

@@ -46,6 +46,16 @@ pub struct Stats {
     pub proposals_rejected: u64,
     /// Proposals of this node's callers whose outcome is unknown.
     pub proposals_unknown: u64,
+    /// Sessions in the table, when the last batch was applied here.
+    pub sessions: u64,
+    /// Membership changes that came into force here.
+    pub conf_changes: u64,
+    /// Requests of sessions that were repeated and answered, not applied again.
+    pub session_repeats: u64,
+    /// Requests of sessions that were refused when they were to be applied.
+    pub session_refusals: u64,
+    /// Requests of this node's sessions that were handed over once more, their outcome unknown.
+    pub session_retries: u64,
     /// Batches forwarded to a leader.
     pub forwards: u64,
     /// Reads confirmed.

@@ -15,7 +15,7 @@ pub use memory::MemoryLog;
 #[cfg(feature = "tokio")]
 pub use snapshots::{
     MemorySnapshots, SnapshotDir, SnapshotFile, SnapshotReceiver, SnapshotStore, SnapshotWriter,
-    read_machine, write_snapshot,
+    read_machine, read_sessions, write_snapshot, write_snapshot_with,
 };
 #[cfg(feature = "wal")]
 pub use wal::WalLog;

@@ -1,10 +1,11 @@
 //! The state machine: its lock, and the task that applies committed entries to it.
 
 use super::mailbox::{Mailbox, Report};
+use super::step::{Answers, Repeats, Step};
 use crate::core::Apply;
-use crate::machine::{Batch, Replies, SnapshotSource, StateMachine};
-use crate::{Entry, EntryKind, LogId, LogIndex, SnapshotMeta};
-use bytes::Bytes;
+use crate::machine::{SnapshotSource, StateMachine};
+use crate::session::{FrozenSessions, SessionTable};
+use crate::{ConfChange, Entry, EntryKind, LogId, LogIndex, Membership, SnapshotMeta};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +15,37 @@ use tokio::sync::mpsc;
 /// Entries given to the machine at a time: what it replies to them is held at once.
 const STEP_ENTRIES: usize = 64;
 
-/// What was applied, with the replies if anyone wants them.
-type Applied = Vec<(LogId, Option<Bytes>)>;
+/// What applying a batch gave.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// What became of each entry, if anyone wants to know.
+    pub(super) answers: Answers,
+    pub(super) repeats: Repeats,
+    /// Membership changes among the entries, and where.
+    pub(super) changes: Vec<(LogIndex, ConfChange)>,
+    /// Sessions that are open now.
+    pub(super) sessions: u64,
+}
 
-/// A machine with the place in the log it stands at: both change together.
+/// A machine with its sessions, the members, and the place in the log where they stand: all change
+/// together.
 struct Placed<M> {
     machine: M,
+    sessions: SessionTable,
+    membership: Membership,
     at: LogId,
     time_ms: u64,
+    /// It panicked or miscounted: what it holds now is the state of no entry.
+    broken: bool,
+}
+
+/// A state, frozen at an entry.
+pub(super) struct Frozen {
+    pub(super) at: LogId,
+    pub(super) time_ms: u64,
+    pub(super) membership: Membership,
+    pub(super) sessions: FrozenSessions,
+    pub(super) machine: Box<dyn SnapshotSource>,
 }
 
 /// The machine, shared by the apply task, readers and snapshots.
@@ -32,6 +56,9 @@ pub(super) struct Machine<M> {
     applied: Arc<AtomicU64>,
     /// Somebody waits for replies: without, they are dropped as they come, not piled up.
     replies_wanted: Arc<AtomicBool>,
+    /// A machine that keeps its own state had these entries before it was started. They are not
+    /// applied to it again, but the sessions must see them.
+    has: LogIndex,
 }
 
 impl<M> Clone for Machine<M> {
@@ -40,16 +67,28 @@ impl<M> Clone for Machine<M> {
             lock: Arc::clone(&self.lock),
             applied: Arc::clone(&self.applied),
             replies_wanted: Arc::clone(&self.replies_wanted),
+            has: self.has,
         }
     }
 }
 
 impl<M: StateMachine> Machine<M> {
-    pub(super) fn new(machine: M, at: LogId, time_ms: u64) -> Self {
+    /// `machine` and `sessions` as a snapshot of `meta` has them; the machine may be ahead, by its
+    /// own account.
+    pub(super) fn new(machine: M, sessions: SessionTable, meta: SnapshotMeta) -> Self {
+        let SnapshotMeta { last: at, membership, time_ms, .. } = meta;
         Self {
             applied: Arc::new(AtomicU64::new(at.index.value())),
             replies_wanted: Arc::new(AtomicBool::new(false)),
-            lock: Arc::new(RwLock::new(Placed { machine, at, time_ms })),
+            has: machine.applied(),
+            lock: Arc::new(RwLock::new(Placed {
+                machine,
+                sessions,
+                membership,
+                at,
+                time_ms,
+                broken: false,
+            })),
         }
     }
 
@@ -71,18 +110,35 @@ impl<M: StateMachine> Machine<M> {
         LogIndex::new(self.applied.load(Ordering::Acquire))
     }
 
-    /// A frozen view, and where it stands.
-    pub(super) fn freeze(&self) -> io::Result<(LogId, u64, Box<dyn SnapshotSource>)> {
-        let placed = self.shared();
-        let source = catch_unwind(AssertUnwindSafe(|| placed.machine.snapshot()))
-            .unwrap_or_else(|_| Err(io::Error::other("the machine panicked in snapshot")))?;
-        Ok((placed.at, placed.time_ms, source))
+    /// Whether machine and sessions stand at the same entry. Until then there is no state to freeze.
+    pub(super) fn is_whole(&self) -> bool {
+        self.applied() >= self.has
     }
 
-    pub(super) fn restore(&self, meta: &SnapshotMeta, r: &mut dyn io::Read) -> io::Result<()> {
+    /// A frozen view, and where it stands.
+    pub(super) fn freeze(&self) -> io::Result<Frozen> {
+        let placed = self.shared();
+        if placed.broken || !self.is_whole() {
+            return Err(io::Error::other("the machine's state is that of no entry"));
+        }
+        let machine = catch_unwind(AssertUnwindSafe(|| placed.machine.snapshot()))
+            .unwrap_or_else(|_| Err(io::Error::other("the machine panicked in snapshot")))?;
+        let sessions = placed.sessions.freeze();
+        let membership = placed.membership.clone();
+        Ok(Frozen { at: placed.at, time_ms: placed.time_ms, membership, sessions, machine })
+    }
+
+    pub(super) fn restore(
+        &self,
+        meta: &SnapshotMeta,
+        sessions: SessionTable,
+        r: &mut dyn io::Read,
+    ) -> io::Result<()> {
         let mut placed = self.exclusive();
         catch_unwind(AssertUnwindSafe(|| placed.machine.restore(r)))
             .unwrap_or_else(|_| Err(io::Error::other("the machine panicked in restore")))?;
+        placed.sessions = sessions;
+        placed.membership = meta.membership.clone();
         placed.at = meta.last;
         placed.time_ms = meta.time_ms;
         self.applied.store(meta.last.index.value(), Ordering::Release);
@@ -93,17 +149,18 @@ impl<M: StateMachine> Machine<M> {
         self.replies_wanted.store(wanted, Ordering::Release);
     }
 
-    /// Applies a batch, some entries at a time, and returns the reply of each entry.
+    /// Applies a batch, some entries at a time, and returns what became of each entry.
     fn apply(&self, apply: &Apply) -> Result<Applied, Arc<str>> {
         let (at, first, last) = (self.applied(), *apply.range.start(), *apply.range.end());
+        let mut applied = Applied::default();
         if last <= at {
             // A snapshot was restored meanwhile that holds these entries: there are no replies.
-            return Ok(Vec::new());
+            applied.sessions = self.shared().sessions.len() as u64;
+            return Ok(applied);
         }
         if first != at.next() {
             return Err(format!("apply at {first}, but the machine is at {at}").into());
         }
-        let mut applied = Vec::new();
         let mut entries = apply.entries();
         loop {
             let step: Vec<Entry<'_>> = entries.by_ref().take(STEP_ENTRIES).collect();
@@ -115,29 +172,30 @@ impl<M: StateMachine> Machine<M> {
     }
 
     /// Readers get their turn between two steps.
-    fn apply_step(&self, step: &[Entry<'_>], applied: &mut Applied) -> Result<(), Arc<str>> {
+    fn apply_step(&self, entries: &[Entry<'_>], applied: &mut Applied) -> Result<(), Arc<str>> {
         let mut placed = self.exclusive();
-        let mut replies = Replies::default();
-        let batch = Batch::new(step);
-        let wanted = batch.len();
-        catch_unwind(AssertUnwindSafe(|| placed.machine.apply(batch, &mut replies)))
-            .map_err(|_| "the machine panicked in apply")?;
-        if replies.len() != wanted {
-            let found = replies.len();
-            return Err(format!("the machine gave {found} replies to {wanted} entries").into());
+        let placed = &mut *placed;
+        let step = Step::new(&mut placed.machine, &mut placed.sessions, self.has);
+        let done = step.apply(entries).inspect_err(|_| placed.broken = true)?;
+        for entry in entries.iter().filter(|e| e.kind == EntryKind::Conf) {
+            // Blocks are verified when they are read. A change that no membership follows from
+            // has no effect, here as in the core.
+            let Ok(change) = ConfChange::decode(entry.data) else { continue };
+            if let Ok(changed) = placed.membership.changed(&change) {
+                placed.membership = changed.membership;
+                placed.membership.index = entry.id.index;
+            }
+            applied.changes.push((entry.id.index, change));
         }
-        if let Some(entry) = step.last() {
+        if let Some(entry) = entries.last() {
             placed.at = entry.id;
             placed.time_ms = entry.time_ms;
             self.applied.store(entry.id.index.value(), Ordering::Release);
         }
-        drop(placed);
+        applied.sessions = placed.sessions.len() as u64;
+        applied.repeats += done.repeats;
         let keep = self.replies_wanted.load(Ordering::Acquire);
-        let mut replies = replies.take().into_iter();
-        applied.extend(step.iter().map(|e| {
-            let reply = if e.kind == EntryKind::Normal { replies.next() } else { None };
-            (e.id, reply.filter(|_| keep))
-        }));
+        applied.answers.extend(done.answers.into_iter().map(|(id, a)| (id, a.filter(|_| keep))));
         Ok(())
     }
 }
@@ -150,7 +208,7 @@ pub(super) async fn run<M: StateMachine>(
 ) {
     while let Some(apply) = batches.recv().await {
         match machine.apply(&apply) {
-            Ok(entries) => mailbox.push(Report::Applied { token: apply.token, entries }),
+            Ok(applied) => mailbox.push(Report::Applied { token: apply.token, applied }),
             Err(cause) => {
                 mailbox.push(Report::MachineFailed(cause));
                 return;

@@ -13,9 +13,10 @@ use super::{Node, Shared};
 use crate::core::{Boot, Output, Raft};
 use crate::error::{BootError, StoreError};
 use crate::machine::StateMachine;
+use crate::session::SessionTable;
 use crate::stats::Stats;
 use crate::store::{
-    AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine,
+    AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine, read_sessions,
 };
 use crate::{Config, GroupId, LogId, LogIndex, Membership, SnapshotMeta};
 use quorate_clocks::Monotonic;
@@ -220,20 +221,26 @@ impl Opened {
             let what = format!("the log starts behind {start}, which no snapshot holds");
             return Err(StoreError::Damaged { what: what.into() }.into());
         }
-        // For a machine that keeps its own state: which entry that is, the log must know.
-        let mut at = term_at(&log, machine.applied());
-        if let Some(meta) = &latest
-            && machine.applied() < meta.last.index
-        {
+        // Sessions are nowhere but in the snapshot: they, and so the core, go on from there.
+        let (mut sessions, mut at) = (SessionTable::new(), LogId::ZERO);
+        // A machine that keeps its own state may be ahead: which entry that is, the log must know.
+        let mut known = term_at(&log, machine.applied()).is_some();
+        if let Some(meta) = &latest {
             let file = snapshots.open(meta)?;
-            machine.restore(&mut read_machine(&*file)?)?;
-            at = Some(meta.last);
+            if !crate::plant::planted("sessions_not_restored") {
+                sessions = read_sessions(&*file)?;
+            }
+            at = meta.last;
+            if machine.applied() < meta.last.index {
+                machine.restore(&mut read_machine(&*file)?)?;
+                known = true;
+            }
         }
-        let Some(at) = at else {
+        if !known {
             let (applied, first) = (machine.applied(), start.index);
             let commit = log.hard.commit;
             return Err(BootError::Applied { applied, first, commit }.into());
-        };
+        }
         if let Some(meta) = &latest
             && term_at(&log, meta.last.index) != Some(meta.last)
             && meta.last.index > start.index
@@ -250,25 +257,31 @@ impl Opened {
             log.blocks.clear();
             log.last = meta.last;
         }
-        let time_ms = latest.as_ref().map_or(0, |m| m.time_ms);
-        let boot = self.boot(log, latest, at.index);
-        Ok((boot, Machine::new(machine, at, time_ms)))
+        // What a snapshot or a machine holds is committed.
+        let held = machine.applied().max(at.index).min(log.last.index);
+        log.hard.commit = log.hard.commit.max(held);
+        let base = self.base(&log, latest.as_ref());
+        let boot = self.boot(log, latest, base.clone());
+        Ok((boot, Machine::new(machine, sessions, base)))
     }
 
-    fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, applied: LogIndex) -> Started {
-        let members = log.mark.as_ref().map(|m| m.membership.clone());
-        let membership = members.unwrap_or_else(|| Membership::of_voters(&self.founders));
+    /// What the entries behind it change: the snapshot, or the beginning of the log.
+    fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
+        let known = latest.or(log.mark.as_ref()).cloned();
+        let founders = || Membership::of_voters(&self.founders);
+        known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, founders()))
+    }
+
+    fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, base: SnapshotMeta) -> Started {
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         let store_id = log.store;
-        let mut boot = Boot::fresh(self.id, self.group, membership);
+        let mut boot = Boot::fresh(self.id, self.group, base.membership);
         boot.hard = log.hard;
-        // What a snapshot holds is committed.
-        boot.hard.commit = boot.hard.commit.max(applied.min(log.last.index));
         boot.start = start;
         boot.runs = log.runs;
         boot.last = log.last;
         boot.blocks = log.blocks;
-        boot.applied = applied;
+        boot.applied = base.last.index;
         boot.snapshot = latest;
         Started { boot, store_id }
     }
@@ -370,7 +383,6 @@ impl<M: StateMachine> Parts<M> {
             stats: Arc::clone(&stats),
             lease,
             counts: Stats::default(),
-            queued_bytes: Arc::clone(&queued_bytes),
             proposals: Proposals::default(),
             changes: Changes::default(),
             membership,

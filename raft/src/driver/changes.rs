@@ -186,6 +186,18 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
+    /// Application has reached a change: it is in force from here on.
+    pub(super) fn activate(&mut self, now: Monotonic, index: LogIndex, change: &ConfChange) {
+        match self.raft.activate(now, index, change) {
+            Ok(members) => {
+                let voters = members.voters.len();
+                tracing::debug!(node = %self.raft.id(), %index, voters, "membership");
+                self.counts.conf_changes += 1;
+            }
+            Err(why) => tracing::warn!(node = %self.raft.id(), %index, %why, "change ignored"),
+        }
+    }
+
     /// Tells who waits for a change that is applied here, or replaced by another leader.
     pub(super) fn settle_changes(&mut self) {
         if self.changes.placed.is_empty() {

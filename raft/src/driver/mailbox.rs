@@ -1,11 +1,12 @@
 //! [`Mailbox`]: where threads and tasks report to the task that owns the core.
 
+use super::apply::Applied;
 use super::changes::Asked;
-use super::proposals::Pending;
+use super::pending::Pending;
 use crate::core::{ApplyToken, LoadId};
 use crate::error::StoreError;
 use crate::sync::lock;
-use crate::{Block, LogId, SnapshotMeta, Term};
+use crate::{Block, SnapshotMeta, Term};
 use bytes::Bytes;
 use core::task::{Context, Poll, Waker};
 use quorate_transport::{CallError, NodeId};
@@ -16,10 +17,9 @@ use std::sync::{Arc, Mutex};
 pub(super) enum Report {
     Stored(Result<(), StoreError>),
     Loaded(LoadId, Result<Vec<Block>, StoreError>),
-    /// One reply per data entry, none for others.
     Applied {
         token: ApplyToken,
-        entries: Vec<(LogId, Option<Bytes>)>,
+        applied: Applied,
     },
     /// The machine misbehaved: the replica must stop.
     MachineFailed(Arc<str>),

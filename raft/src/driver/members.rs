@@ -32,6 +32,14 @@ pub struct Members<'a, M> {
     node: &'a Node<M>,
 }
 
+impl<M> Clone for Members<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Members<'_, M> {}
+
 impl<M: StateMachine> Node<M> {
     /// The members, and changes of them.
     #[must_use]
@@ -43,7 +51,7 @@ impl<M: StateMachine> Node<M> {
 impl<M: StateMachine> Members<'_, M> {
     /// The members, as of the last entry that is applied here.
     #[must_use]
-    pub fn now(&self) -> Arc<Membership> {
+    pub fn now(self) -> Arc<Membership> {
         Arc::clone(&self.node.shared.state.borrow().membership)
     }
 
@@ -56,7 +64,7 @@ impl<M: StateMachine> Members<'_, M> {
     ///
     /// # Cancel safety
     /// Dropping the future may leave the change done.
-    pub async fn add_learner(&self, node: NodeId) -> Result<LogIndex, ConfError> {
+    pub async fn add_learner(self, node: NodeId) -> Result<LogIndex, ConfError> {
         let store = self.disk_of(node).await?;
         self.insist(ConfChange::new(vec![ConfOp::Learner(node, Some(store))])).await
     }
@@ -69,7 +77,7 @@ impl<M: StateMachine> Members<'_, M> {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the promotion to whoever leads.
-    pub async fn promote(&self, node: NodeId) -> Result<LogIndex, ConfError> {
+    pub async fn promote(self, node: NodeId) -> Result<LogIndex, ConfError> {
         let promote = ConfOp::Promote { learner: node, replaces: None };
         self.insist(ConfChange::new(vec![promote])).await?;
         self.until(|m| m.voters.contains(&node) && !m.is_joint()).await
@@ -82,7 +90,7 @@ impl<M: StateMachine> Members<'_, M> {
     ///
     /// # Cancel safety
     /// Dropping the future may leave the change done.
-    pub async fn remove(&self, node: NodeId) -> Result<LogIndex, ConfError> {
+    pub async fn remove(self, node: NodeId) -> Result<LogIndex, ConfError> {
         self.insist(ConfChange::new(vec![ConfOp::Remove(node)])).await
     }
 
@@ -95,7 +103,7 @@ impl<M: StateMachine> Members<'_, M> {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the rest to whoever leads.
-    pub async fn replace(&self, old: NodeId, new: NodeId) -> Result<LogIndex, ConfError> {
+    pub async fn replace(self, old: NodeId, new: NodeId) -> Result<LogIndex, ConfError> {
         let store = self.disk_of(new).await?;
         let learner = ConfOp::Learner(new, Some(store));
         let promote = ConfOp::Promote { learner: new, replaces: Some(old) };
@@ -114,7 +122,7 @@ impl<M: StateMachine> Members<'_, M> {
     /// # Cancel safety
     /// Dropping the future may leave the change done.
     pub async fn change(
-        &self,
+        self,
         change: ConfChange,
         expect: Option<LogIndex>,
     ) -> Result<LogIndex, ConfError> {
@@ -128,7 +136,7 @@ impl<M: StateMachine> Members<'_, M> {
 
     /// Asks until the change is accepted or refused for good: other changes may be under way, and
     /// leadership may be moving.
-    async fn insist(&self, change: ConfChange) -> Result<LogIndex, ConfError> {
+    async fn insist(self, change: ConfChange) -> Result<LogIndex, ConfError> {
         let deadline = self.node.deadline();
         loop {
             let refusal = match self.change(change.clone(), None).await {
@@ -147,7 +155,7 @@ impl<M: StateMachine> Members<'_, M> {
     }
 
     /// Waits until the members here are as wanted.
-    async fn until(&self, wanted: impl Fn(&Membership) -> bool) -> Result<LogIndex, ConfError> {
+    async fn until(self, wanted: impl Fn(&Membership) -> bool) -> Result<LogIndex, ConfError> {
         let limit = self.node.shared.config.conf_timeout;
         let deadline = self.node.runtime().now().saturating_add(limit);
         self.wait(deadline, |s| wanted(&s.membership)).await;
@@ -158,7 +166,7 @@ impl<M: StateMachine> Members<'_, M> {
         Err(if state.stopped.is_some() { ConfError::Stopped } else { ConfError::TimedOut })
     }
 
-    async fn wait(&self, deadline: Monotonic, wanted: impl Fn(&NodeState) -> bool) {
+    async fn wait(self, deadline: Monotonic, wanted: impl Fn(&NodeState) -> bool) {
         let mut state = self.node.shared.state.clone();
         let limit = deadline.since(self.node.runtime().now());
         let reached = state.wait_for(|s| wanted(s) || s.stopped.is_some());
@@ -168,12 +176,12 @@ impl<M: StateMachine> Members<'_, M> {
         self.pause().await;
     }
 
-    async fn pause(&self) {
+    async fn pause(self) {
         let interval = self.node.shared.config.heartbeat_interval;
         quorate_transport::sleep(&**self.node.runtime(), interval).await;
     }
 
-    async fn disk_of(&self, node: NodeId) -> Result<StoreId, ConfError> {
+    async fn disk_of(self, node: NodeId) -> Result<StoreId, ConfError> {
         let (answer, outcome) = oneshot::channel();
         let command = Command::DiskOf { node, answer };
         let sent = self.node.shared.commands.send(command).await;

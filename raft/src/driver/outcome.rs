@@ -28,10 +28,16 @@ use std::sync::Arc;
 pub enum Outcome {
     /// Durable on a quorum and applied here.
     Applied {
-        /// Where it stands in the log.
+        /// Where it stands in the log; where it stands again, if a session repeated it.
         id: LogId,
         /// What the machine answered.
         reply: Bytes,
+    },
+    /// A request of a session took effect, once. This is the answer to a repetition of it, and the
+    /// reply was larger than the session keeps (`reply_bytes_max`).
+    ReplyLost {
+        /// Where the repetition stands in the log.
+        id: LogId,
     },
     /// It can never take effect.
     Rejected(ProposeError),

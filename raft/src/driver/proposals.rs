@@ -4,51 +4,24 @@
 use super::calls::{self, Call, Placed, refusal};
 use super::mailbox::Report;
 use super::outcome::Outcome;
+use super::pending::Pending;
 use super::shard::Shard;
+use super::step::Answer;
 use super::waiters::{Tally, Waiters};
 use crate::core::{Proposed, Role};
 use crate::error::{BusyWhy, ProposeError};
 use crate::machine::StateMachine;
-use crate::{EntryBody, LogId, LogIndex, Proposal};
+use crate::{LogId, LogIndex, Proposal, Term};
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use quorate_transport::{CallError, CallOptions, NodeId, Reject, Responder, SendError};
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use tokio::sync::oneshot;
 
 /// Most forwarded batches under way.
 const FORWARDS_MAX: usize = 64;
 /// Replies kept for forwarded entries that may be applied before the leader's answer says where
 /// they are.
 const RECENT_BYTES_MAX: usize = 16 << 20;
-
-/// Bytes that a proposal of `data` bytes is charged for.
-pub(super) const fn cost(data: usize) -> usize {
-    data + 128
-}
-
-/// A proposal on its way, and who waits for it.
-pub(super) struct Pending {
-    data: Bytes,
-    answer: oneshot::Sender<Outcome>,
-    pub(super) deadline: Monotonic,
-}
-
-impl Pending {
-    pub(super) const fn new(
-        data: Bytes,
-        answer: oneshot::Sender<Outcome>,
-        deadline: Monotonic,
-    ) -> Self {
-        Self { data, answer, deadline }
-    }
-
-    /// What it counts for in `proposal_queue_bytes_max`: its data, and what surrounds them here.
-    pub(super) const fn cost(&self) -> usize {
-        cost(self.data.len())
-    }
-}
 
 #[derive(Default)]
 pub(super) struct Proposals {
@@ -58,9 +31,11 @@ pub(super) struct Proposals {
     pub(super) retry_at: Monotonic,
     waiters: Waiters,
     forwards: usize,
-    /// Replies of entries applied while forwards are under way.
-    recent: VecDeque<(LogId, Bytes)>,
+    /// Answers of entries applied while forwards are under way.
+    recent: VecDeque<(LogId, Answer)>,
     recent_bytes: usize,
+    /// Waiters of terms before this one were seen to.
+    term: Term,
 }
 
 impl Proposals {
@@ -81,17 +56,23 @@ impl Proposals {
         !self.queue.is_empty()
     }
 
-    fn remember(&mut self, id: LogId, reply: &Bytes) {
+    fn remember(&mut self, id: LogId, answer: &Answer) {
         if self.forwards == 0 {
             return;
         }
-        self.recent_bytes += reply.len() + 64;
-        self.recent.push_back((id, reply.clone()));
+        self.recent_bytes += bytes_of(answer);
+        self.recent.push_back((id, answer.clone()));
         while self.recent_bytes > RECENT_BYTES_MAX {
             let Some((_, old)) = self.recent.pop_front() else { break };
-            self.recent_bytes -= old.len() + 64;
+            self.recent_bytes -= bytes_of(&old);
         }
     }
+}
+
+/// What an answer is counted for while it is remembered.
+fn bytes_of(answer: &Answer) -> usize {
+    let reply = if let Answer::Reply(reply) = answer { reply.len() } else { 0 };
+    reply + 64
 }
 
 impl<M: StateMachine> Shard<M> {
@@ -99,11 +80,15 @@ impl<M: StateMachine> Shard<M> {
         self.proposals.queue.push_back(pending);
     }
 
-    /// Answers a proposal that was never appended.
+    /// Answers a proposal that this try did not append.
     fn refuse(&mut self, pending: Pending, why: ProposeError) {
-        self.counts.proposals_rejected += 1;
-        self.queued_bytes.fetch_sub(pending.cost(), Ordering::Relaxed);
-        let _ = pending.answer.send(Outcome::Rejected(why));
+        let outcome = pending.outcome_without_effect(why, None);
+        if let Outcome::Unknown { at } = outcome {
+            self.proposals.waiters.tell_unknown(pending, at);
+        } else {
+            self.counts.proposals_rejected += 1;
+            pending.tell(outcome);
+        }
     }
 
     /// Appends or forwards what is queued, as far as that is possible now.
@@ -120,14 +105,22 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    /// Takes as many as fit one block off the queue.
-    fn pack(&mut self) -> (Proposal, Vec<Pending>) {
+    /// Takes as many as fit one block off the queue; only one `sort` of them, if it is given: those
+    /// that may be repeated, or those that may not.
+    fn pack(&mut self, sort: Option<bool>) -> (Proposal, Vec<Pending>) {
         let limits = *self.config.limits();
-        let first = self.proposals.queue.front().map_or(0, |p| p.data.len());
-        let mut packed = Proposal::with_capacity(&limits, first + 8);
+        let first = self.proposals.queue.front().map_or(0, |p| p.request.data_bytes());
+        let mut packed = Proposal::with_capacity(&limits, first + 32);
         let mut batch = Vec::new();
         while let Some(pending) = self.proposals.queue.front() {
-            match packed.push(EntryBody::Normal(&pending.data)) {
+            if sort.is_some_and(|repeatable| pending.is_repeatable() != repeatable) {
+                break;
+            }
+            if pending.is_abandoned() {
+                self.proposals.queue.pop_front();
+                continue;
+            }
+            match packed.push(pending.request.body()) {
                 Ok(()) => batch.extend(self.proposals.queue.pop_front()),
                 Err(full) if full.what == "block" => break,
                 Err(too_large) => {
@@ -143,13 +136,12 @@ impl<M: StateMachine> Shard<M> {
 
     /// One block on the leader. False if nothing more can be done now.
     fn append_batch(&mut self, now: Monotonic) -> bool {
-        let (packed, batch) = self.pack();
+        let (packed, batch) = self.pack(None);
         if batch.is_empty() {
             return false;
         }
         if self.store.is_full() {
-            batch.into_iter().for_each(|p| self.refuse(p, ProposeError::NoSpace));
-            return true;
+            return self.refuse_or_wait(now, batch, &ProposeError::NoSpace);
         }
         let entries = u64::from(packed.count());
         match self.raft.propose(now, packed) {
@@ -161,8 +153,7 @@ impl<M: StateMachine> Shard<M> {
             }
             Ok(Proposed::Forwarded(_)) => false, // only with the reference configuration
             Err((error @ (ProposeError::Busy { .. } | ProposeError::Stopped), _)) => {
-                batch.into_iter().for_each(|p| self.refuse(p, error.clone()));
-                true
+                self.refuse_or_wait(now, batch, &error)
             }
             Err(_) => {
                 // No leader any more, or it is moving: wait for the next one.
@@ -176,26 +167,62 @@ impl<M: StateMachine> Shard<M> {
         batch.into_iter().rev().for_each(|p| self.proposals.queue.push_front(p));
     }
 
+    /// What was tried before, and may stand in the log, is tried again until its deadline: a refusal
+    /// now says nothing of that. The rest is refused. False if anything waits.
+    fn refuse_or_wait(&mut self, now: Monotonic, batch: Vec<Pending>, why: &ProposeError) -> bool {
+        let stays = |p: &Pending| p.is_uncertain() && why.is_retryable();
+        let (waits, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(stays);
+        refused.into_iter().for_each(|p| self.refuse(p, why.clone()));
+        let settled = waits.is_empty();
+        if !settled {
+            self.retry_later(now, waits);
+        }
+        settled
+    }
+
     /// The batch stands in the log from `placed` on.
     fn await_application(&mut self, batch: Vec<Pending>, placed: Placed) {
         self.machine.want_replies(true);
-        for (pending, n) in batch.into_iter().zip(0_u64..) {
-            self.queued_bytes.fetch_sub(pending.cost(), Ordering::Relaxed);
+        for (mut pending, n) in batch.into_iter().zip(0_u64..) {
             let id = LogId::of(placed.term, placed.first.plus(n));
-            self.proposals.waiters.insert(id, pending.answer, pending.deadline);
+            pending.placed();
+            self.proposals.waiters.insert(id, pending);
         }
     }
 
     /// An entry was applied.
-    pub(super) fn resolve(&mut self, id: LogId, reply: Option<Bytes>) {
-        let reply = reply.unwrap_or_default();
-        self.proposals.remember(id, &reply);
-        self.proposals.waiters.settle(id, &reply);
+    pub(super) fn resolve(&mut self, now: Monotonic, id: LogId, answer: Option<Answer>) {
+        let answer = answer.unwrap_or(Answer::Reply(Bytes::new()));
+        self.proposals.remember(id, &answer);
+        let again = self.proposals.waiters.settle(id, &answer);
+        self.repeat(now, again);
     }
 
     /// A snapshot replaced the log up to `index`.
-    pub(super) fn forget_up_to(&mut self, index: LogIndex) {
-        self.proposals.waiters.forget_up_to(index);
+    pub(super) fn forget_up_to(&mut self, now: Monotonic, index: LogIndex) {
+        let again = self.proposals.waiters.forget_up_to(index);
+        self.repeat(now, again);
+    }
+
+    /// Proposes once more what stood, or stands, in the log of a leader of an older term. // H41
+    pub(super) fn repeat_of_older_terms(&mut self, now: Monotonic) {
+        let term = self.raft.progress().term;
+        if term > self.proposals.term {
+            self.proposals.term = term;
+            let again = self.proposals.waiters.take_older(term);
+            self.repeat(now, again);
+        }
+    }
+
+    /// These are a session's: with the same numbers they take effect once, however often they stand
+    /// in the log.
+    fn repeat(&mut self, now: Monotonic, again: Vec<Pending>) {
+        let (late, again): (Vec<_>, Vec<_>) = again.into_iter().partition(|p| p.deadline <= now);
+        for pending in late {
+            self.proposals.waiters.tell_unknown(pending, None);
+        }
+        self.counts.session_retries += again.len() as u64;
+        self.requeue(again);
     }
 
     pub(super) fn expire_proposals(&mut self, now: Monotonic) {
@@ -209,10 +236,11 @@ impl<M: StateMachine> Shard<M> {
 
     /// The replica ends: nothing queued takes effect, anything appended may.
     pub(super) fn end_proposals(&mut self) {
+        let again = self.proposals.waiters.forget_up_to(LogIndex::new(u64::MAX));
+        self.requeue(again);
         while let Some(pending) = self.proposals.queue.pop_front() {
             self.refuse(pending, ProposeError::Stopped);
         }
-        self.forget_up_to(LogIndex::new(u64::MAX));
     }
 
     // --- forwarding ----------------------------------------------------------------------------
@@ -222,17 +250,22 @@ impl<M: StateMachine> Shard<M> {
         if self.proposals.forwards >= FORWARDS_MAX || self.proposals.retry_at > now {
             return false;
         }
-        let (packed, batch) = self.pack();
+        let repeatable = self.proposals.queue.front().is_some_and(Pending::is_repeatable);
+        let (packed, batch) = self.pack(Some(repeatable));
         if batch.is_empty() {
-            return false;
+            // Only what nobody waits for was in front.
+            return self.proposals.is_queued();
         }
         if self.store.is_full() {
             // It could be committed elsewhere, but never be applied here.
-            self.refuse_all(batch, &ProposeError::NoSpace);
-            return true;
+            return self.refuse_or_wait(now, batch, &ProposeError::NoSpace);
         }
         let soonest = batch.iter().map(|p| p.deadline).min().unwrap_or(now);
-        let within = soonest.since(now).max(self.config.heartbeat_interval);
+        let mut within = soonest.since(now).max(self.config.heartbeat_interval);
+        if repeatable {
+            // Asked again, rather than waited for: its leader may be gone.
+            within = within.min(self.config.election_timeout);
+        }
         let entries = Bytes::copy_from_slice(packed.body());
         let body = calls::encode(self.group, &Call::Forward { entries });
         let reply = self.sender.call(leader, body, CallOptions::within(within));
@@ -260,26 +293,30 @@ impl<M: StateMachine> Shard<M> {
         self.proposals.forwards -= 1;
         match result {
             Ok(bytes) => match calls::decode_placed(&bytes) {
-                Some(placed) => self.placed_elsewhere(batch, placed),
-                None => batch.into_iter().for_each(|p| self.drop_unknown(p)),
+                Some(placed) => self.placed_elsewhere(now, batch, placed),
+                None => self.lost(now, batch),
             },
             Err(CallError::Rejected(Reject::Application { code, .. })) => match code {
                 refusal::BUSY => {
-                    self.refuse_all(batch, &ProposeError::Busy { why: BusyWhy::Queue });
+                    let busy = ProposeError::Busy { why: BusyWhy::Queue };
+                    self.refuse_or_wait(now, batch, &busy);
                 }
-                refusal::NO_SPACE => self.refuse_all(batch, &ProposeError::NoSpace),
+                refusal::NO_SPACE => {
+                    self.refuse_or_wait(now, batch, &ProposeError::NoSpace);
+                }
                 refusal::TOO_LARGE => {
                     let max = u64::from(self.config.limits().entry_max());
-                    self.refuse_all(batch, &ProposeError::TooLarge { max });
+                    self.refuse_or_wait(now, batch, &ProposeError::TooLarge { max });
                 }
                 _ => self.retry_later(now, batch),
             },
             Err(CallError::NotSent(SendError::TooLarge { max, .. })) => {
-                self.refuse_all(batch, &ProposeError::TooLarge { max: u64::from(max) });
+                let max = u64::from(max);
+                self.refuse_or_wait(now, batch, &ProposeError::TooLarge { max });
             }
             // Definite: it was not appended. Look for the leader again until the deadlines.
             Err(error) if error.is_definite() => self.retry_later(now, batch),
-            Err(_) => batch.into_iter().for_each(|p| self.drop_unknown(p)),
+            Err(_) => self.lost(now, batch),
         }
         if self.proposals.forwards == 0 {
             self.proposals.recent.clear();
@@ -287,22 +324,28 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    fn refuse_all(&mut self, batch: Vec<Pending>, why: &ProposeError) {
-        batch.into_iter().for_each(|p| self.refuse(p, why.clone()));
-    }
-
     fn retry_later(&mut self, now: Monotonic, batch: Vec<Pending>) {
         self.requeue(batch);
         self.proposals.retry_at = now.saturating_add(self.config.heartbeat_interval);
     }
 
-    fn drop_unknown(&mut self, pending: Pending) {
-        self.queued_bytes.fetch_sub(pending.cost(), Ordering::Relaxed);
-        self.proposals.waiters.tell_unknown(pending.answer, None);
+    /// The batch may stand in the leader's log, or not. What belongs to a session is asked again,
+    /// with the same numbers; the rest must not be. // H41
+    fn lost(&mut self, now: Monotonic, batch: Vec<Pending>) {
+        let (mut again, rest): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(Pending::is_repeatable);
+        for pending in rest {
+            self.proposals.waiters.tell_unknown(pending, None);
+        }
+        if !again.is_empty() {
+            again.iter_mut().for_each(Pending::become_uncertain);
+            self.repeat(now, again);
+            self.proposals.retry_at = now.saturating_add(self.config.heartbeat_interval);
+        }
     }
 
     /// The leader said where the batch stands. Part of it may have been applied here already.
-    fn placed_elsewhere(&mut self, batch: Vec<Pending>, placed: Placed) {
+    fn placed_elsewhere(&mut self, now: Monotonic, batch: Vec<Pending>, placed: Placed) {
         let applied = self.raft.progress().applied;
         let end = placed.first.plus(batch.len() as u64);
         self.await_application(batch, placed);
@@ -311,12 +354,18 @@ impl<M: StateMachine> Shard<M> {
             let recent = &self.proposals.recent;
             let known = recent.get(recent.partition_point(|(id, _)| id.index < at));
             match known.filter(|(id, _)| id.index == at).cloned() {
-                Some((id, reply)) => self.proposals.waiters.settle(id, &reply),
+                Some((id, answer)) => {
+                    let again = self.proposals.waiters.settle(id, &answer);
+                    self.repeat(now, again);
+                }
                 // Applied so long ago that the reply is gone: the outcome cannot be told.
-                None => self.forget_up_to(at),
+                None => self.forget_up_to(now, at),
             }
             at = at.next();
         }
+        // The answer may be older than the term this node is in by now.
+        let again = self.proposals.waiters.take_older(self.proposals.term);
+        self.repeat(now, again);
     }
 
     /// A forwarded batch arrived here.

@@ -28,7 +28,6 @@ use core::task::{Context, Poll};
 use quorate_clocks::{Monotonic, Timer};
 use quorate_transport::{ChannelReceiver, ChannelSender, Inbound, NodeId, Responder, Runtime};
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -63,7 +62,6 @@ pub(super) struct Shard<M> {
     pub(super) stats: Arc<Mutex<Stats>>,
     pub(super) lease: LeasePublisher,
     pub(super) counts: Stats,
-    pub(super) queued_bytes: Arc<AtomicUsize>,
 
     pub(super) proposals: Proposals,
     pub(super) changes: Changes,
@@ -190,16 +188,18 @@ impl<M: StateMachine> Shard<M> {
             self.reads.expire(now);
         }
         self.flush_changes(now);
+        self.repeat_of_older_terms(now);
         self.flush_proposals(now);
         self.flush_reads(now);
         self.carry_out(now);
-        self.settle_changes();
         self.release_reads();
         self.answer_questions(now);
         self.maybe_snapshot();
         self.machine.want_replies(self.proposals.wants_replies());
         debug_assert_eq!(self.raft.check_invariants(), Ok(()));
         self.publish();
+        // After it: who asked for a change finds it in force.
+        self.settle_changes();
     }
 
     fn handle_inbound(&mut self, now: Monotonic, inbound: Inbound) {
@@ -276,10 +276,16 @@ impl<M: StateMachine> Shard<M> {
                     Err(error) => self.stop(&format!("log store: {error}")),
                 }
             }
-            Report::Applied { token, entries } => {
+            Report::Applied { token, applied } => {
+                for (index, change) in applied.changes {
+                    self.activate(now, index, &change);
+                }
                 self.raft.applied(now, token);
-                for (id, reply) in entries {
-                    self.resolve(id, reply);
+                self.counts.sessions = applied.sessions;
+                self.counts.session_repeats += applied.repeats.answered;
+                self.counts.session_refusals += applied.repeats.refused;
+                for (id, answer) in applied.answers {
+                    self.resolve(now, id, answer);
                 }
             }
             Report::MachineFailed(cause) => self.stop(&cause),

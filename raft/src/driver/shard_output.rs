@@ -183,7 +183,7 @@ impl<M: StateMachine> Shard<M> {
     pub(super) fn restored(&mut self, now: Monotonic, meta: &SnapshotMeta) {
         self.restoring = false;
         self.since_snapshot = 0;
-        self.forget_up_to(meta.last.index);
+        self.forget_up_to(now, meta.last.index);
         self.release(now);
     }
 }

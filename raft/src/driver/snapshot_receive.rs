@@ -5,7 +5,7 @@ use super::calls::{self, Chunk, ChunkAnswer, refusal};
 use super::mailbox::{Mailbox, Report};
 use super::shard::Shard;
 use crate::machine::StateMachine;
-use crate::store::{SnapshotFile, SnapshotReceiver, read_machine};
+use crate::store::{SnapshotFile, SnapshotReceiver, read_machine, read_sessions};
 use crate::sync::lock;
 use crate::{LogId, Membership, SnapshotMeta, StoreId};
 use bytes::Bytes;
@@ -87,8 +87,9 @@ impl<M: StateMachine> Shard<M> {
         let spawned = std::thread::Builder::new().name("raft-restore".to_owned()).spawn({
             let mailbox = mailbox.clone();
             move || {
-                let restored =
-                    read_machine(&*file).and_then(|mut state| machine.restore(&meta, &mut state));
+                let restored = read_sessions(&*file).and_then(|sessions| {
+                    machine.restore(&meta, sessions, &mut read_machine(&*file)?)
+                });
                 mailbox.push(match restored {
                     Ok(()) => Report::Restored(meta),
                     Err(e) => Report::MachineFailed(format!("snapshot not restored: {e}").into()),

@@ -4,7 +4,7 @@
 use super::mailbox::Report;
 use super::shard::Shard;
 use crate::machine::StateMachine;
-use crate::store::{SnapshotStore, write_snapshot};
+use crate::store::{SnapshotStore, write_snapshot_with};
 use crate::sync::lock;
 use crate::{LogId, LogIndex, Membership, SnapshotMeta, StoreId};
 use std::collections::VecDeque;
@@ -73,13 +73,16 @@ impl Sizes {
 #[derive(Default)]
 pub(super) struct Making {
     running: bool,
+    /// Asked for while the machine was ahead of its sessions.
+    postponed: bool,
     askers: Vec<Asker>,
 }
 
 impl<M: StateMachine> Shard<M> {
     /// Makes one if the log has grown enough since the last.
     pub(super) fn maybe_snapshot(&mut self) {
-        if self.since_snapshot >= self.config.log_bytes_max && !self.making.running {
+        let grown = self.since_snapshot >= self.config.log_bytes_max && !self.making.running;
+        if grown || self.making.postponed {
             self.make_snapshot();
         }
     }
@@ -93,17 +96,21 @@ impl<M: StateMachine> Shard<M> {
         if self.making.running || self.stopped.is_some() {
             return;
         }
+        self.making.postponed = !self.machine.is_whole();
+        if self.making.postponed {
+            return;
+        }
         self.making.running = true;
         self.since_snapshot = 0;
         let machine = self.machine.clone();
-        let (members, maker) = (self.raft.membership().clone(), self.store_id);
+        let maker = self.store_id;
         let (snapshots, mailbox) = (Arc::clone(&self.snapshots), self.mailbox.clone());
         let made = std::thread::Builder::new().name("raft-snapshot".to_owned()).spawn(move || {
             // On this thread: freezing waits for the batch that is being applied.
-            let made = machine.freeze().and_then(|(at, time_ms, source)| {
-                let meta = meta_of(at, members, time_ms, maker);
+            let made = machine.freeze().and_then(|frozen| {
+                let meta = meta_of(frozen.at, frozen.membership, frozen.time_ms, maker);
                 let mut writer = lock(&snapshots).create(&meta)?;
-                write_snapshot(&mut writer, &meta, source)?;
+                write_snapshot_with(&mut writer, &meta, &frozen.sessions, frozen.machine)?;
                 writer.finish()?;
                 Ok(meta)
             });

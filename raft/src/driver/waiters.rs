@@ -1,17 +1,12 @@
 //! [`Waiters`]: who waits for which entry, and what became of it. (5.6)
 
 use super::outcome::Outcome;
+use super::pending::Pending;
+use super::step::Answer;
 use crate::error::ProposeError;
 use crate::{LogId, LogIndex, Term};
-use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use std::collections::BTreeMap;
-use tokio::sync::oneshot;
-
-struct Waiter {
-    answer: oneshot::Sender<Outcome>,
-    deadline: Monotonic,
-}
 
 /// How many learned what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,9 +18,12 @@ pub(super) struct Tally {
 
 /// Callers waiting for entries that were appended, by index *and* term: an index may be waited for
 /// in two terms, and only application tells which one stands. // H48
+///
+/// What may be proposed again is handed back instead of being given up: those come out of the
+/// methods that return proposals.
 #[derive(Default)]
 pub(super) struct Waiters {
-    waiting: BTreeMap<(LogIndex, Term), Waiter>,
+    waiting: BTreeMap<(LogIndex, Term), Pending>,
     tally: Tally,
 }
 
@@ -39,70 +37,102 @@ impl Waiters {
         self.tally
     }
 
-    pub(super) fn insert(
-        &mut self,
-        id: LogId,
-        answer: oneshot::Sender<Outcome>,
-        deadline: Monotonic,
-    ) {
-        self.waiting.insert((id.index, id.term), Waiter { answer, deadline });
+    pub(super) fn insert(&mut self, id: LogId, pending: Pending) {
+        self.waiting.insert((id.index, id.term), pending);
     }
 
-    /// The entry `id` was applied: who waited for it has its reply, who waited for another one at
+    /// The entry `id` was applied: who waited for it has its answer, who waited for another one at
     /// this index knows that it never takes effect.
-    pub(super) fn settle(&mut self, id: LogId, reply: &Bytes) {
-        self.forget_up_to(id.index.prev());
+    pub(super) fn settle(&mut self, id: LogId, answer: &Answer) -> Vec<Pending> {
+        let mut again = self.forget_up_to(id.index.prev());
         while let Some(entry) = self.waiting.first_entry() {
             let (index, term) = *entry.key();
             if index > id.index {
                 break;
             }
-            let outcome = if term == id.term {
-                self.tally.applied += 1;
-                Outcome::Applied { id, reply: reply.clone() }
+            let pending = entry.remove();
+            if term == id.term {
+                self.tell_applied(pending, id, answer);
+            } else if pending.is_repeatable() {
+                again.push(pending);
             } else {
                 self.tally.superseded += 1;
-                Outcome::Rejected(ProposeError::Superseded { by: id })
-            };
-            // A caller that went away does not want to know.
-            let _ = entry.remove().answer.send(outcome);
+                pending.tell(Outcome::Rejected(ProposeError::Superseded { by: id }));
+            }
         }
+        again
     }
 
-    /// Entries up to `index` are applied, within a snapshot: who waited cannot learn the outcome.
-    pub(super) fn forget_up_to(&mut self, index: LogIndex) {
+    fn tell_applied(&mut self, pending: Pending, id: LogId, answer: &Answer) {
+        let outcome = pending.outcome_of(id, answer);
+        match outcome {
+            Outcome::Unknown { .. } => self.tally.unknown += 1,
+            _ => self.tally.applied += 1,
+        }
+        pending.tell(outcome);
+    }
+
+    /// Entries up to `index` are applied, within a snapshot: who waited cannot learn the outcome,
+    /// but by asking again.
+    pub(super) fn forget_up_to(&mut self, index: LogIndex) -> Vec<Pending> {
+        let mut again = Vec::new();
         while let Some(entry) = self.waiting.first_entry() {
             let (at, term) = *entry.key();
             if at > index {
                 break;
             }
-            let waiter = entry.remove();
-            self.tell_unknown(waiter.answer, Some(LogId::of(term, at)));
+            let mut pending = entry.remove();
+            if pending.is_repeatable() {
+                pending.become_uncertain();
+                again.push(pending);
+            } else {
+                self.tell_unknown(pending, Some(LogId::of(term, at)));
+            }
         }
+        again
+    }
+
+    /// Whoever waits for an entry of an older term than `term`, and may propose it again: a leader
+    /// that is gone may have taken it along, and then nothing may ever come to stand at its index.
+    pub(super) fn take_older(&mut self, term: Term) -> Vec<Pending> {
+        let older = |place: &(LogIndex, Term), p: &Pending| place.1 < term && p.is_repeatable();
+        let places: Vec<_> =
+            self.waiting.iter().filter(|(at, p)| older(at, p)).map(|(at, _)| *at).collect();
+        let taken = places.iter().filter_map(|place| self.waiting.remove(place));
+        taken
+            .map(|mut pending| {
+                pending.become_uncertain();
+                pending
+            })
+            .collect()
     }
 
     pub(super) fn expire(&mut self, now: Monotonic) {
         let late = self.waiting.iter().filter(|(_, w)| w.deadline <= now);
         for (index, term) in late.map(|(place, _)| *place).collect::<Vec<_>>() {
             if let Some(waiter) = self.waiting.remove(&(index, term)) {
-                self.tell_unknown(waiter.answer, Some(LogId::of(term, index)));
+                self.tell_unknown(waiter, Some(LogId::of(term, index)));
             }
         }
     }
 
-    pub(super) fn tell_unknown(&mut self, answer: oneshot::Sender<Outcome>, at: Option<LogId>) {
+    pub(super) fn tell_unknown(&mut self, pending: Pending, at: Option<LogId>) {
         self.tally.unknown += 1;
-        let _ = answer.send(Outcome::Unknown { at });
+        pending.tell(Outcome::Unknown { at });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SessionId;
+    use crate::driver::pending::{Request, tests::pending};
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
 
     fn wait(waiters: &mut Waiters, id: LogId, deadline: u64) -> oneshot::Receiver<Outcome> {
-        let (answer, outcome) = oneshot::channel();
-        waiters.insert(id, answer, Monotonic::from_nanos(deadline));
+        let (pending, outcome) = pending(Request::Normal(Bytes::new()), deadline);
+        waiters.insert(id, pending);
         outcome
     }
 
@@ -120,7 +150,7 @@ mod tests {
             let (a, b) = (LogId::new(stands, 5), LogId::new(falls, 5));
             let (a_told, mut b_told) = (wait(&mut waiters, a, 9), wait(&mut waiters, b, 9));
             assert!(b_told.try_recv().is_err(), "nothing is decided yet");
-            waiters.settle(a, &reply);
+            assert!(waiters.settle(a, &Answer::Reply(reply.clone())).is_empty());
             assert_eq!(told(a_told), Some(Outcome::Applied { id: a, reply: reply.clone() }));
             let superseded = Outcome::Rejected(ProposeError::Superseded { by: a });
             assert_eq!(told(b_told), Some(superseded));
@@ -135,11 +165,32 @@ mod tests {
         let skipped = wait(&mut waiters, LogId::new(1, 3), 9);
         let late = wait(&mut waiters, LogId::new(1, 8), 4);
         let mut patient = wait(&mut waiters, LogId::new(1, 9), 9);
-        waiters.settle(LogId::new(1, 4), &Bytes::new());
+        let again = waiters.settle(LogId::new(1, 4), &Answer::Reply(Bytes::new()));
+        assert!(again.is_empty(), "data without a session is never proposed twice");
         assert_eq!(told(skipped), Some(Outcome::Unknown { at: Some(LogId::new(1, 3)) }));
         waiters.expire(Monotonic::from_nanos(4));
         assert_eq!(told(late), Some(Outcome::Unknown { at: Some(LogId::new(1, 8)) }));
         assert!(patient.try_recv().is_err());
         assert_eq!(waiters.tally().unknown, 2);
+    }
+
+    /// What belongs to a session comes back instead of ending, and remembers whether it may have
+    /// taken effect.
+    #[test]
+    fn what_may_be_repeated_is_handed_back() {
+        let mut waiters = Waiters::default();
+        let mut outcomes = Vec::new();
+        for id in [LogId::new(1, 3), LogId::new(1, 5), LogId::new(2, 5), LogId::new(1, 9)] {
+            let (pending, outcome) = pending(Request::Close(SessionId::new(1)), 9);
+            waiters.insert(id, pending);
+            outcomes.push(outcome);
+        }
+        let again = waiters.settle(LogId::new(2, 5), &Answer::ReplyLost);
+        let uncertain: Vec<bool> = again.iter().map(Pending::is_uncertain).collect();
+        assert_eq!(uncertain, [true, false], "passed over; superseded");
+        assert_eq!(told(outcomes.remove(2)), Some(Outcome::ReplyLost { id: LogId::new(2, 5) }));
+        let older = waiters.take_older(Term::new(2));
+        assert!(older.len() == 1 && older[0].is_uncertain() && waiters.is_empty());
+        assert_eq!(waiters.tally(), Tally { applied: 1, superseded: 0, unknown: 0 });
     }
 }

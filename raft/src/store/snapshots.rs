@@ -6,7 +6,7 @@ mod format;
 mod memory;
 
 pub use dir::SnapshotDir;
-pub use format::{read_machine, write_snapshot};
+pub use format::{read_machine, read_sessions, write_snapshot, write_snapshot_with};
 pub use memory::MemorySnapshots;
 
 use crate::SnapshotMeta;

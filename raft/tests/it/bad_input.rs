@@ -1,7 +1,7 @@
 //! What is malformed, altered, foreign or too much is refused with a typed answer and changes
 //! nothing.
 
-use crate::golden::{a_block, encoded, lease_messages, messages};
+use crate::golden::{a_block, a_session_block, encoded, lease_messages, messages};
 use crate::group::{
     GROUP, Group, T, block, boot, draft, heartbeat, heartbeat_resp, index, message, node, proposal,
 };
@@ -137,6 +137,60 @@ fn block_fields_that_no_writer_produces_are_refused() {
     assert_eq!(with(65, &[1]), field("entry padding"));
     assert_eq!(with(68, &[3]), field("entry header"), "7 bytes are left for the next entry");
     assert_eq!(with(68, &[200]), field("entry length"));
+}
+
+/// A request at 72, an opening at 106, a closing at 138: behind the headers of the entries.
+#[test]
+fn malformed_session_entries_are_refused() {
+    let with = |at: usize, value: &[u8]| {
+        let mut bytes = a_session_block().as_bytes().to_vec();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        resealed_block(&mut bytes)
+    };
+    assert!(with(72, &[4]).is_ok(), "as it was");
+    let malformed = Err(BlockError::Field { what: "session entry" });
+    for (at, value, what) in [
+        (72, &[0; 8][..], "a request of session 0"),
+        (80, &[0; 8], "number 0"),
+        (80, &[7], "acknowledges itself"),
+        (88, &[0xFF; 8], "acknowledges the future"),
+        (106, &[0; 8], "no time to live"),
+        (114, &[0; 4], "no sessions"),
+        (114, &[0xFF; 4], "too many sessions"),
+        (118, &[0; 4], "no window"),
+        (118, &[0xFF; 4], "too wide a window"),
+        (122, &[0xFF; 4], "too large replies"),
+        (126, &[1], "padding"),
+        (138, &[0; 8], "closes session 0"),
+    ] {
+        assert_eq!(with(at, value), malformed, "{what}");
+    }
+    // Each of them too short and too long.
+    for (kind, right) in [(3, 24..=usize::MAX), (4, 24..=24), (5, 8..=8)] {
+        for len in 0..40 {
+            let block = block(3, LogId::ZERO, &[&"\u{1}".repeat(len)]);
+            let mut bytes = block.as_bytes().to_vec();
+            bytes[64] = kind;
+            // A request's number must be above what it acknowledges; an opening ends with zeros.
+            if kind == 3 && len >= 24 {
+                bytes[88..96].fill(0);
+            } else if kind == 4 && len == 24 {
+                bytes[80..96].copy_from_slice(&[1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            let expected = right.contains(&len);
+            assert_eq!(resealed_block(&mut bytes).is_ok(), expected, "kind {kind}, {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_block_with_sessions_is_refused() {
+    let bytes = a_session_block().as_bytes().clone();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Block::decode(flipped.into(), &LIMITS()).is_err(), "bit {bit}");
+    }
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::num::NonZeroU32;
 use std::task::Poll;
 use std::time::Duration;
 
-/// `key=value` sets, `key` alone removes; replies with the former value.
+/// `key=value` sets, `key` alone removes, and replies with the former value; `+key` counts one up and
+/// replies with the new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Map(pub(crate) BTreeMap<String, String>);
 
@@ -22,6 +23,12 @@ impl StateMachine for Map {
         for entry in batch {
             let text = String::from_utf8_lossy(entry.data).into_owned();
             assert!(text != "panic", "asked for");
+            if let Some(key) = text.strip_prefix('+') {
+                let count = self.0.entry(key.to_owned()).or_insert_with(|| "0".to_owned());
+                *count = (count.parse::<u64>().unwrap() + 1).to_string();
+                out.push(count.clone().into_bytes());
+                continue;
+            }
             let before = match text.split_once('=') {
                 Some((key, value)) => self.0.insert(key.to_owned(), value.to_owned()),
                 None => self.0.remove(&text),
@@ -49,7 +56,22 @@ pub(crate) struct Member {
     pub(crate) log: MemoryLog,
     pub(crate) snapshots: MemorySnapshots,
     pub(crate) incarnation: u64,
+    /// One of the first voters; others join with nothing.
+    pub(crate) founder: bool,
     pub(crate) running: Option<(Node<Map>, Endpoint)>,
+}
+
+impl Member {
+    fn new(id: u64, founder: bool) -> Self {
+        Self {
+            id: NodeId::new(id),
+            log: MemoryLog::new(),
+            snapshots: MemorySnapshots::new(),
+            incarnation: 0,
+            founder,
+            running: None,
+        }
+    }
 }
 
 pub(crate) struct Cluster {
@@ -60,15 +82,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(n: u64, config: Config) -> Self {
-        let members = (1..=n)
-            .map(|id| Member {
-                id: NodeId::new(id),
-                log: MemoryLog::new(),
-                snapshots: MemorySnapshots::new(),
-                incarnation: 0,
-                running: None,
-            })
-            .collect();
+        let members = (1..=n).map(|id| Member::new(id, true)).collect();
         let mut cluster = Self { network: MemoryNetwork::new(), members, config };
         for i in 0..cluster.members.len() {
             cluster.run(i).await;
@@ -77,7 +91,9 @@ impl Cluster {
     }
 
     pub(crate) async fn run(&mut self, i: usize) {
-        let founders: Vec<NodeId> = self.members.iter().map(|m| m.id).collect();
+        let founders = self.members.iter().filter(|m| m.founder).map(|m| m.id);
+        let is_founder = self.members[i].founder;
+        let founders: Vec<NodeId> = founders.filter(|_| is_founder).collect();
         let member = &mut self.members[i];
         member.incarnation += 1;
         let incarnation = Incarnation::new(member.incarnation);
@@ -93,6 +109,14 @@ impl Cluster {
             .await
             .unwrap();
         member.running = Some((node, endpoint));
+    }
+
+    /// Another node comes up, which knows nobody.
+    pub(crate) async fn join(&mut self) -> NodeId {
+        let id = self.members.len() as u64 + 1;
+        self.members.push(Member::new(id, false));
+        self.run(self.members.len() - 1).await;
+        NodeId::new(id)
     }
 
     /// The node vanishes without a word.

@@ -8,6 +8,9 @@ mod counter;
 #[path = "../../examples/durable.rs"]
 #[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
 mod durable;
+#[path = "../../examples/reads_and_sessions.rs"]
+#[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
+mod reads_and_sessions;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counter_runs() {
@@ -21,4 +24,9 @@ async fn durable_runs() {
     assert_eq!(lines, "written in one life\nwritten in the next\n");
     let nodes = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(nodes, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_sessions_runs() {
+    assert_eq!(guard(reads_and_sessions::run()).await.unwrap(), 40);
 }

@@ -2,10 +2,12 @@
 //! added to. Meta, Mark and calls: unit tests beside them.
 
 use crate::group::{GROUP, block, heartbeat, heartbeat_resp, index, message, proposal, snapshot};
+use crate::sessions::a_table;
 use bytes::{Bytes, BytesMut};
 use quorate_clocks::Monotonic;
 use quorate_raft::{
-    Ballot, Block, Body, LogId, Message, ReadId, StoreId, Term, wire, write_snapshot,
+    Ballot, Block, Body, EntryBody, Limits, LogId, Message, Proposal, ReadId, SessionId,
+    SessionLimits, StoreId, Term, wire, write_snapshot, write_snapshot_with,
 };
 use std::io::Write;
 use std::time::Duration;
@@ -77,6 +79,25 @@ pub(crate) fn a_snapshot_file() -> Vec<u8> {
     file
 }
 
+/// A request, an opening and a closing of term 3 behind 2/6.
+pub(crate) fn a_session_block() -> Block {
+    let mut p = Proposal::new(&Limits::default());
+    let session = SessionId::new(4);
+    p.push(EntryBody::Session { session, seq: 9, ack: 7, data: b"hi" }).unwrap();
+    let limits = SessionLimits::new(Duration::from_secs(60));
+    p.push(EntryBody::Open(limits.sessions_max(5).window(6).reply_bytes_max(7))).unwrap();
+    p.push(EntryBody::Close(session)).unwrap();
+    p.stamp(GROUP, Term::new(3), LogId::new(2, 6), 1_234)
+}
+
+pub(crate) fn a_snapshot_file_with_sessions() -> Vec<u8> {
+    let meta = snapshot(LogId::new(3, 8), &[1]);
+    let mut file = Vec::new();
+    let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+    write_snapshot_with(&mut file, &meta, &a_table().freeze(), state).unwrap();
+    file
+}
+
 /// Vectors are written over several lines.
 fn joined(vector: &str) -> String {
     vector.split_whitespace().collect()
@@ -85,6 +106,16 @@ fn joined(vector: &str) -> String {
 #[test]
 fn a_block_is_encoded_as_ever() {
     assert_eq!(hex(a_block().as_bytes()), joined(BLOCK));
+}
+
+#[test]
+fn session_entries_are_encoded_as_ever() {
+    assert_eq!(hex(a_session_block().as_bytes()), joined(SESSION_BLOCK));
+}
+
+#[test]
+fn a_snapshot_file_with_sessions_is_encoded_as_ever() {
+    assert_eq!(hex(&a_snapshot_file_with_sessions()), joined(SNAPSHOT_WITH_SESSIONS));
 }
 
 #[test]
@@ -187,3 +218,20 @@ const SNAPSHOT: &str = "51525346010000006400000051525331010000000300000000000000
      0000000000000000000000000000000000000000010000000000000002000000 \
      000000000300000000000000640f64440000000000000000ffffffffffffffff \
      050000007374617465000000009d000000000000007235311151525346";
+
+const SESSION_BLOCK: &str = "5152423101000000010000000000000003000000000000000700000000000000 \
+     0200000000000000d2040000000000000300000052000000919840d982e6bbe8 \
+     030000001a000000040000000000000009000000000000000700000000000000 \
+     6869040000001800000060ea0000000000000500000006000000070000000000 \
+     000005000000080000000400000000000000";
+
+const SNAPSHOT_WITH_SESSIONS: &str = "5152534601000000540000005152533101000000030000000000000008000000 \
+     0000000000000000000000000000000000000000000000000000000001000000 \
+     0000000000000000000000000000000000000000010000000000000065123a54 \
+     9a000000000000000100000002000000040000000000000060ea000000000000 \
+     d204000000000000010000000000000010000000080000000300000000000000 \
+     020000000000000002000000000000006f6b0300000000000000ffffffff0000 \
+     0000050000000000000000000000000000000900000000000000010000000000 \
+     0000140500000000000000000000000000000004000000000100000000000000 \
+     0000ffffffffffffffff05000000737461746500000000270100000000000006 \
+     3ed6af51525346";

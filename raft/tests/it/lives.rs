@@ -1,9 +1,12 @@
 //! What one life of a node leaves to the next, and what a slow machine may not do to the group.
 
+use crate::group::GROUP;
+use crate::store::{append, owner};
 use quorate_clocks::{Clock as _, Monotonic, SystemClock};
 use quorate_raft::{
-    Batch, Body, Boot, Config, GroupId, LogIndex, Membership, MemoryLog, MemorySnapshots, Node,
-    Outcome, Output, Raft, Read, Replies, SnapshotSource, StateMachine,
+    Batch, Block, Body, Boot, Config, EntryBody, GroupId, HardState, Limits, LogIndex,
+    LogStore as _, Membership, MemoryLog, MemorySnapshots, Node, Outcome, Output, Proposal, Raft,
+    Read, Replies, SnapshotSource, StateMachine,
 };
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
@@ -108,6 +111,56 @@ async fn a_machine_with_its_own_state_keeps_its_log_across_snapshots_and_starts(
         guard(endpoint.shutdown()).await.unwrap();
         assert_eq!(machine.0.lock().unwrap().1, expected, "life {life}");
     }
+}
+
+/// Such a machine has what the log says behind the last snapshot, the sessions have not: they must
+/// read it again, or a request that is repeated after the restart would be applied twice.
+#[tokio::test]
+async fn h41_a_machine_with_its_own_state_knows_repeated_requests_after_a_restart() {
+    let (log, snapshots, machine) = (MemoryLog::new(), MemorySnapshots::new(), OnDisk::default());
+    let config = Config::local().election_timeout(Duration::from_millis(100)).build().unwrap();
+    let mut session = None;
+    for life in 1..=2_u64 {
+        let me = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(life));
+        let endpoint =
+            Endpoint::start(MemoryNetwork::new().node(me), EndpointConfig::default()).unwrap();
+        let node = Node::<OnDisk>::builder(&endpoint)
+            .founders(&[me.node])
+            .log(log.clone())
+            .snapshots(snapshots.clone())
+            .config(config.clone())
+            .start(machine.clone())
+            .await
+            .unwrap();
+        if life == 1 {
+            guard(node.snapshot()).await.unwrap();
+            let opened = guard(node.session(Duration::from_secs(60))).await.unwrap();
+            assert!(matches!(guard(opened.propose("once")).await, Outcome::Applied { .. }));
+            session = Some(opened.id());
+        } else {
+            guard(node.read(Read::Linearizable, |_| ())).await.unwrap();
+            assert_eq!((node.stats().sessions, node.stats().session_repeats), (1, 1));
+        }
+        guard(node.shutdown()).await.unwrap();
+        guard(endpoint.shutdown()).await.unwrap();
+        if life == 1 {
+            let data = b"once";
+            repeat(&log, EntryBody::Session { session: session.unwrap(), seq: 1, ack: 0, data });
+        }
+        assert_eq!(machine.0.lock().unwrap().1, [b"once"], "life {life}");
+    }
+}
+
+/// This entry at the end of the log, committed.
+fn repeat(log: &MemoryLog, body: EntryBody<'_>) {
+    let mut log = log.clone();
+    let open = log.open(GROUP, owner()).unwrap();
+    let mut p = Proposal::new(&Limits::default());
+    p.push(body).unwrap();
+    let time = open.blocks.last().map_or(0, Block::time_ms);
+    let block = p.stamp(GROUP, open.last.term, open.last, time);
+    let hard = HardState::new(open.hard.term, None, block.last().index);
+    append(&mut log, Some(hard), &[block], None);
 }
 
 /// H38 of a machine: whoever reads it for long, or applies for long, does not hold up heartbeats.

@@ -14,9 +14,11 @@ mod golden;
 mod group;
 mod hazards;
 mod lives;
+mod members;
 #[cfg(mutant)]
 mod mutants;
 mod props;
 mod scripts;
+mod sessions;
 mod sim;
 mod store;

@@ -21,7 +21,7 @@ const BY_SIMULATION: [(&str, u64); 8] = [
 /// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That
 /// a candidate leads only once its own vote is durable is not planted against: votes that wait for
 /// the same write (`vote_request_before_durable`) already see to it.
-const BY_TEST: [(&str, &str); 12] = [
+const BY_TEST: [(&str, &str); 15] = [
     ("commit_older_term", "hazards::h01_an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),
     (
@@ -29,6 +29,18 @@ const BY_TEST: [(&str, &str); 12] = [
         "lives::h11_a_vote_is_asked_for_only_once_the_candidates_term_and_log_are_durable",
     ),
     ("resend_unbounded", "hazards::h08_a_flood_of_heartbeat_answers_sends_one_append"),
+    (
+        "session_expiry_local_clock",
+        "sessions::nodes::h40_sessions_expire_by_group_time_alike_on_every_replica",
+    ),
+    (
+        "session_repeat_as_new",
+        "sessions::nodes::h41_a_forwarded_request_of_a_session_is_repeated_and_takes_effect_once",
+    ),
+    (
+        "sessions_not_restored",
+        "sessions::nodes::the_table_survives_snapshot_compaction_and_restart",
+    ),
     ("commit_notice_unverified", "hazards::h46_notice_commits_only_what_was_verified"),
     (
         "lease_after_timeout_now",

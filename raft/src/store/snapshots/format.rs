@@ -3,6 +3,7 @@
 use super::SnapshotFile;
 use crate::SnapshotMeta;
 use crate::machine::SnapshotSource;
+use crate::session::{FrozenSessions, SessionTable};
 use crate::store::mark::{decode_mark, encode_mark};
 use bytes::{Buf as _, BufMut as _};
 use std::io::{self, Read, Write};
@@ -15,7 +16,7 @@ const MARK_BYTES_MAX: u32 = 4 << 10;
 const CHUNKED: u64 = u64::MAX;
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Writes the whole file: header, the (empty) session table, the machine's state, trailer.
+/// Writes the whole file: header, no sessions, the machine's state, trailer.
 ///
 /// # Errors
 /// Those of `out` and of the source.
@@ -36,6 +37,30 @@ pub fn write_snapshot(
     meta: &SnapshotMeta,
     source: Box<dyn SnapshotSource>,
 ) -> io::Result<()> {
+    write_snapshot_with(out, meta, &FrozenSessions::default(), source)
+}
+
+/// As [`write_snapshot`], with the sessions that belong to the state.
+///
+/// # Errors
+/// Those of `out` and of the source.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::{LogId, Membership, SessionTable, SnapshotMeta, write_snapshot_with};
+/// use std::io::Write;
+///
+/// let (meta, table) = (SnapshotMeta::new(LogId::new(1, 9), Membership::default()), SessionTable::new());
+/// let mut file = Vec::new();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// write_snapshot_with(&mut file, &meta, &table.freeze(), state).unwrap();
+/// ```
+pub fn write_snapshot_with(
+    out: &mut dyn Write,
+    meta: &SnapshotMeta,
+    sessions: &FrozenSessions,
+    source: Box<dyn SnapshotSource>,
+) -> io::Result<()> {
     let mut out = Summing { inner: out, crc: crc32fast::Hasher::new(), bytes: 0 };
     let mark = encode_mark(meta);
     let mut header = Vec::with_capacity(12 + mark.len() + 16);
@@ -43,9 +68,10 @@ pub fn write_snapshot(
     header.put_u32_le(VERSION);
     header.put_u32_le(u32::try_from(mark.len()).unwrap_or(u32::MAX)); // ≤ MARK_BYTES_MAX
     header.put_slice(&mark);
-    header.put_u64_le(0); // session table
-    header.put_u64_le(CHUNKED);
+    header.put_u64_le(sessions.encoded_bytes());
     out.write_all(&header)?;
+    sessions.write_to(&mut out)?;
+    out.write_all(&CHUNKED.to_le_bytes())?;
     let mut chunks = Chunks { out: &mut out, buf: Vec::with_capacity(CHUNK_BYTES) };
     source.write_to(&mut chunks)?;
     chunks.flush_chunk()?;
@@ -186,15 +212,69 @@ fn header(file: &dyn SnapshotFile) -> io::Result<(SnapshotMeta, u64)> {
 /// assert_eq!(state, "state");
 /// ```
 pub fn read_machine(file: &dyn SnapshotFile) -> io::Result<impl Read + '_> {
-    let (_, sections) = header(file)?;
-    let mut lengths = [0_u8; 16];
-    read_exact_at(file, &mut lengths, sections)?;
-    let mut r = &lengths[..];
-    let (sessions, machine) = (r.get_u64_le(), r.get_u64_le());
-    if sessions != 0 || machine != CHUNKED {
+    let (start, len) = session_section(file)?;
+    let machine = start.checked_add(len).ok_or_else(|| invalid("length of the session table"))?;
+    if length_at(file, machine)? != CHUNKED {
         return Err(invalid("sections of a later version"));
     }
-    Ok(ChunkReader { file, at: sections + 16, left: 0, over: false })
+    Ok(ChunkReader { file, at: machine + 8, left: 0, over: false })
+}
+
+/// The sessions inside a file, which must have been verified when it was taken in.
+///
+/// # Errors
+/// `InvalidData` if the table is none.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::*;
+/// use std::time::Duration;
+/// use std::io::Write;
+///
+/// let mut table = SessionTable::new();
+/// table.open(LogIndex::new(7), 0, &SessionLimits::new(Duration::from_secs(60)));
+/// let mut store = MemorySnapshots::new();
+/// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
+/// let mut writer = store.create(&meta).unwrap();
+/// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
+/// write_snapshot_with(&mut writer, &meta, &table.freeze(), state).unwrap();
+/// writer.finish().unwrap();
+/// assert_eq!(read_sessions(&*store.open(&meta).unwrap()).unwrap(), table);
+/// ```
+pub fn read_sessions(file: &dyn SnapshotFile) -> io::Result<SessionTable> {
+    let (at, len) = session_section(file)?;
+    let section = SectionReader { file, at };
+    SessionTable::read_from(&mut io::BufReader::new(section), len)
+}
+
+/// Where the session table begins, and its length.
+fn session_section(file: &dyn SnapshotFile) -> io::Result<(u64, u64)> {
+    let (_, sections) = header(file)?;
+    let len = length_at(file, sections)?;
+    if len > file.bytes() {
+        return Err(invalid("length of the session table"));
+    }
+    Ok((sections + 8, len))
+}
+
+fn length_at(file: &dyn SnapshotFile, at: u64) -> io::Result<u64> {
+    let mut len = [0_u8; 8];
+    read_exact_at(file, &mut len, at)?;
+    Ok(u64::from_le_bytes(len))
+}
+
+/// A file from some place on, as a reader.
+struct SectionReader<'a> {
+    file: &'a dyn SnapshotFile,
+    at: u64,
+}
+
+impl Read for SectionReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
 }
 
 struct ChunkReader<'a> {
