@@ -6,6 +6,7 @@ pub use conf::{ConfError, ConfInvalid};
 
 use crate::{GroupId, LogId, LogIndex, Term};
 use core::time::Duration;
+use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 use std::io;
 use std::path::PathBuf;
@@ -235,6 +236,10 @@ pub enum ReadError {
     /// Effect: none. Leadership ended before the read was confirmed. Retry.
     #[error("the leader changed before the read was confirmed")]
     LeaderChanged,
+    /// Effect: none; what was read is discarded. The leader's lease ended while the state was read
+    /// (`Read::Lease`). Retry, or read linearizably.
+    #[error("the lease ended before the state was read")]
+    LeaseExpired,
     /// Effect: none. The local state is older than the read allows. Retry with a stronger mode.
     #[error("the local state is older than the read allows")]
     TooStale,
@@ -300,10 +305,41 @@ pub enum CampaignError {
     /// Effect: none. A snapshot is being installed. Retry after it.
     #[error("a snapshot is being installed")]
     PendingSnapshot,
+    /// Effect: none. This voter promised a leader to elect no other; a start counts as such a
+    /// promise, too. Retry then.
+    #[error("promised not to campaign before {until}")]
+    Promise {
+        /// Until when, by this node's monotonic clock.
+        until: Monotonic,
+    },
     /// Effect: none. A membership change is committed and not applied yet: who votes is not known
     /// before. Retry after it.
     #[error("a committed membership change is not applied yet")]
     PendingConf,
+}
+
+/// Who leads was not forgotten.
+///
+/// # Examples
+/// ```
+/// use quorate_raft::ForgetError;
+/// assert_eq!(ForgetError::Leading.to_string(), "a leader cannot forget that it leads");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForgetError {
+    /// Effect: none. This node leads.
+    #[error("a leader cannot forget that it leads")]
+    Leading,
+    /// Effect: none. No leader is known: there is nothing to forget.
+    #[error("no leader is known")]
+    NoLeader,
+    /// Effect: none. This voter promised its leader to elect no other. Retry then.
+    #[error("promised to elect no other leader before {until}")]
+    Promise {
+        /// Until when, by this node's monotonic clock.
+        until: Monotonic,
+    },
 }
 
 /// A message was not accepted.

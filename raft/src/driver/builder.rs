@@ -3,6 +3,7 @@
 use super::apply::{self, Machine};
 use super::changes::Changes;
 use super::founding::Founding;
+use super::leases::LeasePublisher;
 use super::mailbox::Mailbox;
 use super::proposals::Proposals;
 use super::reads::{Freshness, Reads};
@@ -64,6 +65,11 @@ pub enum StartError {
         /// Bytes that the log takes.
         max: u64,
     },
+    /// Effect: none. Leases are on ([`ConfigDraft::lease`](crate::ConfigDraft::lease)), but the
+    /// runtime's clock stands still while the machine is suspended: a leader would trust its lease
+    /// long after it ended. // H30
+    #[error("leases need a clock that goes on while the machine is suspended")]
+    ClockStopsInSuspend,
     /// Effect: none. Log and snapshot contradict each other or themselves.
     #[error("boot: {0}")]
     Boot(#[from] BootError),
@@ -172,6 +178,9 @@ impl NodeBuilder {
         let (needed, max) = (config.limits().block_max(), store.block_bytes_max());
         if needed > max {
             return Err(StartError::BlockTooLarge { needed, max });
+        }
+        if config.lease && !self.endpoint.runtime().clock().is_suspend_aware() {
+            return Err(StartError::ClockStopsInSuspend);
         }
         let identity = self.endpoint.identity();
         let seed = self.endpoint.runtime().seed();
@@ -348,14 +357,17 @@ impl<M: StateMachine> Parts<M> {
         started: Started,
         (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
-        let Started { boot, store_id, founding } = started;
+        let Started { mut boot, store_id, founding } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
+        boot.drift = runtime.clock().drift();
         let group = boot.group;
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
         let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
         let (batches, batches_rx) = mpsc::unbounded_channel();
         let (state, state_rx) = watch::channel(NodeState::default());
         let stats = Arc::new(Mutex::new(Stats::default()));
+        let lease = LeasePublisher::default();
+        let lease_reader = lease.reader();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mailbox = Mailbox::default();
         let since_snapshot = self.store.bytes(group);
@@ -378,6 +390,7 @@ impl<M: StateMachine> Parts<M> {
             mailbox: mailbox.clone(),
             state,
             stats: Arc::clone(&stats),
+            lease,
             counts: Stats::default(),
             proposals: Proposals::default(),
             changes: Changes::default(),
@@ -413,6 +426,7 @@ impl<M: StateMachine> Parts<M> {
             state: state_rx,
             stats,
             fresh: Freshness::default(),
+            lease: lease_reader,
         };
         Ok(Node { shared: Arc::new(shared) })
     }
