@@ -273,7 +273,9 @@ impl Opened {
 
     /// What the entries behind it change: the snapshot, or the beginning of the log.
     fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
-        let known = latest.or(log.mark.as_ref()).cloned();
+        // At the same entry the mark: a snapshot may have been made before the group was founded.
+        let newest = latest.into_iter().chain(&log.mark).max_by_key(|meta| meta.last.index);
+        let known = newest.cloned();
         known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, Membership::default()))
     }
 
