@@ -104,19 +104,18 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
             tail = blocks.iter().map(|b| b.as_bytes().clone()).collect();
             kind::APPEND
         }
-        Body::Accepted { index } => {
+        Body::Accepted { index } | Body::SnapshotRequest { have: index } => {
             head.log.index = *index;
-            kind::APPEND_RESP
+            match body {
+                Body::Accepted { .. } => kind::APPEND_RESP,
+                _ => kind::SNAPSHOT_REQUEST,
+            }
         }
         Body::Rejected { index, hint } => {
             head.flags = FLAG_YES;
             head.log = LogId::of(hint.term, *index);
             head.aux = hint.index.value();
             kind::APPEND_RESP
-        }
-        Body::SnapshotRequest { have } => {
-            head.log.index = *have;
-            kind::SNAPSHOT_REQUEST
         }
         Body::PreVote(ballot) | Body::Vote(ballot) => {
             head.log = ballot.last;

@@ -366,16 +366,14 @@ impl<M: StateMachine> Parts<M> {
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
         let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
         let (batches, batches_rx) = mpsc::unbounded_channel();
-        let (state, state_rx) = watch::channel(NodeState::default());
+        let (state, state_rx) = watch::channel(NodeState::of(&raft));
         let stats = Arc::new(Mutex::new(Stats::default()));
         let lease = LeasePublisher::default();
         let lease_reader = lease.reader();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mailbox = Mailbox::default();
         let since_snapshot = self.store.bytes(group);
-        let mut sizes = Sizes::default();
-        sizes.appended(raft.last().index, since_snapshot);
-        let membership = Arc::new(raft.membership().clone());
+        let sizes = Sizes::of(raft.last().index, since_snapshot);
         let shard = Shard {
             raft,
             group,
@@ -397,7 +395,7 @@ impl<M: StateMachine> Parts<M> {
             proposals: Proposals::default(),
             changes: Changes::default(),
             founding,
-            membership,
+            membership: Arc::default(),
             reads: Reads::default(),
             read_id_base: runtime.seed(),
             questions: Vec::new(),
@@ -416,8 +414,8 @@ impl<M: StateMachine> Parts<M> {
             out: Output::default(),
             runtime: Arc::clone(&runtime),
         };
-        runtime
-            .spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
+        let applying = apply::run(self.machine.clone(), batches_rx, mailbox);
+        runtime.spawn("raft-apply", Box::pin(applying));
         runtime.spawn("raft", Box::pin(shard.run()));
         let shared = Shared {
             endpoint: self.endpoint,
