@@ -61,19 +61,16 @@ pub(crate) async fn run() -> Result<u64, Box<dyn Error>> {
         writeln!(out, "{mode:?} sees {value}; cost: {cost}")?;
     }
     for n in 2..=40 {
-        // In the middle of the twentieth, the leader vanishes as if its process had died.
-        let dies = async {
-            if n == 20 {
-                let _ = endpoint.shutdown().await;
-            }
+        let asking = session.propose("one");
+        let outcome = match n {
+            20 => tokio::join!(asking, endpoint.shutdown()).0, // the leader's process dies
+            _ => asking.await,
         };
-        let (outcome, ()) = tokio::join!(session.propose("one"), dies);
         let Outcome::Applied { reply, .. } = outcome else { Err(format!("{outcome:?}"))? };
         assert_eq!(reply, n.to_string(), "each request counts once");
     }
-    writeln!(out, "node {} led, and is gone", leader.id())?;
-    let again = node.stats().session_retries;
-    writeln!(out, "40 requests counted exactly once, {again} of them were asked again")?;
+    let (dead, again) = (leader.id(), node.stats().session_retries);
+    writeln!(out, "node {dead} died; 40 requests counted once each, {again} were asked again")?;
     Ok(session.read(Read::Linearizable, |counter| counter.0).await?)
 }
 

@@ -6,6 +6,7 @@ mod apply;
 mod builder;
 mod calls;
 mod changes;
+mod founding;
 mod leases;
 mod mailbox;
 mod members;

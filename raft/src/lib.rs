@@ -1,18 +1,18 @@
 //! Raft consensus: one replicated, durable, linearizable log, as a pure state machine and as a
 //! driver that runs it.
 //!
-//! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with
-//! byte and message flow control over asynchronous disks; linearizable, lease, bounded-staleness
-//! and local reads on any member; chunked, resumable snapshots; leadership transfer; outcomes that
-//! never call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock,
-//! randomness, thread or I/O; the driver (`Node`) runs it over any
-//! [`Transport`](quorate_transport::Transport), in memory and over TCP.
+//! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with byte and
+//! message flow control over asynchronous disks; linearizable, lease, bounded-staleness and local
+//! reads on any member; sessions, whose requests take effect at most once however often they are
+//! repeated (`Session`); chunked, resumable snapshots; leadership transfer; outcomes that never
+//! call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock, randomness,
+//! thread or I/O; the driver (`Node`) runs it over any [`Transport`](quorate_transport::Transport),
+//! in memory and over TCP.
 //!
 //! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
 //! groups, or flexible quorums. It never looks into the user's bytes.
 //!
-//! **Not yet:** membership changes (a group keeps its founders for life), sessions (a
-//! retried request may apply twice; give requests ids of your own), several groups on one
+//! **Not yet:** membership changes (a group keeps its founders for life), several groups on one
 //! endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
 //! identities, adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
 //! pretends to do them.
@@ -79,6 +79,7 @@
 //! | Low-Water Mark | [`LogStore::compact`] |
 //! | Lease | `Read::Lease`, [`Raft::lease_valid`] |
 //! | Follower Reads | `Read` on any node |
+//! | Idempotent Receiver | `Session`, [`SessionTable`] |
 //! | State Watch | `Watch` (who leads, how far the log is) |
 //! | Singular Update Queue | the task that owns the core: DESIGN.md |
 //! | Request Pipeline, Request Batch | in-flight windows; one [`Block`] per turn of the driver |
@@ -96,6 +97,7 @@
 //! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `running::h32_…` |
 //! | G6 | `Read::Lease` likewise, on the leader without a message | each clock's rate is off by no more than its [`Clock::drift`](quorate_clocks::Clock::drift) says, and goes on in a suspend; survives restarts, suspends, transfers, members with other settings; else it is G5 | `sim`, `hazards::leases::h27_…` to `h63_…`, `hazards::lease_nodes::h30_…`, `props::a_lease_ends_…` |
 //! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
+//! | G8 | a session's request takes effect at most once and its reply is given again when it is repeated; sessions expire alike on every replica | at most `session_window` under way, replies up to `reply_bytes_max` (else `Outcome::ReplyLost`); an expired session is refused ([`ProposeError::SessionExpired`]), nothing is applied | `sessions`, `sessions::nodes::h40_…`, `h41_…`, `requests_take_effect_once_…`, `lives::h41_…`, mutants `session_…` |
 //! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
 //! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::disks::h33_…`, `running::h33_…` |
 //! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::elections::h13_…`, `h16_…` |
@@ -106,7 +108,9 @@
 //! 15 voters and 64 members; 4,096 read ids a message; 4,096 waiting questions of
 //! `Node::replicated`; 64 forwarded batches under way; 1,024 inputs of each kind a turn; one
 //! snapshot chunk in flight per member; everything else is a setting of [`ConfigDraft`] with its
-//! default and what happens at its ends. A log that is full refuses proposals
+//! default and what happens at its ends. The replies a session may keep are `session_window` ×
+//! `reply_bytes_max`, in theory for each of `sessions_max` sessions: clients that acknowledge, as
+//! `Session` does with every request, keep as many as they have under way. A log that is full refuses proposals
 //! ([`ProposeError::NoSpace`]) and goes on serving reads.
 //!
 //! # How to drive it
@@ -120,10 +124,11 @@
 //!
 //! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
 //! and reordered; the network is cut in any way, also one way. Bytes are altered by accident only
-//! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease)
-//! their rate must keep within what they say of themselves. A disk that comes back empty under the same node id breaks G1: give the node a new id
-//! (which needs membership changes, so today: a new group). Damage inside a log is told from a torn
-//! end and refuses to start ([`StoreError::Damaged`]).
+//! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease) their
+//! rate must keep within what they say of themselves. A disk that comes back empty under the same
+//! node id breaks G1: give the node a new id (which needs membership changes, so today: a new
+//! group). Damage inside a log is told from a torn end and refuses to start
+//! ([`StoreError::Damaged`]).
 //!
 //! # Features
 //!
@@ -134,10 +139,10 @@
 //! # Sources
 //!
 //! Ongaro & Ousterhout 2014 (*In Search of an Understandable Consensus Algorithm*); Ongaro 2014
-//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Gray & Cheriton 1989 (leases); Alagappan et al. 2018 (protocol-aware
-//! recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the designs of etcd-io/raft,
-//! raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md; rules, hazards and
-//! decisions: DESIGN.md.
+//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Gray & Cheriton 1989 (leases); Alagappan et
+//! al. 2018 (protocol-aware recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the
+//! designs of etcd-io/raft, raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md;
+//! rules, hazards and decisions: DESIGN.md.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

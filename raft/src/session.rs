@@ -3,14 +3,15 @@
 
 mod format;
 mod limits;
+mod shards;
 
 pub use limits::SessionLimits;
 
 use crate::error::ProposeError;
 use crate::{LogIndex, SessionId};
 use bytes::Bytes;
+use shards::Shards;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// What the table says of a request.
 ///
@@ -106,8 +107,8 @@ impl State {
 /// The driver of this crate does. For one's own: for each committed entry, in order, call
 /// [`open`](Self::open), [`close`](Self::close) or [`request`](Self::request) as its
 /// [`body`](crate::Entry::body) says. On [`SessionVerdict::Apply`] apply the entry and tell
-/// [`answered`](Self::answered); otherwise do not apply it. Keep the table with the state it belongs
-/// to: in the same snapshot ([`freeze`](Self::freeze), [`read_from`](Self::read_from)).
+/// [`answered`](Self::answered); otherwise do not apply it. Keep the table with the state it
+/// belongs to: in the same snapshot ([`freeze`](Self::freeze), [`read_from`](Self::read_from)).
 ///
 /// # Cost
 /// A request: O(log n) of the sessions and of the replies kept, a copy of the reply. Memory: per
@@ -129,7 +130,7 @@ impl State {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionTable {
-    sessions: BTreeMap<SessionId, Arc<State>>,
+    sessions: Shards,
     /// (last use, id): the first is the one that goes when there are too many.
     by_use: BTreeSet<(u64, SessionId)>,
     /// (last moment, id): the first is the one that expires next.
@@ -145,14 +146,14 @@ impl SessionTable {
 
     /// Sessions in the table: those that expired since the last entry about sessions included.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.sessions.len()
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.sessions.len() == 0
     }
 
     /// The entry at `at` opens a session at group time `time_ms`.
@@ -191,10 +192,9 @@ impl SessionTable {
         ack: u64,
     ) -> SessionVerdict {
         self.expire(time_ms);
-        let Some(state) = self.sessions.get_mut(&session) else {
+        let Some(state) = self.sessions.get_mut(session) else {
             return SessionVerdict::Refused(ProposeError::SessionExpired);
         };
-        let state = Arc::make_mut(state);
         if time_ms > state.used_ms {
             self.by_use.remove(&(state.used_ms, session));
             self.by_expiry.remove(&(state.lives_until(), session));
@@ -210,8 +210,7 @@ impl SessionTable {
     /// of may be larger. Nothing happens if an entry behind the request has acknowledged it, closed
     /// its session, or pushed the session out.
     pub fn answered(&mut self, session: SessionId, seq: u64, reply: &[u8]) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        let state = Arc::make_mut(state);
+        let Some(state) = self.sessions.get_mut(session) else { return };
         let fits = reply.len() as u64 <= u64::from(state.reply_bytes_max);
         if let Some(kept) = state.replies.get_mut(&seq) {
             *kept = if fits { Kept::Reply(Bytes::copy_from_slice(reply)) } else { Kept::TooLarge };
@@ -221,8 +220,8 @@ impl SessionTable {
     /// As [`answered`](Self::answered), when the state has the request but its reply is gone: a
     /// machine that keeps its own state is not asked again after a restart.
     pub fn answered_before(&mut self, session: SessionId, seq: u64) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        if let Some(kept) = Arc::make_mut(state).replies.get_mut(&seq) {
+        let Some(state) = self.sessions.get_mut(session) else { return };
+        if let Some(kept) = state.replies.get_mut(&seq) {
             *kept = Kept::TooLarge;
         }
     }
@@ -238,11 +237,11 @@ impl SessionTable {
         self.remove(id);
         self.by_use.insert((state.used_ms, id));
         self.by_expiry.insert((state.lives_until(), id));
-        self.sessions.insert(id, Arc::new(state));
+        self.sessions.insert(id, state);
     }
 
     fn remove(&mut self, id: SessionId) -> bool {
-        let Some(state) = self.sessions.remove(&id) else { return false };
+        let Some(state) = self.sessions.remove(id) else { return false };
         self.by_use.remove(&(state.used_ms, id));
         self.by_expiry.remove(&(state.lives_until(), id));
         true
@@ -261,11 +260,11 @@ impl SessionTable {
     /// A view of the present state, to be written out while the table goes on changing.
     ///
     /// # Cost
-    /// One pointer per session; what changes afterwards is copied when it does, session by session.
+    /// 256 pointers, whatever the number of sessions. What changes afterwards is copied when it
+    /// does: pointers to 1/256 of the sessions, and the session.
     #[must_use]
     pub fn freeze(&self) -> FrozenSessions {
-        let pointers = self.sessions.iter().map(|(id, state)| (*id, Arc::clone(state)));
-        FrozenSessions { sessions: pointers.collect() }
+        FrozenSessions { sessions: self.sessions.clone() }
     }
 }
 
@@ -286,6 +285,5 @@ impl SessionTable {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct FrozenSessions {
-    /// In ascending order of ids.
-    sessions: Vec<(SessionId, Arc<State>)>,
+    sessions: Shards,
 }

@@ -42,13 +42,33 @@ pub struct Owner {
     pub cluster: ClusterId,
     /// The node.
     pub node: NodeId,
+    /// What the identity of a new log is drawn from; another for each start.
+    pub seed: u64,
 }
 
 impl Owner {
     /// This node of this cluster.
     #[must_use]
     pub const fn new(cluster: ClusterId, node: NodeId) -> Self {
-        Self { cluster, node }
+        Self { cluster, node, seed: 0 }
+    }
+
+    /// With a seed for the identity of a new log.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Whether both are the same node of the same cluster.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.cluster, self.node) == (other.cluster, other.node)
+    }
+
+    /// The identity of a new log: of this node, from this seed. Unique, not secret.
+    pub(crate) fn draw_store_id(&self) -> StoreId {
+        let mut rng = crate::rng::Rng::new(self.seed ^ self.node.value().rotate_left(48));
+        StoreId::new(u128::from(rng.next()) << 64 | u128::from(rng.next()) | 1)
     }
 }
 

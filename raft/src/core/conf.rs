@@ -4,11 +4,11 @@
 use super::{Proposed, Raft, Role};
 use crate::conf_change::{ConfChange, ConfOp};
 use crate::config::ConfRefusal;
-use crate::error::{ConfError, ConfInvalid};
+use crate::error::{ConfError, ConfInvalid, StepError};
 use crate::membership::Changed;
 use crate::message::Body;
 use crate::progress::{Progress, ProgressState};
-use crate::{EntryBody, LogIndex, Membership, Proposal, Transition};
+use crate::{EntryBody, LogId, LogIndex, Membership, Proposal, Transition};
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 use std::collections::VecDeque;
@@ -258,6 +258,30 @@ impl Raft {
         }
         if former.len() == 1 && self.membership.index <= start {
             former.clear();
+        }
+    }
+
+    /// The group begins, with these members: for a replica that was started without any, because
+    /// their disks were not known yet. Does nothing once there are members.
+    pub fn found(&mut self, now: Monotonic, membership: Membership) {
+        let blank = self.membership.members().is_empty() && self.log.last() == LogId::ZERO;
+        if self.observe(now).is_ok() && blank {
+            self.membership = membership;
+            self.become_follower(self.term, None);
+        }
+    }
+
+    /// Whether a message of `from` comes from the disk that is known of it; `fold` is what the
+    /// message says of its sender's disk.
+    ///
+    /// # Errors
+    /// [`StepError::ForeignStore`]: hand the message to nobody. // H23
+    pub fn check_store(&self, from: NodeId, fold: u64) -> Result<(), StepError> {
+        match self.membership.stores.get(&from) {
+            Some(known) if known.fold() != fold && !crate::plant::planted("any_disk_will_do") => {
+                Err(StepError::ForeignStore { from })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -110,7 +110,8 @@ impl<M: StateMachine> Machine<M> {
         LogIndex::new(self.applied.load(Ordering::Acquire))
     }
 
-    /// Whether machine and sessions stand at the same entry. Until then there is no state to freeze.
+    /// Whether machine and sessions stand at the same entry. Until then there is no state to
+    /// freeze.
     pub(super) fn is_whole(&self) -> bool {
         self.applied() >= self.has
     }
@@ -143,6 +144,11 @@ impl<M: StateMachine> Machine<M> {
         placed.time_ms = meta.time_ms;
         self.applied.store(meta.last.index.value(), Ordering::Release);
         Ok(())
+    }
+
+    /// The members that the log begins with.
+    pub(super) fn found(&self, membership: &Membership) {
+        self.exclusive().membership = membership.clone();
     }
 
     pub(super) fn want_replies(&self, wanted: bool) {

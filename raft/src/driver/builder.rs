@@ -2,6 +2,7 @@
 
 use super::apply::{self, Machine};
 use super::changes::Changes;
+use super::founding::Founding;
 use super::leases::LeasePublisher;
 use super::mailbox::Mailbox;
 use super::proposals::Proposals;
@@ -19,7 +20,7 @@ use crate::store::{
     AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine, read_sessions,
 };
 use crate::{Config, GroupId, LogId, LogIndex, Membership, SnapshotMeta};
-use quorate_clocks::Monotonic;
+use quorate_clocks::{Drift, Monotonic};
 use quorate_transport::{BodyCheck, ChannelId, ChannelOptions, Endpoint, NodeId, OpenError};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -182,9 +183,12 @@ impl NodeBuilder {
             return Err(StartError::ClockStopsInSuspend);
         }
         let identity = self.endpoint.identity();
-        let owner = Owner::new(identity.cluster, identity.node);
+        let seed = self.endpoint.runtime().seed();
+        let owner = Owner::new(identity.cluster, identity.node).seed(seed);
         let log = store.open(self.group, owner)?;
-        let opened = Opened { id: identity.node, group: self.group, founders: self.founders };
+        let drift = self.endpoint.runtime().clock().drift();
+        let (id, group) = (identity.node, self.group);
+        let opened = Opened { id, group, founders: self.founders, drift };
         let (boot, machine) = opened.reconcile(&mut *store, &*snapshots, log, machine)?;
         let options = ChannelOptions::new().body_check(BodyCheck::Payload);
         let channel = self.endpoint.channel(ChannelId::RAFT, options)?;
@@ -204,6 +208,7 @@ struct Opened {
     id: NodeId,
     group: GroupId,
     founders: Vec<NodeId>,
+    drift: Drift,
 }
 
 impl Opened {
@@ -219,6 +224,10 @@ impl Opened {
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         if latest.as_ref().map_or(LogIndex::ZERO, |m| m.last.index) < start.index {
             let what = format!("the log starts behind {start}, which no snapshot holds");
+            return Err(StoreError::Damaged { what: what.into() }.into());
+        }
+        if log.mark.is_none() && latest.is_none() && log.last != LogId::ZERO {
+            let what = "the log holds entries, and nothing says whose group it is of";
             return Err(StoreError::Damaged { what: what.into() }.into());
         }
         // Sessions are nowhere but in the snapshot: they, and so the core, go on from there.
@@ -268,14 +277,16 @@ impl Opened {
     /// What the entries behind it change: the snapshot, or the beginning of the log.
     fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
         let known = latest.or(log.mark.as_ref()).cloned();
-        let founders = || Membership::of_voters(&self.founders);
-        known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, founders()))
+        known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, Membership::default()))
     }
 
     fn boot(&self, log: OpenLog, latest: Option<SnapshotMeta>, base: SnapshotMeta) -> Started {
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         let store_id = log.store;
+        let is_new = latest.is_none() && log.mark.is_none() && log.last == LogId::ZERO;
+        let founding = (is_new && !self.founders.is_empty()).then(|| Founding::new(&self.founders));
         let mut boot = Boot::fresh(self.id, self.group, base.membership);
+        boot.drift = self.drift;
         boot.hard = log.hard;
         boot.start = start;
         boot.runs = log.runs;
@@ -283,7 +294,7 @@ impl Opened {
         boot.blocks = log.blocks;
         boot.applied = base.last.index;
         boot.snapshot = latest;
-        Started { boot, store_id }
+        Started { boot, store_id, founding }
     }
 }
 
@@ -291,6 +302,8 @@ impl Opened {
 struct Started {
     boot: Boot,
     store_id: crate::StoreId,
+    /// A group that is to begin.
+    founding: Option<Founding>,
 }
 
 /// The entry at `index`, if the log has it or starts behind it.
@@ -348,17 +361,15 @@ impl<M: StateMachine> Parts<M> {
         started: Started,
         (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
-        let Started { mut boot, store_id } = started;
+        let Started { boot, store_id, founding } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
-        boot.drift = runtime.clock().drift();
         let group = boot.group;
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
         let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
         let (batches, batches_rx) = mpsc::unbounded_channel();
         let (state, state_rx) = watch::channel(NodeState::default());
         let stats = Arc::new(Mutex::new(Stats::default()));
-        let lease = LeasePublisher::default();
-        let lease_reader = lease.reader();
+        let (lease, lease_reader) = LeasePublisher::new();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mailbox = Mailbox::default();
         let since_snapshot = self.store.bytes(group);
@@ -385,6 +396,7 @@ impl<M: StateMachine> Parts<M> {
             counts: Stats::default(),
             proposals: Proposals::default(),
             changes: Changes::default(),
+            founding,
             membership,
             reads: Reads::default(),
             read_id_base: runtime.seed(),

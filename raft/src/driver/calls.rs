@@ -1,8 +1,10 @@
 //! What replicas ask of each other by call: forwarded proposals, snapshot pieces, questions about
 //! replication. Layout: FORMAT.md.
 
+use crate::quorum::VOTERS_MAX;
 use crate::{GroupId, LogId, LogIndex, StoreId, Term};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use quorate_transport::NodeId;
 
 pub(super) mod changes;
 
@@ -30,6 +32,8 @@ pub(super) mod refusal {
     pub(in crate::driver) const MALFORMED: u16 = 4;
     /// No space on the leader's disk.
     pub(in crate::driver) const NO_SPACE: u16 = 5;
+    /// Started with other founders.
+    pub(in crate::driver) const FOUNDERS: u16 = 7;
     /// A membership change; the detail says why.
     pub(in crate::driver) const CHANGE: u16 = 6;
 }
@@ -66,8 +70,10 @@ pub(super) enum Call {
         /// As in an entry.
         payload: Bytes,
     },
-    /// Which disk do you have?
-    Roll,
+    /// Which disk do you have? Asked by a founder of these, or (none) by who adds a member.
+    Roll {
+        founders: Vec<NodeId>,
+    },
 }
 
 /// Version, kind, CRC over everything, group; then what the kind adds.
@@ -106,7 +112,11 @@ pub(super) fn encode(group: GroupId, call: &Call) -> Bytes {
             out.put_slice(payload);
             seal(out)
         }
-        Call::Roll => seal(head(kind::ROLL, group, 0)),
+        Call::Roll { founders } => {
+            let mut out = head(kind::ROLL, group, 8 * founders.len());
+            founders.iter().for_each(|id| out.put_u64_le(id.value()));
+            seal(out)
+        }
         Call::Chunk(c) => {
             let mut out = head(kind::CHUNK, group, CHUNK_LEN + c.bytes.len());
             for word in [c.leader_term.value(), c.last.term.value(), c.last.index.value()] {
@@ -140,7 +150,13 @@ pub(super) fn decode(group: GroupId, bytes: &Bytes) -> Option<Call> {
             let expect = (expect != u64::MAX).then_some(LogIndex::new(expect));
             Some(Call::Change { expect, payload: rest })
         }
-        kind::ROLL if rest.is_empty() => Some(Call::Roll),
+        kind::ROLL if rest.len().is_multiple_of(8) && rest.len() <= 8 * VOTERS_MAX => {
+            let mut founders = Vec::with_capacity(rest.len() / 8);
+            while rest.has_remaining() {
+                founders.push(NodeId::try_new(rest.get_u64_le())?);
+            }
+            Some(Call::Roll { founders })
+        }
         kind::CHUNK if rest.len() >= CHUNK_LEN - HEAD_LEN => Some(Call::Chunk(Chunk {
             leader_term: Term::new(rest.get_u64_le()),
             last: LogId::new(rest.get_u64_le(), rest.get_u64_le()),
@@ -239,25 +255,43 @@ pub(super) fn decode_count(bytes: &Bytes) -> Option<u32> {
         .and_then(|n| n.try_into().ok())
 }
 
-/// This node's disk.
-pub(super) fn encode_roll(group: GroupId, store: StoreId) -> Bytes {
-    let mut out = head(kind::ROLL, group, 16);
-    out.put_u128_le(store.value());
+/// Who a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Roll {
+    /// Its disk.
+    pub(super) store: StoreId,
+    /// The disk it knows the asker by.
+    pub(super) known: Option<StoreId>,
+    /// It belongs to a group that exists.
+    pub(super) founded: bool,
+}
+
+pub(super) fn encode_roll(group: GroupId, roll: Roll) -> Bytes {
+    let mut out = head(kind::ROLL, group, 36);
+    out.put_u128_le(roll.store.value());
+    out.put_u128_le(roll.known.map_or(0, StoreId::value));
+    out.put_u32_le(u32::from(roll.founded));
     seal(out)
 }
 
-pub(super) fn decode_roll(bytes: &Bytes) -> Option<StoreId> {
+pub(super) fn decode_roll(bytes: &Bytes) -> Option<Roll> {
     let (kind, mut rest) = open(bytes)?;
-    if kind != kind::ROLL || rest.len() != 24 {
+    if kind != kind::ROLL || rest.len() != 8 + 36 {
         return None;
     }
-    rest.advance(8);
-    Some(StoreId::new(rest.get_u128_le()))
+    rest.advance(8); // the group, which the question named
+    let (store, known) = (rest.get_u128_le(), rest.get_u128_le());
+    let known = (known != 0).then_some(StoreId::new(known));
+    Some(Roll { store: StoreId::new(store), known, founded: rest.get_u32_le() & 1 != 0 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn roll() -> Roll {
+        Roll { store: StoreId::new(9), known: Some(StoreId::new(8)), founded: true }
+    }
 
     fn calls() -> Vec<Call> {
         let chunk = Chunk {
@@ -275,7 +309,7 @@ mod tests {
             Call::Chunk(chunk),
             Call::Replicated { at: LogIndex::new(4), voters: 2 },
             Call::Change { expect: Some(LogIndex::new(4)), payload: Bytes::from_static(b"change") },
-            Call::Roll,
+            Call::Roll { founders: vec![NodeId::new(1), NodeId::new(2)] },
         ]
     }
 
@@ -303,8 +337,7 @@ mod tests {
         let placed = Placed { term: Term::new(3), first: LogIndex::new(8) };
         assert_eq!(decode_placed(&encode_placed(placed)), Some(placed));
         assert_eq!(decode_count(&encode_count(3)), Some(3));
-        let store = StoreId::new(9);
-        assert_eq!(decode_roll(&encode_roll(GroupId::new(1), store)), Some(store));
+        assert_eq!(decode_roll(&encode_roll(GroupId::new(1), roll())), Some(roll()));
         for answer in [
             ChunkAnswer::Continue(9),
             ChunkAnswer::Done,
@@ -325,7 +358,7 @@ mod tests {
         found.push(hex(encode_placed(placed)));
         found.push(hex(encode_chunk_answer(ChunkAnswer::Continue(9))));
         found.push(hex(encode_count(3)));
-        found.push(hex(encode_roll(group, StoreId::new(9))));
+        found.push(hex(encode_roll(group, roll())));
         let expected: Vec<String> = GOLDEN.iter().map(|v| v.replace(' ', "")).collect();
         assert_eq!(found, expected);
     }
@@ -337,10 +370,11 @@ mod tests {
          500000000000000007000000010000007069656365",
         "01030000856f39fe0100000000000000040000000000000002000000",
         "01040000340b1b94010000000000000004000000000000006368616e6765",
-        "01050000d164febd0100000000000000",
+        "0105000059e8c0b0010000000000000001000000000000000200000000000000",
         "0101000094eaba4303000000000000000800000000000000",
         "01020000c5673dd000000000000000000900000000000000",
         "010300005eb721dd0300000000000000",
-        "010500006b70f681010000000000000009000000000000000000000000000000",
+        "01050000ee2e5f1b010000000000000009000000000000000000000000000000 \
+         0800000000000000000000000000000001000000",
     ];
 }

@@ -245,7 +245,7 @@ impl<M: StateMachine> Shard<M> {
 
     /// Asks `node` which disk it has.
     pub(super) fn ask_disk(
-        &mut self,
+        &self,
         node: NodeId,
         answer: oneshot::Sender<Result<StoreId, Arc<str>>>,
     ) {
@@ -253,13 +253,15 @@ impl<M: StateMachine> Shard<M> {
             let _ = answer.send(Ok(self.store_id));
             return;
         }
-        let body = calls::encode(self.group, &Call::Roll);
+        let body = calls::encode(self.group, &Call::Roll { founders: Vec::new() });
         let reply = self.sender.call(node, body, CallOptions::within(self.config.propose_deadline));
         self.runtime.spawn(
             "raft-roll",
             Box::pin(async move {
                 let store = match reply.await {
-                    Ok(bytes) => calls::decode_roll(&bytes).ok_or_else(|| "no disk".into()),
+                    Ok(bytes) => calls::decode_roll(&bytes)
+                        .map(|roll| roll.store)
+                        .ok_or_else(|| "it answered with something else".into()),
                     Err(error) => Err(error.to_string().into()),
                 };
                 let _ = answer.send(store);

@@ -6,7 +6,7 @@ use super::pending::Pending;
 use crate::core::{ApplyToken, LoadId};
 use crate::error::StoreError;
 use crate::sync::lock;
-use crate::{Block, SnapshotMeta, Term};
+use crate::{Block, Membership, SnapshotMeta, Term};
 use bytes::Bytes;
 use core::task::{Context, Poll, Waker};
 use quorate_transport::{CallError, NodeId};
@@ -32,6 +32,13 @@ pub(super) enum Report {
         asked: Asked,
         result: Result<Bytes, CallError>,
     },
+    /// A founder answered the roll call, or did not.
+    Rolled {
+        founder: NodeId,
+        result: Result<Bytes, CallError>,
+    },
+    /// The founders' disks are recorded.
+    Founded(Result<Membership, StoreError>),
     SnapshotMade(Result<SnapshotMeta, Arc<str>>),
     SnapshotSent {
         to: NodeId,

@@ -167,8 +167,8 @@ impl<M: StateMachine> Shard<M> {
         batch.into_iter().rev().for_each(|p| self.proposals.queue.push_front(p));
     }
 
-    /// What was tried before, and may stand in the log, is tried again until its deadline: a refusal
-    /// now says nothing of that. The rest is refused. False if anything waits.
+    /// What was tried before, and may stand in the log, is tried again until its deadline: to be
+    /// refused now says nothing of that. The rest is refused. False if anything waits.
     fn refuse_or_wait(&mut self, now: Monotonic, batch: Vec<Pending>, why: &ProposeError) -> bool {
         let stays = |p: &Pending| p.is_uncertain() && why.is_retryable();
         let (waits, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(stays);

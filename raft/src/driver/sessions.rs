@@ -165,12 +165,12 @@ impl<M: StateMachine> Session<M> {
 
     /// Replicates `data` and returns the machine's reply to it, applied once. It is proposed again,
     /// as the same request, until it is answered or `propose_deadline` has passed: only then is the
-    /// outcome [`Outcome::Unknown`]. Requests may be under way together, up to the session's window;
-    /// in which order they are applied is open.
+    /// outcome [`Outcome::Unknown`]. Requests may be under way together, up to the session's
+    /// window; in which order they are applied is open.
     ///
     /// Refusals say that it never takes effect, as everywhere:
-    /// [`SessionExpired`](ProposeError::SessionExpired) too. Only of a request that was tried before
-    /// that cannot be known, and it is `Unknown`.
+    /// [`SessionExpired`](ProposeError::SessionExpired) too. Only of a request that was tried
+    /// before that cannot be known, and it is `Unknown`.
     ///
     /// # Cost
     /// As [`Node::propose`], and 24 bytes in the entry. When the leader changed or did not answer

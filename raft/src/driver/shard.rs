@@ -5,6 +5,7 @@ use super::Command;
 use super::apply::Machine;
 use super::calls::{self, Call, refusal};
 use super::changes::Changes;
+use super::founding::Founding;
 use super::leases::LeasePublisher;
 use super::mailbox::{Mailbox, Report};
 use super::outcome::ShutdownError;
@@ -65,6 +66,8 @@ pub(super) struct Shard<M> {
 
     pub(super) proposals: Proposals,
     pub(super) changes: Changes,
+    /// The group does not exist yet.
+    pub(super) founding: Option<Founding>,
     /// As it was published last.
     pub(super) membership: Arc<Membership>,
     pub(super) reads: Reads,
@@ -158,6 +161,9 @@ impl<M: StateMachine> Shard<M> {
         if let Some(question) = self.questions.iter().map(Question::deadline).min() {
             at = at.min(question);
         }
+        if let Some(founding) = &self.founding {
+            at = at.min(founding.wakes_at());
+        }
         if let Some(closing) = &self.closing {
             at = at.min(closing.deadline);
         }
@@ -178,6 +184,7 @@ impl<M: StateMachine> Shard<M> {
             self.publish();
             return;
         }
+        self.continue_founding(now);
         if self.raft.poll_timeout().is_some_and(|at| at <= now) {
             self.raft.handle_timeout(now);
         }
@@ -214,8 +221,16 @@ impl<M: StateMachine> Shard<M> {
     }
 
     fn handle_message(&mut self, now: Monotonic, from: NodeId, body: &Bytes) {
-        let handled = wire::decode(body, self.config.limits())
-            .and_then(|(message, _store)| self.raft.handle_message(now, from, message));
+        if self.founding.is_some() {
+            // Whoever is known to nobody must not be heard, and not vote. What is said now is said
+            // again.
+            self.counts.messages_refused += 1;
+            return;
+        }
+        let handled = wire::decode(body, self.config.limits()).and_then(|(message, store)| {
+            self.raft.check_store(from, store)?;
+            self.raft.handle_message(now, from, message)
+        });
         match handled {
             Ok(()) => self.counts.messages_in += 1,
             Err(error) => {
@@ -231,9 +246,7 @@ impl<M: StateMachine> Shard<M> {
             Some(Call::Change { expect, payload }) => {
                 self.serve_change(now, expect, &payload, reply);
             }
-            Some(Call::Roll) => {
-                let _ = reply.reply(calls::encode_roll(self.group, self.store_id));
-            }
+            Some(Call::Roll { founders }) => self.serve_roll(from, &founders, reply),
             Some(Call::Chunk(chunk)) => self.serve_chunk(from, chunk, reply),
             Some(Call::Replicated { at, voters }) => {
                 // Answer before the caller's deadline, so that the answer still counts.
@@ -276,6 +289,8 @@ impl<M: StateMachine> Shard<M> {
                     Err(error) => self.stop(&format!("log store: {error}")),
                 }
             }
+            Report::Rolled { founder, result } => self.rolled(founder, result),
+            Report::Founded(result) => self.founded(now, result),
             Report::Applied { token, applied } => {
                 for (index, change) in applied.changes {
                     self.activate(now, index, &change);
@@ -380,7 +395,7 @@ impl<M: StateMachine> Shard<M> {
     }
 
     /// Tells watchers and statistics where things stand.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         if self.stopped.is_some() {
             self.lease.withdraw();
         } else {
@@ -388,8 +403,9 @@ impl<M: StateMachine> Shard<M> {
         }
         let status = self.raft.progress();
         let applied = self.machine.applied();
-        if self.membership.index != self.raft.membership().index {
-            self.membership = Arc::new(self.raft.membership().clone());
+        let members = self.raft.membership();
+        if self.membership.index != members.index || self.membership.voters != members.voters {
+            self.membership = Arc::new(members.clone());
         }
         let next = NodeState {
             membership: Arc::clone(&self.membership),

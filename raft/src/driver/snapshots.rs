@@ -137,6 +137,8 @@ impl<M: StateMachine> Shard<M> {
                 Err(cause)
             }
         };
+        // Who asked finds it in the statistics.
+        self.publish();
         for asker in self.making.askers.drain(..) {
             let _ = asker.send(outcome.clone());
         }

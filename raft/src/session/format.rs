@@ -18,10 +18,11 @@ impl FrozenSessions {
     /// Bytes that [`write_to`](Self::write_to) writes; none without sessions.
     #[must_use]
     pub fn encoded_bytes(&self) -> u64 {
-        if self.sessions.is_empty() {
+        if self.sessions.len() == 0 {
             return 0;
         }
-        let replies = self.sessions.iter().flat_map(|(_, state)| state.replies.values());
+        let sessions = self.sessions.sorted();
+        let replies = sessions.iter().flat_map(|(_, state)| state.replies.values());
         let replies: u64 = replies.map(|kept| REPLY_LEN as u64 + kept.bytes().len() as u64).sum();
         (HEAD_LEN + self.sessions.len() * SESSION_LEN) as u64 + replies
     }
@@ -31,14 +32,15 @@ impl FrozenSessions {
     /// # Errors
     /// Those of `out`.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.sessions.is_empty() {
+        if self.sessions.len() == 0 {
             return Ok(());
         }
         let mut head = Vec::with_capacity(HEAD_LEN);
         head.put_u32_le(VERSION);
         head.put_u32_le(count(self.sessions.len()));
         out.write_all(&head)?;
-        self.sessions.iter().try_for_each(|(id, state)| write_session(*id, state, out))
+        let sessions = self.sessions.sorted();
+        sessions.into_iter().try_for_each(|(id, state)| write_session(id, state, out))
     }
 }
 
@@ -158,8 +160,8 @@ impl SessionTable {
     /// The table of a snapshot file's section, which is `bytes` long.
     ///
     /// # Errors
-    /// `InvalidData` if it is not one of this version; those of `input`. Lengths are checked against
-    /// what is left before anything is allocated.
+    /// `InvalidData` if it is not one of this version; those of `input`. Lengths are checked
+    /// against what is left before anything is allocated.
     pub fn read_from(input: &mut dyn Read, bytes: u64) -> io::Result<Self> {
         let mut table = Self::new();
         if bytes == 0 {

@@ -27,6 +27,7 @@ pub struct MemoryLog {
 #[derive(Debug, Default)]
 struct Log {
     owner: Option<Owner>,
+    store: StoreId,
     hard: HardState,
     mark: Option<SnapshotMeta>,
     blocks: VecDeque<Block>,
@@ -45,7 +46,7 @@ impl LogStore for MemoryLog {
     fn open(&mut self, group: GroupId, owner: Owner) -> Result<OpenLog, StoreError> {
         let mut groups = lock(&self.groups);
         let log = groups.entry(group).or_default();
-        if let Some(other) = log.owner.filter(|o| *o != owner) {
+        if let Some(other) = log.owner.filter(|other| !other.is_same(&owner)) {
             return Err(StoreError::Foreign {
                 path: "memory".into(),
                 what: "owner",
@@ -53,10 +54,12 @@ impl LogStore for MemoryLog {
                 found: format!("{other:?}").into(),
             });
         }
+        if log.owner.is_none() {
+            log.store = owner.draw_store_id();
+        }
         log.owner = Some(owner);
         Ok(OpenLog {
-            // Two in-memory disks of one node are never compared: the node is identity enough.
-            store: StoreId::new(u128::from(owner.node.value())),
+            store: log.store,
             hard: log.hard,
             mark: log.mark.clone(),
             runs: term_runs(log.blocks.iter().map(|b| (b.first(), b.last()))),

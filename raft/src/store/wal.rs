@@ -8,10 +8,9 @@ use super::memory::term_runs;
 use super::meta::Meta;
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
-use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta, StoreId};
+use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta};
 use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use worker::{Job, Worker};
 
 /// Streams of raft groups are in this space of the log.
@@ -86,7 +85,7 @@ impl WalLog {
             check_owner(&meta, group, owner)?;
             return Ok(meta);
         }
-        let meta = Meta { group, owner, store: draw_store_id(), hard: HardState::default() };
+        let meta = Meta { group, owner, store: owner.draw_store_id(), hard: HardState::default() };
         let mut batch = Batch::new();
         batch.meta(stream_id(group), META, &meta.encode());
         self.wal.commit_blocking(&batch).map_err(|e| worker::append_error(&e))?;
@@ -125,16 +124,6 @@ fn check_owner(meta: &Meta, group: GroupId, owner: Owner) -> Result<(), StoreErr
         return Err(foreign("group", &group, &meta.group));
     }
     Ok(())
-}
-
-/// Unique, not secret: from the keys that the operating system seeds std's hashers with.
-fn draw_store_id() -> StoreId {
-    let word = || {
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u32(std::process::id());
-        hasher.finish()
-    };
-    StoreId::new(u128::from(word()) << 64 | u128::from(word()) | 1)
 }
 
 /// The raft block inside a stream's block, cut to what is live.

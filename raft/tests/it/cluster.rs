@@ -1,8 +1,9 @@
 //! Whole nodes in one process, over the memory transport.
 
 use quorate_raft::{
-    Batch, BusyWhy, Config, LogIndex, MemoryLog, MemorySnapshots, Node, Outcome, ProposeError,
-    Read, Replies, Role, SnapshotSource, StateMachine,
+    AppendRequest, Batch, BusyWhy, Completion, Config, GroupId, LogId, LogIndex, LogStore as _,
+    Membership, MemoryLog, MemorySnapshots, Node, Outcome, Owner, ProposeError, Read, Replies,
+    Role, SnapshotMeta, SnapshotSource, StateMachine,
 };
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
@@ -13,8 +14,8 @@ use std::num::NonZeroU32;
 use std::task::Poll;
 use std::time::Duration;
 
-/// `key=value` sets, `key` alone removes, and replies with the former value; `+key` counts one up and
-/// replies with the new value.
+/// `key=value` sets, `key` alone removes, and replies with the former value; `+key` counts one up
+/// and replies with the new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Map(pub(crate) BTreeMap<String, String>);
 
@@ -61,6 +62,16 @@ pub(crate) struct Member {
     pub(crate) running: Option<(Node<Map>, Endpoint)>,
 }
 
+/// A log of a group that was founded already, by nodes that are not here.
+pub(crate) fn founded(mut log: MemoryLog, owner: Owner, members: &[NodeId]) -> MemoryLog {
+    let group = GroupId::new(1);
+    log.open(group, owner).unwrap();
+    let mark = SnapshotMeta::new(LogId::ZERO, Membership::of_voters(members));
+    let request = AppendRequest::new(None, &[], Some(&mark), true);
+    log.append(group, request, Completion::new(|done| done.unwrap()));
+    log
+}
+
 impl Member {
     fn new(id: u64, founder: bool) -> Self {
         Self {
@@ -94,6 +105,17 @@ impl Cluster {
         let founders = self.members.iter().filter(|m| m.founder).map(|m| m.id);
         let is_founder = self.members[i].founder;
         let founders: Vec<NodeId> = founders.filter(|_| is_founder).collect();
+        self.run_with(i, &founders).await;
+    }
+
+    /// A node that is started with founders of its own.
+    pub(crate) async fn found(&mut self, id: u64, founders: &[u64]) {
+        self.members.push(Member::new(id, true));
+        let founders: Vec<NodeId> = founders.iter().copied().map(NodeId::new).collect();
+        self.run_with(self.members.len() - 1, &founders).await;
+    }
+
+    async fn run_with(&mut self, i: usize, founders: &[NodeId]) {
         let member = &mut self.members[i];
         member.incarnation += 1;
         let incarnation = Incarnation::new(member.incarnation);
@@ -101,7 +123,7 @@ impl Cluster {
         let endpoint =
             Endpoint::start(self.network.node(identity), EndpointConfig::default()).unwrap();
         let node = Node::<Map>::builder(&endpoint)
-            .founders(&founders)
+            .founders(founders)
             .log(member.log.clone())
             .snapshots(member.snapshots.clone())
             .config(self.config.clone())
@@ -109,6 +131,12 @@ impl Cluster {
             .await
             .unwrap();
         member.running = Some((node, endpoint));
+    }
+
+    /// The disk of node `i`, which is not running, is replaced by an empty one.
+    pub(crate) fn lose_disk(&mut self, i: usize) {
+        self.members[i].log = MemoryLog::new();
+        self.members[i].snapshots = MemorySnapshots::new();
     }
 
     /// Another node comes up, which knows nobody.

@@ -3,6 +3,7 @@
 
 mod disks;
 mod elections;
+mod identities;
 mod lease_nodes;
 mod leases;
 mod membership;

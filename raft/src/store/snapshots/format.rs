@@ -50,7 +50,8 @@ pub fn write_snapshot(
 /// use quorate_raft::{LogId, Membership, SessionTable, SnapshotMeta, write_snapshot_with};
 /// use std::io::Write;
 ///
-/// let (meta, table) = (SnapshotMeta::new(LogId::new(1, 9), Membership::default()), SessionTable::new());
+/// let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::default());
+/// let table = SessionTable::new();
 /// let mut file = Vec::new();
 /// let state = Box::new(|w: &mut dyn Write| w.write_all(b"state"));
 /// write_snapshot_with(&mut file, &meta, &table.freeze(), state).unwrap();

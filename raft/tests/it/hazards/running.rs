@@ -1,12 +1,12 @@
 //! Hazards of whole nodes: waiters, forwarding, reads after a restart, failing and full disks.
 
-use crate::cluster::{Cluster, Map, applied, config, guard};
+use crate::cluster::{Cluster, Map, applied, config, founded, guard};
 use crate::group::{heartbeat, message, node, snapshot};
 use crate::store::on_disk;
 use quorate_raft::{
     Batch, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome,
-    ProposeError, Read, Replies, Role, SnapshotSource, SnapshotStore, StartError, StateMachine,
-    wire, write_snapshot,
+    Owner, ProposeError, Read, Replies, Role, SnapshotSource, SnapshotStore, StartError,
+    StateMachine, wire, write_snapshot,
 };
 use quorate_transport::{
     BodyCheck, ChannelId, ChannelOptions, ClusterId, Endpoint, EndpointConfig, Identity, Inbound,
@@ -157,9 +157,9 @@ async fn h41_a_forward_that_may_have_been_appended_is_not_repeated() {
     let (follower, leader) = (start(1), start(2));
     // No election comes in between.
     let config = Config::local().election_timeout(Duration::from_secs(500)).build().unwrap();
+    let owner = Owner::new(ClusterId::new(7), node(1));
     let replica = Node::<Map>::builder(&follower)
-        .founders(&[node(1), node(2)])
-        .log(MemoryLog::new())
+        .log(founded(MemoryLog::new(), owner, &[node(1), node(2)]))
         .snapshots(MemorySnapshots::new())
         .config(config)
         .start(Map::default())

@@ -1,14 +1,14 @@
 //! Sessions over whole nodes: repeated forwards, leader changes, snapshots, restarts.
 
-use crate::cluster::{Cluster, Map, applied, config, guard};
+use crate::cluster::{Cluster, Map, applied, config, founded, guard};
 use crate::group::{GROUP, heartbeat, index, message, node, snapshot};
 use crate::store::{append, owner};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use quorate_raft::{
     Block, Body, Config, EntryBody, HardState, Limits, LogId, LogStore as _, MemoryLog,
     MemorySnapshots, Message, Node, Outcome, Proposal, ProposeError, Read, Session, SessionId,
-    SessionLimits, SessionTable, SessionVerdict, SnapshotStore as _, Term, read_sessions, wire,
-    write_snapshot_with,
+    SessionLimits, SessionTable, SessionVerdict, SnapshotStore as _, Stats, Term, read_sessions,
+    wire, write_snapshot_with,
 };
 use quorate_transport::{
     BodyCheck, Channel, ChannelId, ChannelOptions, ClusterId, Endpoint, EndpointConfig, Identity,
@@ -34,8 +34,7 @@ fn block(term: u64, prev: LogId, time_ms: u64, entries: &[EntryBody<'_>]) -> Blo
 
 /// A log with these blocks, all committed.
 fn log_of(blocks: &[Block]) -> MemoryLog {
-    let mut log = MemoryLog::new();
-    log.open(GROUP, owner()).unwrap();
+    let mut log = founded(MemoryLog::new(), owner(), &[node(1)]);
     add(&mut log, blocks);
     log
 }
@@ -75,6 +74,16 @@ async fn count(node: &Node<Map>) -> Option<String> {
     guard(node.read(Read::Linearizable, k)).await.unwrap()
 }
 
+/// Waits until the statistics say so: they are published a moment after the answers.
+async fn stats_tell(node: &Node<Map>, told: impl Fn(&Stats) -> bool) {
+    guard(async {
+        while !told(&node.stats()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// The sessions of the newest snapshot.
 fn table_in(snapshots: &MemorySnapshots) -> SessionTable {
     let latest = snapshots.latest().unwrap().unwrap();
@@ -106,7 +115,7 @@ async fn h40_sessions_expire_by_group_time_alike_on_every_replica() {
         }
         let (node, _endpoint) = alone(&log, &snapshots).await;
         assert_eq!(count(&node).await.as_deref(), Some("3"), "snapshot: {through_snapshot}");
-        assert_eq!((node.stats().session_refusals, node.stats().sessions), (2, 0));
+        stats_tell(&node, |s| (s.session_refusals, s.sessions) == (2, 0)).await;
         guard(node.snapshot()).await.unwrap();
         tables.push(table_in(&snapshots));
     }
@@ -147,9 +156,9 @@ async fn played() -> Played {
     let (follower, leader) = (start(1), start(2));
     // No election comes in between.
     let config = Config::local().election_timeout(Duration::from_secs(500)).build().unwrap();
+    let owner = owner();
     let replica = Node::<Map>::builder(&follower)
-        .founders(&[node(1), node(2)])
-        .log(MemoryLog::new())
+        .log(founded(MemoryLog::new(), owner, &[node(1), node(2)]))
         .snapshots(MemorySnapshots::new())
         .config(config)
         .start(Map::default())
@@ -230,8 +239,7 @@ async fn h41_a_forwarded_request_of_a_session_is_repeated_and_takes_effect_once(
     let expected = Outcome::Applied { id: LogId::new(1, 3), reply: "1".into() };
     assert_eq!(outcome, expected);
     assert_eq!(guard(session.read(Read::Local, k)).await.unwrap().as_deref(), Some("1"));
-    let stats = played.replica.stats();
-    assert_eq!((stats.session_retries, stats.session_repeats), (1, 1));
+    stats_tell(&played.replica, |s| (s.session_retries, s.session_repeats) == (1, 1)).await;
 }
 
 /// The leader said where the request stands, and died with it: no entry of the next leader may ever
@@ -355,9 +363,9 @@ async fn the_table_survives_snapshot_compaction_and_restart() {
     for n in 1..=3 {
         assert_eq!(applied(guard(session.propose("+k")).await).1, n.to_string());
     }
-    let at = guard(node.snapshot()).await.unwrap();
+    guard(node.snapshot()).await.unwrap();
     assert_eq!(table_in(&snapshots).len(), 1);
-    assert!(node.stats().first > index(id), "up to {at} the log is gone");
+    stats_tell(&node, |s| s.first > index(id)).await;
     drop(session);
     guard(node.shutdown()).await.unwrap();
     guard(endpoint.shutdown()).await.unwrap();
@@ -368,8 +376,8 @@ async fn the_table_survives_snapshot_compaction_and_restart() {
     add(&mut log, &[block(open.hard.term.value(), open.last, time, &late)]);
     let (node, _endpoint) = alone(&log, &snapshots).await;
     assert_eq!(count(&node).await.as_deref(), Some("4"), "only the fourth was new");
-    let stats = node.stats();
-    assert_eq!((stats.sessions, stats.session_repeats, stats.session_refusals), (1, 1, 1));
+    let told = |s: &Stats| (s.sessions, s.session_repeats, s.session_refusals) == (1, 1, 1);
+    stats_tell(&node, told).await;
 }
 
 /// A member that gets a snapshot instead of the log gets the sessions with it.
