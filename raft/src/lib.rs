@@ -1,20 +1,20 @@
 //! Raft consensus: one replicated, durable, linearizable log, as a pure state machine and as a
 //! driver that runs it.
 //!
-//! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with byte and
-//! message flow control over asynchronous disks; linearizable, lease, bounded-staleness and local
-//! reads on any member; sessions, whose requests take effect at most once however often they are
-//! repeated (`Session`); chunked, resumable snapshots; leadership transfer; outcomes that never
-//! call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock, randomness,
-//! thread or I/O; the driver (`Node`) runs it over any [`Transport`](quorate_transport::Transport),
-//! in memory and over TCP.
+//! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with
+//! byte and message flow control over asynchronous disks; membership changes, simple and joint;
+//! linearizable, lease, bounded-staleness and local reads on any member; sessions, whose requests
+//! take effect at most once however often they are repeated (`Session`); chunked, resumable
+//! snapshots; leadership transfer; outcomes that never call "failed" what may have happened
+//! (`Outcome`). The core ([`Raft`]) has no clock,
+//! randomness, thread or I/O; the driver (`Node`) runs it over any
+//! [`Transport`](quorate_transport::Transport), in memory and over TCP.
 //!
 //! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
 //! groups, or flexible quorums. It never looks into the user's bytes.
 //!
-//! **Not yet:** membership changes (a group keeps its founders for life), several groups on one
-//! endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
-//! identities, adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
+//! **Not yet:** several groups on one endpoint, repair of a damaged log (such a log refuses to
+//! start), adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
 //! pretends to do them.
 //!
 //! ```
