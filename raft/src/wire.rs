@@ -134,13 +134,11 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
         }
         Body::Heartbeat { commit, read, stamp } => {
             head.commit.index = *commit;
-            head.aux = *read;
-            head.stamp = stamp.as_nanos();
+            (head.aux, head.stamp) = (*read, stamp.as_nanos());
             kind::HEARTBEAT
         }
         Body::HeartbeatResp { read, stamp, promise } => {
-            head.aux = *read;
-            head.echo = stamp.as_nanos();
+            (head.aux, head.echo) = (*read, stamp.as_nanos());
             // Less than it is would do, more would not.
             head.promise_ms = u32::try_from(promise.as_millis()).unwrap_or(u32::MAX);
             kind::HEARTBEAT_RESP
@@ -151,7 +149,7 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
         }
         Body::TimeoutNow => kind::TIMEOUT_NOW,
         Body::ReadIndex { ids, lease } => {
-            head.flags = if *lease { FLAG_LEASE } else { 0 };
+            head.flags = u16::from(*lease) * FLAG_LEASE;
             tail.push(ids_bytes(ids));
             kind::READ_INDEX
         }
