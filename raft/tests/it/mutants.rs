@@ -82,9 +82,10 @@ const PLANTED: [(&str, &str, By); 44] = [
     (
         "M13",
         "lease_after_timeout_now",
-        Test(
-            "hazards::leases::h27_a_transfer_ends_the_lease_and_a_late_request_cannot_meet_it_again",
-        ),
+        Test(concat!(
+            "hazards::leases::",
+            "h27_a_transfer_ends_the_lease_and_a_late_request_cannot_meet_it_again",
+        )),
     ),
     (
         "M14",
@@ -125,9 +126,10 @@ const PLANTED: [(&str, &str, By); 44] = [
     (
         "M21",
         "damage_taken_for_absence",
-        Test(
-            "hazards::damage::h36_a_replica_that_lost_entries_does_not_elect_a_leader_that_lacks_them",
-        ),
+        Test(concat!(
+            "hazards::damage::",
+            "h36_a_replica_that_lost_entries_does_not_elect_a_leader_that_lacks_them",
+        )),
     ),
     ("M21", "damage_taken_for_absence", Seeds(2_000)),
     ("M22", "candidacy_breaks_promise", Seeds(2_000)),
@@ -188,9 +190,10 @@ const PLANTED: [(&str, &str, By); 44] = [
     (
         "also",
         "session_repeat_as_new",
-        Test(
-            "sessions::nodes::h41_a_forwarded_request_of_a_session_is_repeated_and_takes_effect_once",
-        ),
+        Test(concat!(
+            "sessions::nodes::",
+            "h41_a_forwarded_request_of_a_session_is_repeated_and_takes_effect_once",
+        )),
     ),
     (
         "also",

@@ -1,5 +1,5 @@
-//! Disks that rot: a replica starts and finds that entries it may have acknowledged are gone. One at
-//! a time, for two at once may be a majority that lost the same entry.
+//! Disks that rot: a replica starts and finds that entries it may have acknowledged are gone. One
+//! at a time, for two at once may be a majority that lost the same entry.
 
 use super::disk::Durable;
 use super::replica::{Replica, Setup, Step, World};
@@ -30,8 +30,8 @@ pub(crate) fn may_strike(
     }
 }
 
-/// The log is gone, the snapshot is not; hard state and founders are known. What was acknowledged is
-/// bounded by the former end of the log.
+/// The log is gone, the snapshot is not; hard state and founders are known. What was acknowledged
+/// is bounded by the former end of the log.
 fn lose_entries(log: &mut Durable) {
     log.hard.lost = log.hard.lost.max(log.last().index).max(log.hard.commit);
     log.start = log.snapshot.as_ref().map_or(LogId::ZERO, |(meta, _)| meta.last);
@@ -40,8 +40,8 @@ fn lose_entries(log: &mut Durable) {
 }
 
 impl Setup {
-    /// Whether disks of this group rot: one that is repaired does not vote, and of a small group the
-    /// others must not depend on a slow line.
+    /// Whether disks of this group rot: one that is repaired does not vote, and of a small group
+    /// the others must not depend on a slow line.
     pub(crate) fn rots(&self) -> bool {
         self.members.len() >= 5
     }
