@@ -7,12 +7,14 @@
     reason = "helpers of tests fail the way tests do"
 )]
 
+mod alloc;
 mod bad_input;
 mod cluster;
 mod examples;
 mod golden;
 mod group;
 mod hazards;
+mod kill;
 mod lives;
 mod members;
 #[cfg(mutant)]
