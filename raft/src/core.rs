@@ -8,6 +8,7 @@ mod election;
 mod follow;
 mod invariants;
 mod lead;
+mod lease;
 mod output;
 mod read;
 mod snapshot;
@@ -28,7 +29,8 @@ use crate::progress::Progress;
 use crate::rng::Rng;
 use crate::{Block, Config, GroupId, LogId, LogIndex, Membership, Term, quorum};
 use core::time::Duration;
-use quorate_clocks::Monotonic;
+use lease::Lease;
+use quorate_clocks::{Drift, Monotonic};
 use quorate_transport::NodeId;
 use read::Reads;
 use std::collections::BTreeMap;
@@ -54,7 +56,7 @@ pub enum Role {
     Leader,
 }
 
-/// What a replica starts from: its identity and what its store held.
+/// What a replica starts from: its identity, its clock, and what its store held.
 ///
 /// # Examples
 /// ```
@@ -74,7 +76,11 @@ pub struct Boot {
     pub group: GroupId,
     /// Its members as of `applied`.
     pub membership: Membership,
-    /// Term, vote and commit index as of the last durable write.
+    /// How wrong the rate of this node's clock may be ([`Clock::drift`]); leases count with it.
+    ///
+    /// [`Clock::drift`]: quorate_clocks::Clock::drift
+    pub drift: Drift,
+    /// Term, vote, commit index and promise as of the last durable write.
     pub hard: HardState,
     /// Where the log starts: everything up to here is in a snapshot.
     pub start: LogId,
@@ -91,13 +97,14 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// A replica that never ran.
+    /// A replica that never ran, on a clock that NTP may slew ([`Drift::SLEWED`]). // H63
     #[must_use]
     pub fn fresh(id: NodeId, group: GroupId, membership: Membership) -> Self {
         Self {
             id,
             group,
             membership,
+            drift: Drift::SLEWED,
             hard: HardState::default(),
             start: LogId::ZERO,
             runs: Vec::new(),
@@ -185,6 +192,7 @@ pub struct Raft {
     /// When this leader appended last: group time goes on from there.
     appended_at: Monotonic,
     reads: Reads,
+    lease: Lease,
     /// The newest local snapshot.
     snapshot: Option<SnapshotMeta>,
     out: output::Pending,
@@ -202,6 +210,7 @@ impl Raft {
             return Err(BootError::Membership);
         }
         let log = boot_log(&boot)?;
+        let lease = Lease::after_start(&config, boot.drift, boot.hard.promise, now);
         let mut raft = Self {
             id: boot.id,
             group: boot.group,
@@ -224,17 +233,21 @@ impl Raft {
             verified: LogIndex::ZERO,
             appended_at: now,
             reads: Reads::default(),
+            lease,
             snapshot: boot.snapshot,
             out: output::Pending::default(),
             stopped: None,
             config,
         };
         raft.reset(raft.term);
-        raft.out.remember(raft.hard_state(), raft.soft_state());
+        // What the disk holds: a longer promise is still to be written. // H29
+        let on_disk = HardState { promise: boot.hard.promise, ..raft.hard_state() };
+        raft.out.remember(on_disk, raft.soft_state());
         Ok(raft)
     }
 
     /// Takes a message. `from` is who sent it: itself for messages that waited for durability.
+    /// `now` must have been read after the message arrived: promises count from it.
     ///
     /// # Errors
     /// [`StepError`]: the message had no effect.
@@ -286,7 +299,8 @@ impl Raft {
             let check = self.election_start.saturating_add(self.config.election_timeout);
             check.min(self.heartbeat_start.saturating_add(self.config.heartbeat_interval))
         } else if self.is_promotable() {
-            self.election_start.saturating_add(self.randomized)
+            let timeout = self.election_start.saturating_add(self.randomized);
+            self.must_not_campaign_until().map_or(timeout, |until| until.max(timeout))
         } else {
             Monotonic::FAR_FUTURE
         };
@@ -359,7 +373,9 @@ impl Raft {
         let in_lease = self.config.check_quorum
             && self.leader.is_some()
             && self.now.since(self.election_start) < self.config.election_timeout;
-        if asks_vote.is_some_and(|ballot| !ballot.force) && in_lease {
+        // Nor may one that would break a promise, whoever led then. // H62
+        let promised = self.promised_until().is_some();
+        if asks_vote.is_some_and(|ballot| !ballot.force) && (in_lease || promised) {
             return false;
         }
         match message.body {
@@ -409,9 +425,9 @@ impl Raft {
                     self.handle_append(from, prev, commit, blocks)?;
                 }
             }
-            Body::Heartbeat { commit, read } => {
+            Body::Heartbeat { commit, read, stamp } => {
                 if self.follow(from) {
-                    self.handle_heartbeat(from, commit, read);
+                    self.handle_heartbeat(from, commit, read, stamp);
                 }
             }
             Body::Snapshot(meta) => {
@@ -423,9 +439,11 @@ impl Raft {
             Body::Accepted { index } => self.handle_accepted(from, index),
             Body::Rejected { index, hint } => self.handle_rejected(from, index, hint),
             Body::SnapshotRequest { .. } => self.handle_snapshot_request(from),
-            Body::HeartbeatResp { read } => self.handle_heartbeat_resp(from, read),
+            Body::HeartbeatResp { read, stamp, promise } => {
+                self.handle_heartbeat_resp(from, read, stamp, promise);
+            }
             Body::TimeoutNow => self.handle_timeout_now(),
-            Body::ReadIndex { ids } => self.handle_read_index(from, &ids),
+            Body::ReadIndex { ids, lease } => self.handle_read_index(from, &ids, lease),
             Body::ReadIndexResp { index, ids } => self.handle_read_index_resp(index, &ids),
             Body::Propose(proposal) => {
                 self.take_forwarded(proposal)?;
@@ -466,10 +484,6 @@ impl Raft {
     fn others(&self) -> impl Iterator<Item = usize> + use<> {
         let own = self.peer_index(self.id);
         (0..self.peers.len()).filter(move |i| Some(*i) != own)
-    }
-
-    fn hard_state(&self) -> HardState {
-        HardState { term: self.term, vote: self.vote, commit: self.log.commit }
     }
 
     fn soft_state(&self) -> SoftState {

@@ -7,6 +7,7 @@ mod builder;
 mod calls;
 mod changes;
 mod founding;
+mod leases;
 mod mailbox;
 mod members;
 mod outcome;
@@ -42,7 +43,7 @@ use core::time::Duration;
 use pending::{Charge, Pending, Request};
 use quorate_clocks::Monotonic;
 use quorate_transport::{Endpoint, NodeId, Runtime};
-use reads::ReadWaiter;
+use reads::{ReadKind, ReadWaiter};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch as state_watch};
@@ -69,6 +70,7 @@ struct Shared<M> {
     state: state_watch::Receiver<NodeState>,
     stats: Arc<Mutex<Stats>>,
     fresh: reads::Freshness,
+    lease: Arc<leases::Lease>,
 }
 
 /// A running replica. Clones are handles of the same one; it stops when the last is dropped, or by
@@ -224,26 +226,30 @@ impl<M: StateMachine> Node<M> {
             Read::MaxStale(age) => {
                 let since = self.runtime().now().saturating_sub(age);
                 if !self.shared.fresh.covers(since, self.shared.machine.applied()) {
-                    self.read_index().await?;
+                    self.read_index(ReadKind::Round).await?;
                 }
             }
-            Read::Linearizable => self.read_index().await?,
+            Read::Lease => return self.read_by_lease(f).await,
+            Read::Linearizable => {
+                self.read_index(ReadKind::Round).await?;
+            }
         }
         Ok(self.shared.machine.read(f))
     }
 
-    /// Returns once everything acknowledged before the call is applied here.
-    async fn read_index(&self) -> Result<(), ReadError> {
+    /// Returns once everything acknowledged before the call is applied here; true if this node
+    /// answered for that by its lease.
+    async fn read_index(&self, kind: ReadKind) -> Result<bool, ReadError> {
         let begun = self.runtime().now();
         let (answer, index) = oneshot::channel();
-        let waiter = ReadWaiter::new(answer, self.deadline());
+        let waiter = ReadWaiter::new(answer, self.deadline(), kind);
         self.shared.commands.try_send(Command::Read(waiter)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ReadError::Busy,
             mpsc::error::TrySendError::Closed(_) => ReadError::Stopped,
         })?;
-        let index = index.await.map_err(|_| ReadError::Stopped)??;
-        self.shared.fresh.confirmed(begun, index);
-        Ok(())
+        let confirmed = index.await.map_err(|_| ReadError::Stopped)??;
+        self.shared.fresh.confirmed(begun, confirmed.index);
+        Ok(confirmed.by_lease)
     }
 
     async fn wait_applied(&self, index: LogIndex) -> Result<(), ReadError> {
@@ -323,7 +329,8 @@ impl<M: StateMachine> Node<M> {
     /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        *crate::sync::lock(&self.shared.stats)
+        let (lease_reads, lease_refusals) = self.shared.lease.counts();
+        Stats { lease_reads, lease_refusals, ..*crate::sync::lock(&self.shared.stats) }
     }
 
     /// This node's id.

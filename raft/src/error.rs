@@ -1,7 +1,12 @@
 //! Every way an operation of this crate can be refused, and what the refusal left behind.
 
+mod conf;
+
+pub use conf::{ConfError, ConfInvalid};
+
 use crate::{GroupId, LogId, LogIndex, Term};
 use core::time::Duration;
+use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 use std::io;
 use std::path::PathBuf;
@@ -231,6 +236,10 @@ pub enum ReadError {
     /// Effect: none. Leadership ended before the read was confirmed. Retry.
     #[error("the leader changed before the read was confirmed")]
     LeaderChanged,
+    /// Effect: none; what was read is discarded. The leader's lease ended while the state was read
+    /// (`Read::Lease`). Retry, or read linearizably.
+    #[error("the lease ended before the state was read")]
+    LeaseExpired,
     /// Effect: none. The local state is older than the read allows. Retry with a stronger mode.
     #[error("the local state is older than the read allows")]
     TooStale,
@@ -296,149 +305,41 @@ pub enum CampaignError {
     /// Effect: none. A snapshot is being installed. Retry after it.
     #[error("a snapshot is being installed")]
     PendingSnapshot,
+    /// Effect: none. This voter promised a leader to elect no other; a start counts as such a
+    /// promise, too. Retry then.
+    #[error("promised not to campaign before {until}")]
+    Promise {
+        /// Until when, by this node's monotonic clock.
+        until: Monotonic,
+    },
     /// Effect: none. A membership change is committed and not applied yet: who votes is not known
     /// before. Retry after it.
     #[error("a committed membership change is not applied yet")]
     PendingConf,
 }
 
-/// A membership that cannot follow from the present one.
+/// Who leads was not forgotten.
 ///
 /// # Examples
 /// ```
-/// use quorate_raft::{ConfInvalid, Membership};
-/// use quorate_transport::NodeId;
-///
-/// let alone = Membership::of_voters(&[NodeId::new(1)]);
-/// assert_eq!(alone.leave_joint().unwrap_err(), ConfInvalid::NotJoint);
+/// use quorate_raft::ForgetError;
+/// assert_eq!(ForgetError::Leading.to_string(), "a leader cannot forget that it leads");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfInvalid {
-    /// Effect: none. A group without voters could never decide anything again.
-    #[error("removes all voters")]
-    NoVoters,
-    /// Effect: none. Majorities of the old and the new voters might not overlap: go through a joint
-    /// phase.
-    #[error("changes more than one voter without a joint phase")]
-    SeveralVoters,
-    /// Effect: none. End the joint phase first.
-    #[error("a simple change within a joint phase")]
-    SimpleInJoint,
-    /// Effect: none. End the joint phase first.
-    #[error("already in a joint phase")]
-    AlreadyJoint,
-    /// Effect: none. There is nobody who could decide it.
-    #[error("a joint phase of a group without voters")]
-    JointWithoutVoters,
-    /// Effect: none. There is no joint phase to end.
-    #[error("not in a joint phase")]
-    NotJoint,
-    /// Effect: none. More than 15 voters.
-    #[error("more than 15 voters")]
-    TooManyVoters,
-    /// Effect: none. More than 64 members.
-    #[error("more than 64 members")]
-    TooManyMembers,
-    /// Effect: none. More than 64 operations, or 64 KiB of context.
-    #[error("more than 64 operations or 64 KiB of context")]
-    TooLarge,
-}
-
-/// A membership change was not accepted.
-///
-/// # Examples
-/// ```
-/// use quorate_raft::{ConfError, LogIndex};
-///
-/// let e = ConfError::Pending { index: LogIndex::new(7) };
-/// assert!(e.is_retryable());
-/// assert_eq!(e.to_string(), "the change at index 7 is not applied yet");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfError {
-    /// Effect: none, not appended. Retry at the leader, if one is known.
-    #[error("not the leader")]
-    NotLeader {
-        /// Who leads, as far as is known.
-        leader: Option<NodeId>,
+pub enum ForgetError {
+    /// Effect: none. This node leads.
+    #[error("a leader cannot forget that it leads")]
+    Leading,
+    /// Effect: none. No leader is known: there is nothing to forget.
+    #[error("no leader is known")]
+    NoLeader,
+    /// Effect: none. This voter promised its leader to elect no other. Retry then.
+    #[error("promised to elect no other leader before {until}")]
+    Promise {
+        /// Until when, by this node's monotonic clock.
+        until: Monotonic,
     },
-    /// Effect: none, not appended. Another change, or the log of the leaders before, is not applied
-    /// yet. Retry after it.
-    #[error("the change at index {index} is not applied yet")]
-    Pending {
-        /// Retry once it is applied.
-        index: LogIndex,
-    },
-    /// Effect: none, not appended. A joint phase must end first. Retry after it.
-    #[error("the group is in a joint phase")]
-    Joint,
-    /// Effect: none, not appended. There is no joint phase to end.
-    #[error("the group is not in a joint phase")]
-    NotJoint,
-    /// Effect: none, not appended. The membership is not the one the change was computed from.
-    /// Compute it anew.
-    #[error("the membership is of index {current} by now")]
-    Conflict {
-        /// [`Membership::index`](crate::Membership::index) of the present one.
-        current: LogIndex,
-    },
-    /// Effect: none, not appended. No membership follows. A retry cannot help.
-    #[error("the change {why}")]
-    Invalid {
-        /// Why not.
-        why: ConfInvalid,
-    },
-    /// Effect: none, not appended. Retry at the next leader.
-    #[error("leadership is moving to node {to}")]
-    Transferring {
-        /// The next leader, if it takes over.
-        to: NodeId,
-    },
-    /// Effect: none, not appended. The node named does not answer, or is no fresh or former member.
-    #[error("node {node} cannot be added: {why}")]
-    Unreachable {
-        /// Which.
-        node: NodeId,
-        /// What is in the way.
-        why: Arc<str>,
-    },
-    /// Effect: none; another leader replaced the change before it was committed. Retry.
-    #[error("superseded: another leader committed {by} in its place")]
-    Superseded {
-        /// What stands in its place.
-        by: LogId,
-    },
-    /// Effect: none, not appended. 64 changes wait at this node already. Retry after a pause.
-    #[error("too many membership changes wait")]
-    Busy,
-    /// Effect: unknown: the change may have been or may yet be committed. Look at the membership.
-    #[error("the outcome is not known")]
-    Unknown,
-    /// Effect: a step of the change was committed and goes on by itself; it had not ended in time.
-    #[error("the change goes on, but had not ended in time")]
-    TimedOut,
-    /// Effect: none, not appended. This node is shutting down or failed.
-    #[error("the node has stopped")]
-    Stopped,
-}
-
-impl ConfError {
-    /// Whether the same change may succeed later or elsewhere.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::NotLeader { .. }
-                | Self::Pending { .. }
-                | Self::Joint
-                | Self::Transferring { .. }
-                | Self::Unreachable { .. }
-                | Self::Busy
-                | Self::Superseded { .. }
-        )
-    }
 }
 
 /// A message was not accepted.

@@ -2,19 +2,19 @@
 //! driver that runs it.
 //!
 //! **Is:** elections with pre-votes, a check for a quorum and stickiness; replication with
-//! byte and message flow control over asynchronous disks; linearizable, bounded-staleness and
-//! local reads on any member; sessions, whose requests take effect at most once however often they
-//! are repeated (`Session`); chunked, resumable snapshots; leadership transfer; outcomes that never
-//! call "failed" what may have happened (`Outcome`). The core ([`Raft`]) has no clock,
+//! byte and message flow control over asynchronous disks; membership changes, simple and joint;
+//! linearizable, lease, bounded-staleness and local reads on any member; sessions, whose requests
+//! take effect at most once however often they are repeated (`Session`); chunked, resumable
+//! snapshots; leadership transfer; outcomes that never call "failed" what may have happened
+//! (`Outcome`). The core ([`Raft`]) has no clock,
 //! randomness, thread or I/O; the driver (`Node`) runs it over any
 //! [`Transport`](quorate_transport::Transport), in memory and over TCP.
 //!
 //! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
 //! groups, or flexible quorums. It never looks into the user's bytes.
 //!
-//! **Not yet:** membership changes (a group keeps its founders for life), lease reads, several
-//! groups on one endpoint, repair of a damaged log (such a log refuses to start), the founders' exchange of disk
-//! identities, adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
+//! **Not yet:** several groups on one endpoint, repair of a damaged log (such a log refuses to
+//! start), adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
 //! pretends to do them.
 //!
 //! ```
@@ -77,6 +77,7 @@
 //! | Heartbeat | [`Body::Heartbeat`] |
 //! | High-Water Mark | the commit index: [`HardState::commit`] |
 //! | Low-Water Mark | [`LogStore::compact`] |
+//! | Lease | `Read::Lease`, [`Raft::lease_valid`] |
 //! | Follower Reads | `Read` on any node |
 //! | Idempotent Receiver | `Session`, [`SessionTable`] |
 //! | State Watch | `Watch` (who leads, how far the log is) |
@@ -94,6 +95,7 @@
 //! | G3 | `Outcome::Applied` only after the entry is durable on a quorum and applied here | the disks' sync is honest | `sim`, `hazards::h34_…`, mutant `ack_before_durable` |
 //! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::running::h41_…`, `h48_…` |
 //! | G5 | `Read::Linearizable` sees every write acknowledged before the call, on any member | always; no clocks | `sim`, `hazards::h25_…`, `h26_…`, `h31_…`, `running::h32_…` |
+//! | G6 | `Read::Lease` likewise, on the leader without a message | each clock's rate is off by no more than its [`Clock::drift`](quorate_clocks::Clock::drift) says, and goes on in a suspend; survives restarts, suspends, transfers, members with other settings; else it is G5 | `sim`, `hazards::leases::h27_…` to `h63_…`, `hazards::lease_nodes::h30_…`, `props::a_lease_ends_…` |
 //! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
 //! | G8 | a session's request takes effect at most once and its reply is given again when it is repeated; sessions expire alike on every replica | at most `session_window` under way, replies up to `reply_bytes_max` (else `Outcome::ReplyLost`); an expired session is refused ([`ProposeError::SessionExpired`]), nothing is applied | `sessions`, `sessions::nodes::h40_…`, `h41_…`, `requests_take_effect_once_…`, `lives::h41_…`, mutants `session_…` |
 //! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
@@ -122,7 +124,8 @@
 //!
 //! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
 //! and reordered; the network is cut in any way, also one way. Bytes are altered by accident only
-//! (CRC-32). A disk that comes back empty under the same node id breaks G1: give the node a new id
+//! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease)
+//! their rate must keep within what they say of themselves. A disk that comes back empty under the same node id breaks G1: give the node a new id
 //! (which needs membership changes, so today: a new group). Damage inside a log is told from a torn
 //! end and refuses to start ([`StoreError::Damaged`]).
 //!
@@ -135,7 +138,7 @@
 //! # Sources
 //!
 //! Ongaro & Ousterhout 2014 (*In Search of an Understandable Consensus Algorithm*); Ongaro 2014
-//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Alagappan et al. 2018 (protocol-aware
+//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Gray & Cheriton 1989 (leases); Alagappan et al. 2018 (protocol-aware
 //! recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the designs of etcd-io/raft,
 //! raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md; rules, hazards and
 //! decisions: DESIGN.md.
@@ -182,8 +185,8 @@ pub use driver::{
 };
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{
-    BlockError, BootError, BusyWhy, CampaignError, ConfError, ConfInvalid, Invariant, ProposeError,
-    ReadError, StepError, StoreError, TransferError,
+    BlockError, BootError, BusyWhy, CampaignError, ConfError, ConfInvalid, ForgetError, Invariant,
+    ProposeError, ReadError, StepError, StoreError, TransferError,
 };
 pub use ids::{GroupId, LogId, LogIndex, ReadId, SessionId, StoreId, Term};
 pub use log_view::TermRun;

@@ -1,6 +1,8 @@
 //! What replicas say to each other. Encoding: `wire.rs`.
 
 use crate::{Block, GroupId, LogId, LogIndex, Membership, Proposal, ReadId, StoreId, Term};
+use core::time::Duration;
+use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 
 /// A message and where it goes. May be addressed to the sender itself, when it waits for
@@ -123,11 +125,18 @@ pub enum Body {
         commit: LogIndex,
         /// Reads asked of the leader in this term up to now.
         read: u64,
+        /// The leader's clock when it was sent; zero if it wants no promise.
+        stamp: Monotonic,
     },
     /// Answer to `Heartbeat`.
     HeartbeatResp {
         /// The position of the heartbeat, returned.
         read: u64,
+        /// Its stamp, returned.
+        stamp: Monotonic,
+        /// For how long after the heartbeat arrived, in true time, the member grants no vote; zero
+        /// if it promises nothing.
+        promise: Duration,
     },
     /// Leader → member: the commit index moved. Not answered.
     Commit {
@@ -143,6 +152,8 @@ pub enum Body {
     ReadIndex {
         /// The reads that wait.
         ids: Vec<ReadId>,
+        /// The leader may answer from its lease, without confirmation.
+        lease: bool,
     },
     /// Answer to `ReadIndex`.
     ReadIndexResp {

@@ -40,6 +40,8 @@ pub(crate) struct Progress {
     pub(crate) sent_commit: LogIndex,
     /// Highest read position this member echoed in this term.
     pub(crate) read: u64,
+    /// Until when, by the leader's clock, this member has promised it not to vote; zero: never.
+    pub(crate) promised_until: Monotonic,
     /// A load of blocks from the store is under way for this member.
     pub(crate) load: Option<u64>,
     pub(crate) learner: bool,
@@ -60,6 +62,7 @@ impl Progress {
             inflights: Inflights::new(config.inflight_messages_max, config.inflight_bytes_max),
             sent_commit: LogIndex::ZERO,
             read: 0,
+            promised_until: Monotonic::ZERO,
             load: None,
             learner,
         }

@@ -60,6 +60,10 @@ pub struct Stats {
     pub forwards: u64,
     /// Reads confirmed.
     pub reads: u64,
+    /// Lease reads served by this leader's own lease.
+    pub lease_reads: u64,
+    /// Lease reads that needed another's answer or a round, or whose lease ended under them.
+    pub lease_refusals: u64,
     /// Reads that failed.
     pub reads_failed: u64,
     /// Messages sent.

@@ -4,11 +4,14 @@ use crate::error::StepError;
 use crate::message::{Ballot, Body, Message};
 use crate::{Block, GroupId, Limits, LogId, LogIndex, Proposal, ReadId, Term};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use core::time::Duration;
+use quorate_clocks::Monotonic;
 
 const HEADER_LEN: usize = 96;
 const VERSION: u8 = 1;
 const FLAG_YES: u16 = 1;
 const FLAG_FORCE: u16 = 2;
+const FLAG_LEASE: u16 = 8;
 /// Most pieces of one transport body, the header being one of them.
 const PIECES_MAX: usize = 8;
 /// Terms and indexes beyond this are no protocol's: room for arithmetic that cannot wrap.
@@ -43,7 +46,10 @@ struct Head {
     log: LogId,
     commit: LogId,
     aux: u64,
+    stamp: u64,
+    echo: u64,
     store: u64,
+    promise_ms: u32,
     body_len: u32,
 }
 
@@ -127,13 +133,17 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
                 kind::PRE_VOTE_RESP
             }
         }
-        Body::Heartbeat { commit, read } => {
+        Body::Heartbeat { commit, read, stamp } => {
             head.commit.index = *commit;
             head.aux = *read;
+            head.stamp = stamp.as_nanos();
             kind::HEARTBEAT
         }
-        Body::HeartbeatResp { read } => {
+        Body::HeartbeatResp { read, stamp, promise } => {
             head.aux = *read;
+            head.echo = stamp.as_nanos();
+            // Less than it is would do, more would not.
+            head.promise_ms = u32::try_from(promise.as_millis()).unwrap_or(u32::MAX);
             kind::HEARTBEAT_RESP
         }
         Body::Commit { index } => {
@@ -141,7 +151,8 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
             kind::COMMIT
         }
         Body::TimeoutNow => kind::TIMEOUT_NOW,
-        Body::ReadIndex { ids } => {
+        Body::ReadIndex { ids, lease } => {
+            head.flags = if *lease { FLAG_LEASE } else { 0 };
             tail.push(ids_bytes(ids));
             kind::READ_INDEX
         }
@@ -174,13 +185,13 @@ impl Head {
             self.commit.index.value(),
             self.commit.term.value(),
             self.aux,
-            0, // stamp: lease reads
-            0, // echo: lease reads
+            self.stamp,
+            self.echo,
             self.store,
         ] {
             out.put_u64_le(word);
         }
-        out.put_u32_le(0); // promise: lease reads
+        out.put_u32_le(self.promise_ms);
         out.put_u32_le(self.body_len);
         let crc = crc32fast::hash(&out);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -204,9 +215,8 @@ impl Head {
         let mut word = || r.get_u64_le();
         let (group, term, log_term, log_index) = (word(), word(), word(), word());
         let (commit_index, commit_term, aux) = (word(), word(), word());
-        let (_stamp, _echo, store) = (word(), word(), word());
-        let _promise = r.get_u32_le();
-        let body_len = r.get_u32_le();
+        let (stamp, echo, store) = (word(), word(), word());
+        let (promise_ms, body_len) = (r.get_u32_le(), r.get_u32_le());
         if [term, log_term, log_index, commit_index, commit_term].iter().any(|n| *n > NUMBER_MAX) {
             return Err(malformed("term or index out of range"));
         }
@@ -218,7 +228,10 @@ impl Head {
             log: LogId::new(log_term, log_index),
             commit: LogId::new(commit_term, commit_index),
             aux,
+            stamp,
+            echo,
             store,
+            promise_ms,
             body_len,
         })
     }
@@ -283,12 +296,22 @@ fn body_of(head: &Head, tail: &Bytes, limits: &Limits) -> Result<Body, StepError
         kind::VOTE => Body::Vote(ballot),
         kind::PRE_VOTE_RESP => Body::PreVoteResp { granted: yes, commit: head.commit },
         kind::VOTE_RESP => Body::VoteResp { granted: yes, commit: head.commit },
-        kind::HEARTBEAT => Body::Heartbeat { commit: head.commit.index, read: head.aux },
-        kind::HEARTBEAT_RESP => Body::HeartbeatResp { read: head.aux },
+        kind::HEARTBEAT => Body::Heartbeat {
+            commit: head.commit.index,
+            read: head.aux,
+            stamp: Monotonic::from_nanos(head.stamp),
+        },
+        kind::HEARTBEAT_RESP => Body::HeartbeatResp {
+            read: head.aux,
+            stamp: Monotonic::from_nanos(head.echo),
+            promise: Duration::from_millis(u64::from(head.promise_ms)),
+        },
         kind::COMMIT => Body::Commit { index: head.commit.index },
         kind::TIMEOUT_NOW => Body::TimeoutNow,
         kind::SNAPSHOT_REQUEST => Body::SnapshotRequest { have: head.log.index },
-        kind::READ_INDEX => Body::ReadIndex { ids: ids_of(tail)? },
+        kind::READ_INDEX => {
+            Body::ReadIndex { ids: ids_of(tail)?, lease: head.flags & FLAG_LEASE != 0 }
+        }
         kind::READ_INDEX_RESP => Body::ReadIndexResp { index: head.log.index, ids: ids_of(tail)? },
         kind::PROPOSE => Body::Propose(Proposal::from_body(tail, limits)?),
         _ => return Err(StepError::Malformed { what: "kind" }),

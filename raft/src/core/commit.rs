@@ -63,6 +63,7 @@ impl Raft {
         if ours {
             self.log.durable = self.log.durable.max(token.last.index.min(self.log.handed));
         }
+        self.lease.written(token.promise);
         let installed = self.log.pending_snapshot.as_ref().map(|s| s.last.index);
         if let Some(snapshot) = token.snapshot
             && installed == Some(snapshot)

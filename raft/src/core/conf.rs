@@ -125,14 +125,15 @@ impl Raft {
         let before = core::mem::replace(&mut self.membership, membership);
         self.changes.former.push_back(before);
         self.change_peers(&fresh);
-        if self.role != Role::Leader {
-            return;
-        }
         if !self.membership.is_voter(self.id) {
-            // H22: a leader that was removed or demoted leads on only if it is told to.
-            if self.config.step_down_on_removal {
+            // H22: a leader that was removed or demoted leads on only if it is told to; and a
+            // candidate that learns of it from those it asks would win, and lead for ever.
+            if self.config.step_down_on_removal && self.role != Role::Follower {
                 self.become_follower(self.term, None);
             }
+            return;
+        }
+        if self.role != Role::Leader {
             return;
         }
         if self.advance_commit() {

@@ -35,22 +35,12 @@ impl Raft {
         self.start_campaign(Campaign::Usual)
     }
 
-    /// Forgets who leads, so that a vote may be granted at once. A leader and a follower that
-    /// serves reads by its leader's lease refuse; the return value says whether it forgot.
-    pub fn forget_leader(&mut self) -> bool {
-        let refused = self.role == Role::Leader || self.config.lease_reads;
-        if refused || self.leader.is_none() {
-            return false;
-        }
-        self.leader = None;
-        true
-    }
-
     /// R1.
     pub(super) fn reset(&mut self, term: Term) {
         if self.term != term {
             self.term = term;
             self.vote = None;
+            self.lease.enter_term();
         }
         self.leader = None;
         self.election_start = self.now;
@@ -81,11 +71,13 @@ impl Raft {
             .collect();
     }
 
-    /// In [T, 2 T), so that candidates rarely collide (paper §5.2).
+    /// In [T, 2 T), or a little later with leases, so that candidates rarely collide (paper §5.2).
     fn randomize(&mut self) {
         let t = self.config.election_timeout;
         let nanos = u64::try_from(t.as_nanos()).unwrap_or(u64::MAX);
-        self.randomized = t + Duration::from_nanos(self.rng.below(nanos));
+        // A voter that promised not to vote would not be a candidate any earlier.
+        let least = t.max(self.lease.kept_for());
+        self.randomized = least + Duration::from_nanos(self.rng.below(nanos));
     }
 
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
@@ -147,6 +139,12 @@ impl Raft {
         if self.has_unapplied_change() {
             return Err(CampaignError::PendingConf);
         }
+        // H44
+        if let Some(until) = self.must_not_campaign_until()
+            && campaign != Campaign::Forced
+        {
+            return Err(CampaignError::Promise { until });
+        }
         let pre = self.config.pre_vote && campaign == Campaign::Usual;
         let term = if pre {
             self.become_pre_candidate();
@@ -187,7 +185,10 @@ impl Raft {
         let free = self.vote == Some(from)
             || (self.vote.is_none() && self.leader.is_none())
             || (pre && term > self.term);
-        let granted = free && ballot.last >= self.log.last(); // H10: terms first, then indexes
+        // Only an election that the leader asked for may break the promise made to it.
+        let promised = self.promised_until().is_some() && !ballot.force;
+        // H10: terms first, then indexes
+        let granted = free && !promised && ballot.last >= self.log.last();
         let commit = self.vote_commit();
         let body = if pre {
             Body::PreVoteResp { granted, commit }
@@ -258,7 +259,8 @@ impl Raft {
 
     /// R7, non-leaders.
     pub(super) fn follower_timeouts(&mut self) {
-        if self.is_promotable() && self.now.since(self.election_start) >= self.randomized {
+        let due = self.now.since(self.election_start) >= self.randomized;
+        if self.is_promotable() && due && self.must_not_campaign_until().is_none() {
             self.election_start = self.now;
             let _refused = self.start_campaign(Campaign::Usual);
         }

@@ -4,6 +4,7 @@ use super::Raft;
 use crate::error::StepError;
 use crate::message::Body;
 use crate::{Block, LogId, LogIndex};
+use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 
 impl Raft {
@@ -43,11 +44,18 @@ impl Raft {
     }
 
     /// R12 at the receiver.
-    pub(super) fn handle_heartbeat(&mut self, from: NodeId, commit: LogIndex, read: u64) {
+    pub(super) fn handle_heartbeat(
+        &mut self,
+        from: NodeId,
+        commit: LogIndex,
+        read: u64,
+        stamp: Monotonic,
+    ) {
         // A leader names no more than this log was seen to hold; a shorter log lost entries, and
         // must not commit what it does not have.
         self.commit_to(commit.min(self.log.last().index));
-        self.send(from, Body::HeartbeatResp { read });
+        let promise = self.promise_to_leader(stamp);
+        self.send(from, Body::HeartbeatResp { read, stamp, promise });
     }
 
     /// Commits what the notice allows and this leader has verified here: without the second bound a

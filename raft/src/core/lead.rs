@@ -9,6 +9,7 @@ use crate::message::Body;
 use crate::progress::ProgressState;
 use crate::{Block, EntryKind, LogId, LogIndex, Proposal, StoreError};
 use core::ops::RangeInclusive;
+use core::time::Duration;
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 
@@ -113,8 +114,7 @@ impl Raft {
         let passed = self.now.since(self.appended_at).as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         let time_ms = self.log.time_ms().saturating_add(passed);
-        self.appended_at =
-            self.appended_at.saturating_add(core::time::Duration::from_millis(passed));
+        self.appended_at = self.appended_at.saturating_add(Duration::from_millis(passed));
         let block = proposal.stamp(self.group, self.term, self.log.last(), time_ms);
         let (first, last) = (block.first(), block.last().index);
         self.log.append(block);
@@ -289,7 +289,7 @@ impl Raft {
             while self.send_append(i, false) {}
         }
         if self.transferee == Some(from) && self.peers[i].matched == self.log.last().index {
-            self.send(from, Body::TimeoutNow);
+            self.send_timeout_now(from);
         }
     }
 
@@ -321,21 +321,29 @@ impl Raft {
     pub(super) fn broadcast_heartbeat(&mut self) {
         self.heartbeat_start = self.now;
         let read = self.reads.begin_round();
+        let stamp = self.lease_stamp();
         for i in self.others() {
             let p = &mut self.peers[i];
             let commit = self.log.commit.min(p.matched); // H5
             p.sent_commit = commit;
             let to = p.id;
-            self.send(to, Body::Heartbeat { commit, read });
+            self.send(to, Body::Heartbeat { commit, read, stamp });
         }
     }
 
     /// R12, the answer.
-    pub(super) fn handle_heartbeat_resp(&mut self, from: NodeId, read: u64) {
+    pub(super) fn handle_heartbeat_resp(
+        &mut self,
+        from: NodeId,
+        read: u64,
+        stamp: Monotonic,
+        promise: Duration,
+    ) {
         let Some(i) = self.leading_peer(from) else { return };
         let p = &mut self.peers[i];
         p.active = true;
         p.read = p.read.max(read); // H26
+        self.count_promise(i, stamp, promise);
         self.nudge(i);
         self.confirm_reads();
     }

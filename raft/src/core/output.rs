@@ -6,6 +6,7 @@ use crate::log_view::{Slice, take_bytes};
 use crate::message::{Envelope, SnapshotMeta};
 use crate::{Block, LogId, LogIndex, ReadId, Term};
 use core::ops::RangeInclusive;
+use core::time::Duration;
 use quorate_transport::NodeId;
 use std::collections::VecDeque;
 
@@ -25,13 +26,18 @@ pub struct HardState {
     pub vote: Option<NodeId>,
     /// The commit index. May lag after a crash; it is only a head start.
     pub commit: LogIndex,
+    /// The longest time for which this node may have promised not to vote ([`lease`]); zero
+    /// if it never did. A restart must not forget it.
+    ///
+    /// [`lease`]: crate::ConfigDraft::lease
+    pub promise: Duration,
 }
 
 impl HardState {
-    /// These values.
+    /// These values, and no promise.
     #[must_use]
     pub const fn new(term: Term, vote: Option<NodeId>, commit: LogIndex) -> Self {
-        Self { term, vote, commit }
+        Self { term, vote, commit, promise: Duration::ZERO }
     }
 }
 
@@ -99,6 +105,7 @@ pub struct AppendToken {
     pub(super) term: Term,
     pub(super) last: LogId,
     pub(super) snapshot: Option<LogIndex>,
+    pub(super) promise: Duration,
 }
 
 impl AppendToken {
@@ -221,6 +228,9 @@ pub struct ReadDone {
     pub id: ReadId,
     /// The index to wait for.
     pub result: Result<LogIndex, ReadError>,
+    /// Answered by this leader's lease. Whoever wants to be sure that it still led when the state
+    /// was read asks [`Raft::lease_valid`] again then.
+    pub by_lease: bool,
 }
 
 /// Something worth telling the operator.
@@ -382,7 +392,8 @@ impl Raft {
         }
         let before = self.out.hard;
         let voted = hard.is_some_and(|h| h.term != before.term || h.vote != before.vote);
-        let sync = voted || !blocks.is_empty();
+        let promised = hard.is_some_and(|h| h.promise > before.promise);
+        let sync = voted || promised || !blocks.is_empty();
         self.out.hard = hard.unwrap_or(before);
         self.log.handed = self.log.last().index;
         self.log.snapshot_handed = self.log.pending_snapshot.is_some();
@@ -393,12 +404,13 @@ impl Raft {
     /// R20.
     fn append_token(&self, install: Option<&SnapshotMeta>) -> Option<AppendToken> {
         let undurable = self.log.durable < self.log.last().index;
-        if !undurable && install.is_none() {
+        let promise = self.lease.unwritten();
+        if !undurable && install.is_none() && promise.is_zero() {
             return None;
         }
         let last = if undurable { self.log.last() } else { LogId::ZERO };
         let snapshot = install.map(|meta| meta.last.index);
-        Some(AppendToken { term: self.term, last, snapshot })
+        Some(AppendToken { term: self.term, last, snapshot, promise })
     }
 
     fn apply_limit(&self) -> LogIndex {

@@ -77,8 +77,28 @@ impl Raft {
     /// # Errors
     /// [`ReadError`]: refused at once, no answer follows.
     pub fn read(&mut self, now: Monotonic, id: ReadId) -> Result<(), ReadError> {
+        self.ask(now, id, false)
+    }
+
+    /// [`read`](Self::read), but a leader with a [valid lease](Self::lease_valid) answers at once
+    /// and without a message, and others ask a leader to do so. Without one it is a `read`.
+    ///
+    /// # Cost
+    /// On a leader none, on others one message to it; or that of a `read`.
+    ///
+    /// # Errors
+    /// [`ReadError`]: refused at once, no answer follows.
+    pub fn read_by_lease(&mut self, now: Monotonic, id: ReadId) -> Result<(), ReadError> {
+        self.ask(now, id, true)
+    }
+
+    fn ask(&mut self, now: Monotonic, id: ReadId, lease: bool) -> Result<(), ReadError> {
         if self.observe(now).is_err() {
             return Err(ReadError::Stopped);
+        }
+        if lease && self.lease_valid(self.now) {
+            self.answer_own_read(id, Ok(self.log.commit), true);
+            return Ok(());
         }
         if self.reads.pending() >= self.config.reads_pending_max {
             return Err(ReadError::Busy);
@@ -94,11 +114,22 @@ impl Raft {
             give_up_at: self.now.saturating_add(t * 2),
         };
         self.reads.asked.insert(id, asked);
-        self.send(leader, Body::ReadIndex { ids: vec![id] });
+        self.send(leader, Body::ReadIndex { ids: vec![id], lease });
         Ok(())
     }
 
-    pub(super) fn handle_read_index(&mut self, from: NodeId, ids: &[ReadId]) {
+    fn answer_own_read(&mut self, id: ReadId, result: Result<LogIndex, ReadError>, by_lease: bool) {
+        self.out.reads.push(ReadDone { id, result, by_lease });
+    }
+
+    pub(super) fn handle_read_index(&mut self, from: NodeId, ids: &[ReadId], lease: bool) {
+        // The clock was read after the message came: everything acknowledged before the asker asked
+        // is committed here.
+        if lease && self.peer_index(from).is_some() && self.lease_valid(self.now) {
+            let index = self.log.commit;
+            self.send(from, Body::ReadIndexResp { index, ids: ids.to_vec() });
+            return;
+        }
         // Not the leader, or full: the asker repeats, or gives up. // H31
         let room = self.config.reads_pending_max.saturating_sub(self.reads.pending());
         if self.role == Role::Leader && self.peer_index(from).is_some() && ids.len() <= room {
@@ -153,7 +184,7 @@ impl Raft {
             let Some(read) = self.reads.queue.pop_front() else { break };
             self.reads.confirmed += 1;
             match read.from {
-                None => self.out.reads.push(ReadDone { id: read.id, result: Ok(read.index) }),
+                None => self.answer_own_read(read.id, Ok(read.index), false),
                 Some(from) => {
                     let (index, ids) = answers.entry(from).or_default();
                     // Later reads saw at least this commit index: waiting for it suits all.
@@ -176,7 +207,7 @@ impl Raft {
     pub(super) fn handle_read_index_resp(&mut self, index: LogIndex, ids: &[ReadId]) {
         for id in ids {
             if self.reads.asked.remove(id).is_some() {
-                self.out.reads.push(ReadDone { id: *id, result: Ok(index) });
+                self.answer_own_read(*id, Ok(index), false);
             }
         }
     }
@@ -189,7 +220,7 @@ impl Raft {
         for (id, from) in own {
             // Reads of others: they repeat to the next leader.
             if from.is_none() {
-                self.out.reads.push(ReadDone { id, result: Err(ReadError::LeaderChanged) });
+                self.answer_own_read(id, Err(ReadError::LeaderChanged), false);
             }
         }
         self.reads.confirmed = 0;
@@ -203,7 +234,8 @@ impl Raft {
         }
         let ids: Vec<ReadId> = self.reads.asked.keys().copied().collect();
         for part in ids.chunks(IDS_MAX) {
-            self.send(leader, Body::ReadIndex { ids: part.to_vec() });
+            // A new leader has no lease yet.
+            self.send(leader, Body::ReadIndex { ids: part.to_vec(), lease: false });
         }
     }
 
@@ -225,7 +257,8 @@ impl Raft {
         let out = &mut self.out.reads;
         self.reads.asked.retain(|id, asked| {
             if asked.give_up_at <= now {
-                out.push(ReadDone { id: *id, result: Err(ReadError::NoLeader) });
+                let result = Err(ReadError::NoLeader);
+                out.push(ReadDone { id: *id, result, by_lease: false });
                 return false;
             }
             if asked.repeat_at <= now {
@@ -236,7 +269,7 @@ impl Raft {
         });
         if let Some(leader) = self.leader.filter(|l| *l != self.id) {
             for ids in repeat.chunks(IDS_MAX) {
-                self.send(leader, Body::ReadIndex { ids: ids.to_vec() });
+                self.send(leader, Body::ReadIndex { ids: ids.to_vec(), lease: false });
             }
         }
     }

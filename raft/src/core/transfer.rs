@@ -36,11 +36,17 @@ impl Raft {
         self.election_start = self.now;
         self.transferee = Some(to);
         if self.peers[i].matched == self.log.last().index {
-            self.send(to, Body::TimeoutNow);
+            self.send_timeout_now(to);
         } else {
             self.send_append(i, true);
         }
         Ok(to)
+    }
+
+    /// Asks `to` to campaign at once. Its lease ends with that: voters will break their promises.
+    pub(super) fn send_timeout_now(&mut self, to: NodeId) {
+        self.give_lease_away();
+        self.send(to, Body::TimeoutNow);
     }
 
     fn best_successor(&self) -> Option<NodeId> {

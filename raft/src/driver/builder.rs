@@ -3,6 +3,7 @@
 use super::apply::{self, Machine};
 use super::changes::Changes;
 use super::founding::Founding;
+use super::leases::LeasePublisher;
 use super::mailbox::Mailbox;
 use super::proposals::Proposals;
 use super::reads::{Freshness, Reads};
@@ -64,6 +65,11 @@ pub enum StartError {
         /// Bytes that the log takes.
         max: u64,
     },
+    /// Effect: none. Leases are on ([`ConfigDraft::lease`](crate::ConfigDraft::lease)), but the
+    /// runtime's clock stands still while the machine is suspended: a leader would trust its lease
+    /// long after it ended. // H30
+    #[error("leases need a clock that goes on while the machine is suspended")]
+    ClockStopsInSuspend,
     /// Effect: none. Log and snapshot contradict each other or themselves.
     #[error("boot: {0}")]
     Boot(#[from] BootError),
@@ -173,6 +179,9 @@ impl NodeBuilder {
         if needed > max {
             return Err(StartError::BlockTooLarge { needed, max });
         }
+        if config.lease && !self.endpoint.runtime().clock().is_suspend_aware() {
+            return Err(StartError::ClockStopsInSuspend);
+        }
         let identity = self.endpoint.identity();
         let seed = self.endpoint.runtime().seed();
         let owner = Owner::new(identity.cluster, identity.node).seed(seed);
@@ -212,6 +221,10 @@ impl Opened {
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         if latest.as_ref().map_or(LogIndex::ZERO, |m| m.last.index) < start.index {
             let what = format!("the log starts behind {start}, which no snapshot holds");
+            return Err(StoreError::Damaged { what: what.into() }.into());
+        }
+        if log.mark.is_none() && latest.is_none() && log.last != LogId::ZERO {
+            let what = "the log holds entries, and nothing says whose group it is of";
             return Err(StoreError::Damaged { what: what.into() }.into());
         }
         // Sessions are nowhere but in the snapshot: they, and so the core, go on from there.
@@ -260,7 +273,9 @@ impl Opened {
 
     /// What the entries behind it change: the snapshot, or the beginning of the log.
     fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
-        let known = latest.or(log.mark.as_ref()).cloned();
+        // At the same entry the mark: a snapshot may have been made before the group was founded.
+        let newest = latest.into_iter().chain(&log.mark).max_by_key(|meta| meta.last.index);
+        let known = newest.cloned();
         known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, Membership::default()))
     }
 
@@ -344,14 +359,17 @@ impl<M: StateMachine> Parts<M> {
         started: Started,
         (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
-        let Started { boot, store_id, founding } = started;
+        let Started { mut boot, store_id, founding } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
+        boot.drift = runtime.clock().drift();
         let group = boot.group;
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
         let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
         let (batches, batches_rx) = mpsc::unbounded_channel();
         let (state, state_rx) = watch::channel(NodeState::default());
         let stats = Arc::new(Mutex::new(Stats::default()));
+        let lease = LeasePublisher::default();
+        let lease_reader = lease.reader();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mailbox = Mailbox::default();
         let since_snapshot = self.store.bytes(group);
@@ -374,6 +392,7 @@ impl<M: StateMachine> Parts<M> {
             mailbox: mailbox.clone(),
             state,
             stats: Arc::clone(&stats),
+            lease,
             counts: Stats::default(),
             proposals: Proposals::default(),
             changes: Changes::default(),
@@ -409,6 +428,7 @@ impl<M: StateMachine> Parts<M> {
             state: state_rx,
             stats,
             fresh: Freshness::default(),
+            lease: lease_reader,
         };
         Ok(Node { shared: Arc::new(shared) })
     }

@@ -62,6 +62,15 @@ pub enum Outcome {
 pub enum Read {
     /// Sees every write acknowledged before the call. At most one round of heartbeats, shared.
     Linearizable,
+    /// Sees every write acknowledged before the call, like `Linearizable`, if no clock's rate is
+    /// further off than it says. With [`ConfigDraft::lease`] the leader serves it without a message
+    /// and without waiting, other members with one message to the leader; without a valid lease it
+    /// is `Linearizable`. Fails with [`ReadError::LeaseExpired`] if the leader's lease ended while
+    /// the state was read.
+    ///
+    /// [`ConfigDraft::lease`]: crate::ConfigDraft::lease
+    /// [`ReadError::LeaseExpired`]: crate::ReadError::LeaseExpired
+    Lease,
     /// Sees every write acknowledged this long before the call, or longer. No message if the last
     /// confirmed read of this node is recent enough, else like `Linearizable`.
     MaxStale(Duration),

@@ -12,23 +12,44 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::sync::oneshot;
 
+/// How a read may be confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadKind {
+    /// By a round of heartbeats.
+    Round,
+    /// By a leader's lease, if there is one.
+    Lease,
+}
+
+/// A read may be served: everything up to the index is applied here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed {
+    pub(super) index: LogIndex,
+    /// By the lease of this node.
+    pub(super) by_lease: bool,
+}
+
 /// Someone who wants to know which index to wait for.
 pub(super) struct ReadWaiter {
-    answer: oneshot::Sender<Result<LogIndex, ReadError>>,
+    answer: oneshot::Sender<Result<Confirmed, ReadError>>,
     deadline: Monotonic,
+    kind: ReadKind,
+    by_lease: bool,
 }
 
 impl ReadWaiter {
     pub(super) const fn new(
-        answer: oneshot::Sender<Result<LogIndex, ReadError>>,
+        answer: oneshot::Sender<Result<Confirmed, ReadError>>,
         deadline: Monotonic,
+        kind: ReadKind,
     ) -> Self {
-        Self { answer, deadline }
+        Self { answer, deadline, kind, by_lease: false }
     }
 
     fn finish(self, result: Result<LogIndex, ReadError>) {
+        let by_lease = self.by_lease;
         // A reader that went away does not want to know.
-        let _ = self.answer.send(result);
+        let _ = self.answer.send(result.map(|index| Confirmed { index, by_lease }));
     }
 }
 
@@ -103,24 +124,37 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    /// Asks the core for everyone who is parked, if there is a leader to confirm it.
+    /// Asks the core for everyone who is parked, if there is a leader to confirm it: one question
+    /// for all of a kind.
     pub(super) fn flush_reads(&mut self, now: Monotonic) {
+        for kind in [ReadKind::Lease, ReadKind::Round] {
+            let waiters: Vec<_> = self.reads.parked.extract_if(.., |w| w.kind == kind).collect();
+            self.ask_core(now, kind, waiters);
+        }
+    }
+
+    fn ask_core(&mut self, now: Monotonic, kind: ReadKind, mut waiters: Vec<ReadWaiter>) {
         let knows_leader = self.raft.role() == Role::Leader || self.raft.leader().is_some();
-        if self.reads.parked.is_empty() || !knows_leader {
+        if waiters.is_empty() || !knows_leader {
+            self.reads.parked.append(&mut waiters);
             return;
         }
         self.reads.last_id += 1;
         let id = ReadId::new(self.read_id_base.wrapping_add(self.reads.last_id));
-        let waiters = core::mem::take(&mut self.reads.parked);
-        match self.raft.read(now, id) {
+        let asked = match kind {
+            ReadKind::Round => self.raft.read(now, id),
+            ReadKind::Lease => self.raft.read_by_lease(now, id),
+        };
+        match asked {
             Ok(()) => drop(self.reads.asked.insert(id, waiters)),
-            Err(ReadError::NoLeader) => self.reads.parked = waiters,
+            Err(ReadError::NoLeader) => self.reads.parked.append(&mut waiters),
             Err(refusal) => waiters.into_iter().for_each(|w| w.finish(Err(refusal.clone()))),
         }
     }
 
     pub(super) fn read_done(&mut self, done: &ReadDone) {
         let Some(mut waiters) = self.reads.asked.remove(&done.id) else { return };
+        waiters.iter_mut().for_each(|w| w.by_lease = done.by_lease);
         match &done.result {
             Ok(index) => self.reads.confirmed.entry(*index).or_default().append(&mut waiters),
             // Asked again once a leader is known, until their deadlines.

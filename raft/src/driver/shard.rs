@@ -6,6 +6,7 @@ use super::apply::Machine;
 use super::calls::{self, Call, refusal};
 use super::changes::Changes;
 use super::founding::Founding;
+use super::leases::LeasePublisher;
 use super::mailbox::{Mailbox, Report};
 use super::outcome::ShutdownError;
 use super::proposals::Proposals;
@@ -60,6 +61,7 @@ pub(super) struct Shard<M> {
     pub(super) mailbox: Mailbox,
     pub(super) state: watch::Sender<NodeState>,
     pub(super) stats: Arc<Mutex<Stats>>,
+    pub(super) lease: LeasePublisher,
     pub(super) counts: Stats,
 
     pub(super) proposals: Proposals,
@@ -394,6 +396,11 @@ impl<M: StateMachine> Shard<M> {
 
     /// Tells watchers and statistics where things stand.
     pub(super) fn publish(&mut self) {
+        if self.stopped.is_some() {
+            self.lease.withdraw();
+        } else {
+            self.lease.publish(&self.raft);
+        }
         let status = self.raft.progress();
         let applied = self.machine.applied();
         let members = self.raft.membership();

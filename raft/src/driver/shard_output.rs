@@ -32,6 +32,7 @@ impl<M: StateMachine> Shard<M> {
         while self.raft.has_output() && self.stopped.is_none() {
             let mut out = core::mem::take(&mut self.out);
             self.raft.drain(&mut out);
+            self.lease.publish(&self.raft);
             self.carry_out_one(now, &mut out);
             self.out = out;
         }

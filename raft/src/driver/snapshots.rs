@@ -73,7 +73,7 @@ impl Sizes {
 #[derive(Default)]
 pub(super) struct Making {
     running: bool,
-    /// Asked for while the machine was ahead of its sessions.
+    /// Asked for while the machine was ahead of its sessions, or the group did not exist yet.
     postponed: bool,
     askers: Vec<Asker>,
 }
@@ -96,7 +96,7 @@ impl<M: StateMachine> Shard<M> {
         if self.making.running || self.stopped.is_some() {
             return;
         }
-        self.making.postponed = !self.machine.is_whole();
+        self.making.postponed = !self.machine.is_whole() || self.founding.is_some();
         if self.making.postponed {
             return;
         }

@@ -6,9 +6,11 @@ use crate::error::StoreError;
 use crate::store::Owner;
 use crate::{GroupId, HardState, LogIndex, StoreId, Term};
 use bytes::{Buf as _, BufMut as _};
+use core::time::Duration;
 use quorate_transport::{ClusterId, NodeId};
 
 const META_LEN: usize = 128;
+const NANOS_PER_MS: u128 = 1_000_000;
 const META_MAGIC: u32 = u32::from_le_bytes(*b"QRM1");
 
 /// Who owns the log, and its hard state.
@@ -34,7 +36,10 @@ impl Meta {
         w.put_u64_le(self.hard.term.value());
         w.put_u64_le(self.hard.vote.map_or(0, NodeId::value));
         w.put_u64_le(self.hard.commit.value());
-        // 80: promise of lease reads, flags, zeros up to the CRC.
+        // Rounded up: a restart must not wait for less than was promised. // H29
+        let promise_ms = self.hard.promise.as_nanos().div_ceil(NANOS_PER_MS);
+        w.put_u64_le(u64::try_from(promise_ms).unwrap_or(u64::MAX));
+        // 88: zeros up to the CRC.
         let crc = crc32fast::hash(&out[..META_LEN - 4]);
         out[META_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -55,7 +60,8 @@ impl Meta {
         let term = Term::new(r.get_u64_le());
         let vote = NodeId::try_new(r.get_u64_le());
         let commit = LogIndex::new(r.get_u64_le());
-        let hard = HardState::new(term, vote, commit);
+        let promise = Duration::from_millis(r.get_u64_le());
+        let hard = HardState { term, vote, commit, promise };
         Ok(Self { group, owner: Owner::new(cluster, node), store, hard })
     }
 }
@@ -78,6 +84,20 @@ mod tests {
         assert_eq!(Meta::decode(&meta().encode()).unwrap(), meta());
         let unvoted = Meta { hard: HardState::new(Term::new(5), None, LogIndex::ZERO), ..meta() };
         assert_eq!(Meta::decode(&unvoted.encode()).unwrap(), unvoted);
+        assert_eq!(Meta::decode(&promised().encode()).unwrap(), promised());
+    }
+
+    /// The same on a node that serves leases.
+    fn promised() -> Meta {
+        let promise = Duration::from_millis(300);
+        Meta { hard: HardState { promise, ..meta().hard }, ..meta() }
+    }
+
+    #[test]
+    fn a_promise_is_never_stored_shorter() {
+        let promise = Duration::from_nanos(300_000_001);
+        let stored = Meta { hard: HardState { promise, ..meta().hard }, ..meta() }.encode();
+        assert_eq!(Meta::decode(&stored).unwrap().hard.promise, Duration::from_millis(301));
     }
 
     /// Golden vector: never edited, only added to.
@@ -85,7 +105,14 @@ mod tests {
     fn golden() {
         let hex: String = meta().encode().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, GOLDEN_META);
+        let hex: String = promised().encode().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, GOLDEN_PROMISED);
     }
+
+    const GOLDEN_PROMISED: &str = "51524d3101000000010000000000000002000000000000000000000000000000\
+        0300000000000000040000000000000000000000000000000500000000000000\
+        060000000000000007000000000000002c010000000000000000000000000000\
+        00000000000000000000000000000000000000000000000000000000b0ee7243";
 
     const GOLDEN_META: &str = "51524d3101000000010000000000000002000000000000000000000000000000\
         0300000000000000040000000000000000000000000000000500000000000000\

@@ -1,8 +1,10 @@
 //! What is malformed, altered, foreign or too much is refused with a typed answer and changes
 //! nothing.
 
-use crate::golden::{a_block, a_session_block, encoded, messages};
-use crate::group::{GROUP, Group, T, block, boot, draft, index, message, node, proposal};
+use crate::golden::{a_block, a_session_block, encoded, lease_messages, messages};
+use crate::group::{
+    GROUP, Group, T, block, boot, draft, heartbeat, heartbeat_resp, index, message, node, proposal,
+};
 use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use quorate_raft::{
@@ -37,7 +39,7 @@ fn resealed_block(bytes: &mut [u8]) -> Result<Block, BlockError> {
 
 #[test]
 fn every_flipped_bit_of_every_message_is_refused() {
-    for message in messages() {
+    for message in messages().into_iter().chain(lease_messages()) {
         let bytes = encoded(&message);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.to_vec();
@@ -59,7 +61,7 @@ fn every_flipped_bit_of_a_block_is_refused() {
 
 #[test]
 fn messages_cut_short_or_too_long_are_refused() {
-    for message in messages() {
+    for message in messages().into_iter().chain(lease_messages()) {
         let bytes = encoded(&message);
         for len in 0..bytes.len() {
             refused(&bytes[..len]);
@@ -216,11 +218,11 @@ fn what_is_over_the_limits_is_refused_before_it_is_looked_at() {
 #[test]
 fn too_many_or_half_read_ids_are_refused() {
     let ids = |n: u64| (0..n).map(ReadId::new).collect();
-    let most = encoded(&message(0, Body::ReadIndex { ids: ids(4_096) }));
+    let most = encoded(&message(0, Body::ReadIndex { ids: ids(4_096), lease: false }));
     assert!(wire::decode(&most, &LIMITS()).is_ok());
-    let over = encoded(&message(0, Body::ReadIndex { ids: ids(4_097) }));
+    let over = encoded(&message(0, Body::ReadIndex { ids: ids(4_097), lease: false }));
     assert_eq!(refused(&over), StepError::Malformed { what: "read ids" });
-    let mut half = encoded(&message(0, Body::ReadIndex { ids: ids(1) })).to_vec();
+    let mut half = encoded(&message(0, Body::ReadIndex { ids: ids(1), lease: false })).to_vec();
     half.pop();
     half[92] = 7;
     let crc = crc32fast::hash(&half[96..]);
@@ -251,7 +253,7 @@ fn messages_of_others_have_no_effect() {
         Body::Rejected { index: index(1), hint: LogId::ZERO },
         Body::PreVoteResp { granted: true, commit: LogId::ZERO },
         Body::VoteResp { granted: true, commit: LogId::ZERO },
-        Body::HeartbeatResp { read: 1 },
+        heartbeat_resp(1),
         Body::ReadIndexResp { index: index(1), ids: vec![ReadId::new(1)] },
     ];
     for body in answers {
@@ -289,7 +291,7 @@ fn a_commit_index_beyond_the_log_is_cut_to_it() {
     let append = Body::Append { prev: LogId::ZERO, commit: index(99), blocks };
     g.hand(1, 2, message(1, append)).unwrap();
     assert_eq!(g.commit(2), 2);
-    g.hand(1, 2, message(1, Body::Heartbeat { commit: index(99), read: 0 })).unwrap();
+    g.hand(1, 2, message(1, heartbeat(99, 0))).unwrap();
     g.hand(1, 2, message(1, Body::Commit { index: index(99) })).unwrap();
     assert_eq!(g.commit(2), 2);
 }

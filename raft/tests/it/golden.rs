@@ -1,9 +1,10 @@
 //! Golden vectors of version 1 of every format that is visible from outside. Never edited, only
 //! added to. Meta, Mark and calls: unit tests beside them.
 
-use crate::group::{GROUP, block, index, message, proposal, snapshot};
+use crate::group::{GROUP, block, heartbeat, heartbeat_resp, index, message, proposal, snapshot};
 use crate::sessions::a_table;
 use bytes::{Bytes, BytesMut};
+use quorate_clocks::Monotonic;
 use quorate_raft::{
     Ballot, Block, Body, EntryBody, Limits, LogId, Message, Proposal, ReadId, SessionId,
     SessionLimits, StoreId, Term, wire, write_snapshot, write_snapshot_with,
@@ -45,14 +46,25 @@ pub(crate) fn messages() -> Vec<Message> {
         Body::Vote(forced),
         Body::PreVoteResp { granted: true, commit: LogId::new(2, 6) },
         Body::VoteResp { granted: false, commit: LogId::ZERO },
-        Body::Heartbeat { commit: index(6), read: 7 },
-        Body::HeartbeatResp { read: 7 },
+        heartbeat(6, 7),
+        heartbeat_resp(7),
         Body::Commit { index: index(8) },
         Body::TimeoutNow,
-        Body::ReadIndex { ids: ids.clone() },
+        Body::ReadIndex { ids: ids.clone(), lease: false },
         Body::ReadIndexResp { index: index(8), ids },
         Body::Propose(proposal(&["hi"])),
         Body::SnapshotRequest { have: index(6) },
+    ];
+    bodies.into_iter().map(|body| message(3, body)).collect()
+}
+
+/// What lease reads add to messages.
+pub(crate) fn lease_messages() -> Vec<Message> {
+    let (stamp, promise) = (Monotonic::from_nanos(0x1234_5678_9abc), Duration::from_millis(300));
+    let bodies = vec![
+        Body::Heartbeat { commit: index(6), read: 7, stamp },
+        Body::HeartbeatResp { read: 7, stamp, promise },
+        Body::ReadIndex { ids: vec![ReadId::new(11)], lease: true },
     ];
     bodies.into_iter().map(|body| message(3, body)).collect()
 }
@@ -110,6 +122,13 @@ fn a_snapshot_file_with_sessions_is_encoded_as_ever() {
 fn messages_are_encoded_as_ever() {
     let found: Vec<String> = messages().iter().map(|m| hex(&encoded(m))).collect();
     let expected: Vec<String> = MESSAGES.iter().map(|v| joined(v)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn messages_about_leases_are_encoded_as_ever() {
+    let found: Vec<String> = lease_messages().iter().map(|m| hex(&encoded(m))).collect();
+    let expected: Vec<String> = LEASE_MESSAGES.iter().map(|v| joined(v)).collect();
     assert_eq!(found, expected);
 }
 
@@ -179,6 +198,19 @@ const MESSAGES: [&str; 16] = [
     "010c00001135a922010000000000000003000000000000000000000000000000 \
      0600000000000000000000000000000000000000000000000000000000000000 \
      0000000000000000000000000000000099000000000000000000000000000000",
+];
+
+const LEASE_MESSAGES: [&str; 3] = [
+    "010700003b192293010000000000000003000000000000000000000000000000 \
+     0000000000000000060000000000000000000000000000000700000000000000 \
+     bc9a785634120000000000000000000099000000000000000000000000000000",
+    "01080000db03255e010000000000000003000000000000000000000000000000 \
+     0000000000000000000000000000000000000000000000000700000000000000 \
+     0000000000000000bc9a78563412000099000000000000002c01000000000000",
+    "010d08001d1c5ae9010000000000000003000000000000000000000000000000 \
+     0000000000000000000000000000000000000000000000003fc3483800000000 \
+     0000000000000000000000000000000099000000000000000000000008000000 \
+     0b00000000000000",
 ];
 
 const SNAPSHOT: &str = "5152534601000000640000005152533101000000030000000000000008000000 \

@@ -30,6 +30,15 @@ pub(crate) const fn message(term: u64, body: Body) -> Message {
     Message::new(GROUP, Term::new(term), body)
 }
 
+/// A heartbeat that asks for no promise, and its answer.
+pub(crate) const fn heartbeat(commit: u64, read: u64) -> Body {
+    Body::Heartbeat { commit: index(commit), read, stamp: Monotonic::ZERO }
+}
+
+pub(crate) const fn heartbeat_resp(read: u64) -> Body {
+    Body::HeartbeatResp { read, stamp: Monotonic::ZERO, promise: Duration::ZERO }
+}
+
 pub(crate) fn draft() -> ConfigDraft {
     Config::lan().election_timeout(T)
 }
@@ -271,7 +280,7 @@ impl Group {
         let now = self.now;
         // Followers that heard a leader a moment ago would not vote.
         for member in self.members.values_mut() {
-            member.raft.forget_leader();
+            let _unless_there_is_none = member.raft.forget_leader();
         }
         self.raft(id).campaign(now).unwrap();
         self.settle();

@@ -4,11 +4,14 @@
 mod disks;
 mod elections;
 mod identities;
+mod lease_nodes;
+mod leases;
 mod membership;
 mod running;
 
 use crate::group::{
-    GROUP, Group, T, block, boot, draft, index, message, nodes, proposal, snapshot,
+    GROUP, Group, T, block, boot, draft, heartbeat, heartbeat_resp, index, message, nodes,
+    proposal, snapshot,
 };
 use quorate_clocks::Monotonic;
 use quorate_raft::{
@@ -222,7 +225,7 @@ fn h08_a_flood_of_heartbeat_answers_sends_one_append() {
     g.take(1, 3);
     let mut appends = 0;
     for _ in 0..1_000 {
-        g.hand(3, 1, message(1, Body::HeartbeatResp { read: 0 })).unwrap();
+        g.hand(3, 1, message(1, heartbeat_resp(0))).unwrap();
         let sent = g.take(1, 3);
         appends += sent.iter().filter(|m| matches!(m.body, Body::Append { .. })).count();
     }
@@ -321,12 +324,12 @@ fn h25_reads_wait_for_an_entry_of_the_leaders_own_term() {
     g.read(1, 7);
     g.pass_at(1, T / 10);
     for from in [2, 3] {
-        g.hand(from, 1, message(1, Body::HeartbeatResp { read: 9 })).unwrap();
+        g.hand(from, 1, message(1, heartbeat_resp(9))).unwrap();
     }
     assert_eq!(g.at(1).reads, [], "it may not know yet what its predecessor committed");
     g.flights.clear();
     g.hand(2, 1, accepted(1, 1)).unwrap();
-    g.hand(2, 1, message(1, Body::HeartbeatResp { read: 1 })).unwrap();
+    g.hand(2, 1, message(1, heartbeat_resp(1))).unwrap();
     assert_eq!(g.at(1).reads[0].result, Ok(index(1)));
 }
 
@@ -337,11 +340,11 @@ fn h26_an_answer_confirms_only_reads_asked_before_its_heartbeat() {
     g.pass_at(1, T / 10);
     g.flights.clear(); // heartbeats that no read had asked for; their answers come late
     g.read(1, 7);
-    g.hand(2, 1, message(1, Body::HeartbeatResp { read: 0 })).unwrap();
-    g.hand(3, 1, message(1, Body::HeartbeatResp { read: 0 })).unwrap();
+    g.hand(2, 1, message(1, heartbeat_resp(0))).unwrap();
+    g.hand(3, 1, message(1, heartbeat_resp(0))).unwrap();
     assert_eq!(g.at(1).reads, []);
     g.read(1, 8);
-    g.hand(2, 1, message(1, Body::HeartbeatResp { read: 1 })).unwrap();
+    g.hand(2, 1, message(1, heartbeat_resp(1))).unwrap();
     let served: Vec<ReadId> = g.at(1).reads.iter().map(|r| r.id).collect();
     assert_eq!(served, [ReadId::new(7)], "the second came after the round began");
     g.settle();
@@ -393,7 +396,7 @@ fn h35_a_log_shorter_than_its_durable_commit_index_does_not_start() {
 fn h46_notice_commits_only_what_was_verified() {
     let stale = block(1, LogId::ZERO, &["a", "old", "old"]);
     let mut g = Group::with(&draft().build().unwrap(), vec![boot(2, &[1, 2, 3], 1, &[stale])]);
-    let beat = Body::Heartbeat { commit: index(0), read: 0 };
+    let beat = heartbeat(0, 0);
     g.hand(3, 2, message(2, beat)).unwrap();
     g.hand(3, 2, message(2, Body::Commit { index: index(3) })).unwrap();
     assert_eq!(g.commit(2), 0, "nothing of this log was compared with the leader's");

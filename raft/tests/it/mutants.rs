@@ -7,17 +7,21 @@
 use std::process::{Command, Output};
 
 /// The bug, and within how many seeds it must show.
-const BY_SIMULATION: [(&str, u64); 4] = [
+const BY_SIMULATION: [(&str, u64); 8] = [
     ("commit_older_term", 500),
     ("ack_before_durable", 500),
     ("truncate_on_short_append", 500),
     ("read_before_own_commit", 500),
+    ("promise_forgotten_at_start", 500),
+    ("candidacy_breaks_promise", 500),
+    ("promise_dropped_with_the_term", 500),
+    ("drift_of_a_crystal", 500),
 ];
 
 /// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That
 /// a candidate leads only once its own vote is durable is not planted against: votes that wait for
 /// the same write (`vote_request_before_durable`) already see to it.
-const BY_TEST: [(&str, &str); 8] = [
+const BY_TEST: [(&str, &str); 15] = [
     ("commit_older_term", "hazards::h01_an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("stale_token_counts", "hazards::h06_completed_write_of_an_old_term_marks_nothing_durable"),
     (
@@ -38,6 +42,25 @@ const BY_TEST: [(&str, &str); 8] = [
         "sessions::nodes::the_table_survives_snapshot_compaction_and_restart",
     ),
     ("commit_notice_unverified", "hazards::h46_notice_commits_only_what_was_verified"),
+    (
+        "lease_after_timeout_now",
+        "hazards::leases::h27_a_transfer_ends_the_lease_and_a_late_request_cannot_meet_it_again",
+    ),
+    ("lease_from_receipt", "hazards::leases::h28_a_lease_counts_from_when_the_heartbeat_was_sent"),
+    (
+        "promise_forgotten_at_start",
+        "hazards::leases::h29_a_restart_keeps_the_promise_of_the_life_before",
+    ),
+    ("clock_not_read_again", "hazards::lease_nodes::h30_the_clock_is_read_again_after_the_state"),
+    ("candidacy_breaks_promise", "hazards::leases::h44_the_own_candidacy_keeps_the_promise"),
+    (
+        "promise_dropped_with_the_term",
+        "hazards::leases::h62_a_new_term_without_a_leader_does_not_end_the_promise",
+    ),
+    (
+        "drift_of_a_crystal",
+        "hazards::leases::h63_a_lease_holds_between_clocks_slewed_as_far_as_they_may",
+    ),
 ];
 
 /// Runs one process per bug: the choice is made once in a process.

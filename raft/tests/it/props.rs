@@ -5,6 +5,7 @@ use crate::group::{GROUP, message, nodes};
 use bytes::Bytes;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
+use quorate_clocks::{Drift, Monotonic};
 use quorate_raft::quorum::{self, VoteResult};
 use quorate_raft::{
     AppendRequest, Ballot, Block, Body, Completion, EntryBody, Limits, LogId, LogIndex, LogStore,
@@ -12,6 +13,7 @@ use quorate_raft::{
 };
 use quorate_transport::{ClusterId, NodeId};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Up to seven voters of ten.
 fn half() -> impl Strategy<Value = Vec<NodeId>> {
@@ -158,6 +160,8 @@ proptest! {
         ballot.commit = LogId::new(id.1, id.0);
         ballot.force = yes;
         let ids: Vec<ReadId> = ids.into_iter().map(ReadId::new).collect();
+        let stamp = Monotonic::from_nanos(n);
+        let promise = Duration::from_millis(id.0 >> 18);
         let bodies = vec![
             Body::Append { prev: log, commit: index, blocks: blocks_of(&blocks) },
             Body::Accepted { index },
@@ -167,10 +171,10 @@ proptest! {
             Body::Vote(ballot),
             Body::PreVoteResp { granted: yes, commit: log },
             Body::VoteResp { granted: yes, commit: log },
-            Body::Heartbeat { commit: index, read: n },
-            Body::HeartbeatResp { read: n },
+            Body::Heartbeat { commit: index, read: n, stamp },
+            Body::HeartbeatResp { read: n, stamp, promise },
             Body::Commit { index },
-            Body::ReadIndex { ids: ids.clone() },
+            Body::ReadIndex { ids: ids.clone(), lease: yes },
             Body::ReadIndexResp { index, ids },
         ];
         for body in bodies {
@@ -178,6 +182,29 @@ proptest! {
             let (again, store) = wire::decode(&bytes, &Limits::default()).unwrap();
             prop_assert_eq!((encoded(&again), store), (bytes, 0x99));
         }
+    }
+
+    /// Whatever the two clocks do within what they say of themselves, and whenever the heartbeat
+    /// arrives: the leader's count of a promise ends before the voter's, in true time.
+    #[test]
+    fn a_lease_ends_before_the_promise_behind_it(
+        promise in 0_u64..600_000_000_000,
+        bounds in (0_u32..=500_000, 0_u32..=500_000),
+        // Rates as shares of what is allowed, in thousandths: -1000 is as slow as may be.
+        rates in (-1_000_i64..=1_000, -1_000_i64..=1_000),
+        late in 0_u64..1_000_000_000,
+    ) {
+        let drift = |ppm| Drift::from_ppm(ppm).unwrap();
+        let counted = drift(bounds.0).shrink(Duration::from_nanos(promise)).as_nanos();
+        let kept = drift(bounds.1).stretch(Duration::from_nanos(promise)).as_nanos();
+        // How much true time passes while a clock shows so much, in billionths of a nanosecond.
+        let rate = |bound: u32, share: i64| {
+            u128::try_from(1_000_000_000 + i64::from(bound) * share).unwrap()
+        };
+        let leader_ends = counted * 1_000_000_000_000_000_000 / rate(bounds.0, rates.0);
+        let voter_ends = kept * 1_000_000_000_000_000_000 / rate(bounds.1, rates.1)
+            + u128::from(late) * 1_000_000_000;
+        prop_assert!(leader_ends <= voter_ends, "{leader_ends} > {voter_ends}");
     }
 
     /// Bytes that mean nothing are refused, never misread into a panic.

@@ -7,6 +7,7 @@
 pub(crate) mod checks;
 pub(crate) mod churn;
 pub(crate) mod disk;
+pub(crate) mod leases;
 pub(crate) mod replica;
 
 use quorate_raft::Config;
@@ -52,7 +53,8 @@ impl Group {
         let mut rng = Rng::stream(seed, "group", 0, 0);
         let members = if rng.flip() { 3 } else { 5 };
         let churn = churn::drawn(seed);
-        let config = Config::local()
+        let leases = leases::drawn(seed);
+        let draft = Config::local()
             .election_timeout(Duration::from_millis(50))
             .heartbeat_interval(Duration::from_millis(10))
             .append_bytes_max(4 << 10)
@@ -62,13 +64,12 @@ impl Group {
             .apply_bytes_max(32 << 10)
             .log_cache_bytes(16 << 10)
             .pre_vote(rng.chance(800_000) || churn)
-            .check_quorum(rng.chance(800_000) || churn)
-            .build()
-            .unwrap();
+            .check_quorum(rng.chance(800_000) || churn || leases);
         let setup = Setup {
             members: (1..=members).map(NodeId::new).collect(),
             churn,
-            config,
+            configs: leases::configs(&draft, leases),
+            leases,
             sync: if rng.flip() { (50, 500) } else { (500, 6_000) },
             stall_ppm: u32::try_from(rng.below(20_000)).unwrap(),
             large_entries: rng.chance(400_000),
@@ -89,6 +90,7 @@ impl Group {
 
 impl Workload for Group {
     fn setup(&mut self, sim: &mut Sim) {
+        leases::watch(sim);
         for id in self.nodes() {
             let (setup, world) = (self.setup.clone(), Rc::clone(&self.world));
             sim.add(id, move |ctx| Replica::boot(ctx, setup.clone(), Rc::clone(&world)));
@@ -108,19 +110,20 @@ impl Workload for Group {
         let leaders: Vec<usize> = (0..replicas.len()).filter(|i| leads(&replicas[*i])).collect();
         let [leader] = leaders[..] else { return Ok(false) };
         let committed = self.world.borrow().observer.committed.len();
-        let Some(before) = self.asked_at else {
-            self.asked_at = Some(committed);
+        let before = *self.asked_at.get_or_insert(committed);
+        if committed <= before {
+            // Again and again: a leader whose disk lags refuses, one that is deposed forgets.
             let leader = members[leader];
             return sim
                 .with_node(leader, |replica: &mut Replica, ctx| replica.propose(ctx))
                 .unwrap_or(Ok(()))
                 .map(|()| false);
-        };
+        }
         let world = self.world.borrow();
         let same = |replica: &Option<&Replica>| {
             replica.is_some_and(|replica| replica.state == world.observer.committed)
         };
-        Ok(committed > before && replicas.iter().all(same))
+        Ok(replicas.iter().all(same))
     }
 
     /// Nothing acknowledged is missing and nothing refused is there.
@@ -153,6 +156,7 @@ fn config(seed: u64) -> SimConfig {
     let model = if rng.flip() { LaneModel::Lossy } else { LaneModel::Session };
     SimConfig::lan(seed)
         .lane_model(model)
+        .extreme_clocks(leases::extreme_clocks(seed))
         .latency(Duration::from_micros(50), Duration::from_millis(slowest))
         .session_timeout(Duration::from_millis(500))
         .connect_timeout(Duration::from_millis(200))
@@ -187,7 +191,7 @@ pub(crate) fn campaign() -> Campaign<Group> {
         .swarm(swarm())
         .chaos(Duration::from_secs(3))
         .heal(Duration::from_secs(20))
-        .require(&[&MUST_HAPPEN[..], &churn::MUST_HAPPEN].concat())
+        .require(&[&MUST_HAPPEN[..], &churn::MUST_HAPPEN, &leases::MUST_HAPPEN].concat())
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Hazards of elections, of leadership transfer and of timers.
 
-use crate::group::{Flight, Group, T, block, boot, draft, index, message, node, nodes};
+use crate::group::{Flight, Group, T, block, boot, draft, heartbeat, index, message, node, nodes};
 use quorate_raft::{Ballot, Body, CampaignError, LogId, Membership, Message, Role, TransferError};
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ fn h11_a_vote_leaves_only_once_it_is_durable_and_outlives_a_demotion() {
     assert_eq!(answer(&mut g, 1, 2), Some((true, 1)));
     // It follows node 2 in term 1, then loses it: the vote of this term is still given.
     g.stalled.clear();
-    g.hand(2, 1, message(1, Body::Heartbeat { commit: index(0), read: 0 })).unwrap();
-    g.raft(1).forget_leader();
+    g.hand(2, 1, message(1, heartbeat(0, 0))).unwrap();
+    g.raft(1).forget_leader().unwrap();
     g.hand(3, 1, message(1, Body::Vote(ballot(LogId::new(9, 9))))).unwrap();
     assert_eq!(answer(&mut g, 1, 3), Some((false, 1)));
 }

@@ -1,11 +1,11 @@
 //! Hazards of whole nodes: waiters, forwarding, reads after a restart, failing and full disks.
 
 use crate::cluster::{Cluster, Map, applied, config, founded, guard};
-use crate::group::{index, message, node, snapshot};
+use crate::group::{heartbeat, message, node, snapshot};
 use crate::store::on_disk;
 use quorate_raft::{
-    Batch, Body, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node,
-    Outcome, Owner, ProposeError, Read, Replies, Role, SnapshotSource, SnapshotStore, StartError,
+    Batch, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome,
+    Owner, ProposeError, Read, Replies, Role, SnapshotSource, SnapshotStore, StartError,
     StateMachine, wire, write_snapshot,
 };
 use quorate_transport::{
@@ -171,7 +171,7 @@ async fn h41_a_forward_that_may_have_been_appended_is_not_repeated() {
         let body = quorate_transport::Body::parts(wire::encode(&m, 0).unwrap());
         channel.send(node(1), Lane::Control, body).unwrap();
     };
-    say(message(1, Body::Heartbeat { commit: index(0), read: 0 }));
+    say(message(1, heartbeat(0, 0)));
     let mut watch = replica.watch();
     guard(watch.wait_for(|s| s.leader == Some(node(2)))).await.unwrap();
     let proposing = tokio::spawn({

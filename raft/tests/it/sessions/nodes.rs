@@ -1,7 +1,7 @@
 //! Sessions over whole nodes: repeated forwards, leader changes, snapshots, restarts.
 
 use crate::cluster::{Cluster, Map, applied, config, founded, guard};
-use crate::group::{GROUP, index, message, node, snapshot};
+use crate::group::{GROUP, heartbeat, index, message, node, snapshot};
 use crate::store::{append, owner};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use quorate_raft::{
@@ -34,8 +34,7 @@ fn block(term: u64, prev: LogId, time_ms: u64, entries: &[EntryBody<'_>]) -> Blo
 
 /// A log with these blocks, all committed.
 fn log_of(blocks: &[Block]) -> MemoryLog {
-    let mut log = MemoryLog::new();
-    log.open(GROUP, owner()).unwrap();
+    let mut log = founded(MemoryLog::new(), owner(), &[node(1)]);
     add(&mut log, blocks);
     log
 }
@@ -168,7 +167,7 @@ async fn played() -> Played {
     let options = ChannelOptions::new().body_check(BodyCheck::Payload);
     let channel = leader.channel(ChannelId::RAFT, options).unwrap();
     let played = Played { replica, channel, _endpoints: [follower, leader] };
-    played.say(1, Body::Heartbeat { commit: index(0), read: 0 });
+    played.say(1, heartbeat(0, 0));
     let mut watch = played.replica.watch();
     guard(watch.wait_for(|s| s.leader == Some(node(2)))).await.unwrap();
     played

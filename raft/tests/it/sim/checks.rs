@@ -13,6 +13,8 @@ pub(crate) struct Observer {
     entries: BTreeMap<(Term, LogIndex), (Term, Vec<u8>)>,
     /// What is committed, from index 1 on. Never changes once set.
     pub(crate) committed: State,
+    /// In which term each of them was committed: that of the leader who counted.
+    committed_in: Vec<Term>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
 }
 
@@ -34,7 +36,10 @@ impl Observer {
             Some(_) => return Ok(false),
             None => {}
         }
-        match self.committed.iter().find(|(id, _)| !holds(*id)) {
+        // A candidate that was stopped may learn of its election when later leaders have committed
+        // more.
+        let before = self.committed.iter().zip(&self.committed_in).filter(|(_, by)| **by < term);
+        match before.map(|(entry, _)| entry).find(|(id, _)| !holds(*id)) {
             Some((id, _)) => {
                 Err(format!("leader {node} of term {term} lacks committed entry {id}"))
             }
@@ -111,6 +116,7 @@ impl Observer {
                 return Err(format!("node {node} commits {id}, which no majority's disks hold"));
             }
             self.committed.push((*id, data.clone()));
+            self.committed_in.extend(new.last().map(|(last, _)| last.term));
             count += 1;
         }
         Ok(count)

@@ -3,6 +3,7 @@
 use super::checks::Observer;
 use super::churn::{self, Memberships};
 use super::disk::{Disk, State};
+use super::leases::{self, Leasing, Promises};
 use bytes::{Bytes, BytesMut};
 use quorate_raft::{
     Append, AppendToken, Apply, Body, Config, EntryBody, Envelope, GroupId, LoadId, LogId,
@@ -34,7 +35,9 @@ pub(crate) struct Setup {
     pub(crate) members: Vec<NodeId>,
     /// Members come and go; nodes beside the founders start with nothing.
     pub(crate) churn: bool,
-    pub(crate) config: Config,
+    /// The first is the usual one.
+    pub(crate) configs: Vec<Config>,
+    pub(crate) leases: bool,
     /// Microseconds a sync takes.
     pub(crate) sync: (u64, u64),
     /// Of a million syncs so many take a hundred times as long.
@@ -47,6 +50,7 @@ pub(crate) struct Setup {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) observer: Observer,
+    pub(crate) promises: Promises,
     pub(crate) memberships: Memberships,
     disks: BTreeMap<NodeId, Disk>,
     /// Data that a client was told is applied.
@@ -89,6 +93,7 @@ pub(crate) struct Replica {
     /// Snapshot content on its way into the core.
     incoming: Option<State>,
     client_at: Monotonic,
+    leasing: Leasing,
     out: Output,
     broken: Option<String>,
 }
@@ -100,7 +105,7 @@ impl Replica {
         let is_founder = setup.members.contains(&id);
         let founders = if is_founder { &setup.members[..] } else { &[] };
         let members = Membership::of_voters(founders);
-        let (boot, state) = {
+        let (mut boot, state) = {
             let world = &mut *world.borrow_mut();
             let disk = world.disks.entry(id).or_default();
             // What was not synced when it died: some of it made it.
@@ -115,7 +120,8 @@ impl Replica {
             (disk.boot(id, GROUP, &members), snapshot.map_or_else(State::new, |(_, s)| s.clone()))
         };
         let (commit, last) = (boot.hard.commit, boot.last);
-        let config = setup.config.clone();
+        boot.drift = ctx.clock().drift();
+        let config = leases::config_of_a_life(&setup, &mut rng);
         let raft = Raft::new(config, boot, now, ctx.seed()).expect("the disk holds a legal log");
         Self {
             id,
@@ -135,6 +141,7 @@ impl Replica {
             sending: BTreeMap::new(),
             incoming: None,
             client_at: now,
+            leasing: Leasing::default(),
             out: Output::default(),
             broken: None,
         }
@@ -176,12 +183,14 @@ impl Replica {
             self.transmit(ctx, envelope)?;
         }
         if let Some(append) = out.append.take() {
+            Leasing::check_votes(ctx, &self.world, &append)?;
             self.write(ctx, append)?;
         }
         if let Some(apply) = out.apply.take() {
             self.apply(ctx, &apply)?;
         }
         for done in out.reads.drain(..) {
+            Leasing::check_read(ctx, &self.world, &done)?;
             let needed = self.reads.remove(&done.id);
             let needed =
                 needed.ok_or_else(|| format!("read {} answered twice or never asked", done.id))?;
@@ -383,6 +392,7 @@ impl Replica {
         }
         (0..count).for_each(|_| ctx.reached("entry committed"));
         self.commit = commit;
+        self.leasing.believe(ctx, &self.raft, count > 0);
         Ok(())
     }
 
@@ -390,6 +400,7 @@ impl Replica {
 
     fn transmit(&mut self, ctx: &mut Ctx<'_>, envelope: Envelope) -> Step {
         let (to, message) = (envelope.to, envelope.message);
+        self.leasing.sent(ctx, &self.world, &message);
         if let Body::VoteResp { granted: true, .. } = message.body {
             let world = &mut *self.world.borrow_mut();
             let disk = &world.disks[&self.id].durable;
@@ -419,6 +430,7 @@ impl Replica {
     }
 
     fn handle(&mut self, ctx: &mut Ctx<'_>, from: NodeId, message: Message) -> Step {
+        self.leasing.arrived(ctx, &self.world, &message);
         match self.raft.handle_message(ctx.now(), from, message) {
             Ok(()) => self.after(ctx),
             Err(StepError::UnknownPeer { .. }) if self.setup.churn => {
@@ -461,7 +473,7 @@ impl Replica {
         if self.setup.large_entries && self.rng.chance(400_000) {
             data.resize(3_000, b'.');
         }
-        let mut proposal = Proposal::new(self.setup.config.limits());
+        let mut proposal = Proposal::new(self.setup.configs[0].limits());
         proposal.push(EntryBody::Normal(&data)).unwrap();
         match self.raft.propose(ctx.now(), proposal) {
             Ok(Proposed::Appended { term, range }) => {
@@ -486,12 +498,17 @@ impl Replica {
             let needed = acked.next().map_or(LogIndex::ZERO, |(id, _)| id.index);
             (ReadId::new(world.requests), needed)
         };
-        let through_follower = self.raft.role() != Role::Leader;
-        if self.raft.read(ctx.now(), id).is_ok() {
+        let (now, through_follower) = (ctx.now(), self.raft.role() != Role::Leader);
+        let lease = self.setup.leases && self.rng.flip();
+        let asked = if lease { self.raft.read_by_lease(now, id) } else { self.raft.read(now, id) };
+        if asked.is_ok() {
             self.reads.insert(id, needed);
-            if through_follower {
-                ctx.reached("read through a follower");
-            }
+            ctx.reached(match (lease, through_follower) {
+                (true, true) => "lease read through a follower",
+                (false, true) => "read through a follower",
+                (true, false) if !self.raft.lease_valid(now) => "lease read refused",
+                _ => "read at a leader",
+            });
         }
         self.after(ctx)
     }
@@ -499,7 +516,7 @@ impl Replica {
 
 impl Node for Replica {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Peer, _: Lane, _: ChannelId, body: Bytes) {
-        let limits = *self.setup.config.limits();
+        let limits = *self.setup.configs[0].limits();
         let step = match wire::decode(&body, &limits) {
             Ok((message, _)) => self.handle(ctx, from.node, message),
             Err(error) => Err(error.to_string()),
