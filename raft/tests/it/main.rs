@@ -15,6 +15,7 @@ mod golden;
 mod group;
 mod hazards;
 mod kill;
+mod linearizable;
 mod lives;
 mod members;
 #[cfg(mutant)]
@@ -23,4 +24,5 @@ mod props;
 mod scripts;
 mod sessions;
 mod sim;
+mod snapshot_resume;
 mod store;

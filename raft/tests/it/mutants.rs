@@ -4,6 +4,7 @@
 //! `RUSTFLAGS="--cfg mutant" cargo test --release -p quorate-raft --test it --target-dir
 //! target/mutant mutants -- --nocapture`
 
+use quorate_sim::{Campaign, Workload};
 use std::process::{Command, Output};
 
 /// The bug, and within how many seeds it must show.
@@ -17,6 +18,10 @@ const BY_SIMULATION: [(&str, u64); 8] = [
     ("promise_dropped_with_the_term", 500),
     ("drift_of_a_crystal", 500),
 ];
+
+/// The bug, and within how many seeds what clients saw must give it away to the checkers of
+/// linearizability.
+const BY_HISTORIES: [(&str, u64); 1] = [("read_before_own_commit", 500)];
 
 /// The bug, and the test that must fail with it: some interleavings are too rare to wait for. That
 /// a candidate leads only once its own vote is durable is not planted against: votes that wait for
@@ -67,8 +72,10 @@ const BY_TEST: [(&str, &str); 15] = [
 #[test]
 fn mutants() {
     let mut missed = Vec::new();
-    for (bug, limit) in BY_SIMULATION {
-        let out = child("mutants::hunt", bug, limit);
+    let by_simulation = BY_SIMULATION.map(|(bug, limit)| ("mutants::hunt", bug, limit));
+    let by_histories = BY_HISTORIES.map(|(bug, limit)| ("mutants::hunt_histories", bug, limit));
+    for (hunt, bug, limit) in by_simulation.into_iter().chain(by_histories) {
+        let out = child(hunt, bug, limit);
         let text = String::from_utf8_lossy(&out.stdout);
         if let Some(line) = text.lines().find(|line| line.contains("caught")) {
             println!("{line}");
@@ -103,10 +110,20 @@ fn child(test: &str, bug: &str, seeds: u64) -> Output {
 /// The child's part: seeds until one fails. Without a planted bug there is nothing to hunt.
 #[test]
 fn hunt() {
+    hunt_in(&crate::sim::campaign().shrink(false), "the simulation");
+}
+
+/// The same, with clients that know only what they were answered.
+#[test]
+fn hunt_histories() {
+    hunt_in(&crate::linearizable::hunted(), "histories");
+}
+
+fn hunt_in<W: Workload>(campaign: &Campaign<W>, by: &str) {
     let Ok(bug) = std::env::var("QUORATE_MUTANT") else { return };
     let seeds = std::env::var("QUORATE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
-    if let Ok(caught) = crate::sim::campaign().shrink(false).must_fail(seeds) {
+    if let Ok(caught) = campaign.must_fail(seeds) {
         let why: String = caught.message.chars().take(120).collect();
-        println!("caught {bug} by the simulation after {} seeds: {why}", caught.seeds_tried);
+        println!("caught {bug} by {by} after {} seeds: {why}", caught.seeds_tried);
     }
 }
