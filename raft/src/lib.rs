@@ -124,10 +124,11 @@
 //!
 //! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
 //! and reordered; the network is cut in any way, also one way. Bytes are altered by accident only
-//! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease)
-//! their rate must keep within what they say of themselves. A disk that comes back empty under the same node id breaks G1: give the node a new id
-//! (which needs membership changes, so today: a new group). Damage inside a log is told from a torn
-//! end and refuses to start ([`StoreError::Damaged`]).
+//! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease) their
+//! rate must keep within what they say of themselves. A disk that comes back empty under the same
+//! node id breaks G1: give the node a new id (which needs membership changes, so today: a new
+//! group). Damage inside a log is told from a torn end and refuses to start
+//! ([`StoreError::Damaged`]).
 //!
 //! # Features
 //!
@@ -138,10 +139,10 @@
 //! # Sources
 //!
 //! Ongaro & Ousterhout 2014 (*In Search of an Understandable Consensus Algorithm*); Ongaro 2014
-//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Gray & Cheriton 1989 (leases); Alagappan et al. 2018 (protocol-aware
-//! recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the designs of etcd-io/raft,
-//! raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md; rules, hazards and
-//! decisions: DESIGN.md.
+//! (thesis: §3.6–3.10, §5, §6.2–6.4, §9.6, §10.2.1); Gray & Cheriton 1989 (leases); Alagappan et
+//! al. 2018 (protocol-aware recovery); Joshi 2023 (*Patterns of Distributed Systems*). Studied: the
+//! designs of etcd-io/raft, raft-rs, openraft, hashicorp/raft, dragonboat. Byte tables: FORMAT.md;
+//! rules, hazards and decisions: DESIGN.md.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -104,19 +104,18 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
             tail = blocks.iter().map(|b| b.as_bytes().clone()).collect();
             kind::APPEND
         }
-        Body::Accepted { index } => {
+        Body::Accepted { index } | Body::SnapshotRequest { have: index } => {
             head.log.index = *index;
-            kind::APPEND_RESP
+            match body {
+                Body::Accepted { .. } => kind::APPEND_RESP,
+                _ => kind::SNAPSHOT_REQUEST,
+            }
         }
         Body::Rejected { index, hint } => {
             head.flags = FLAG_YES;
             head.log = LogId::of(hint.term, *index);
             head.aux = hint.index.value();
             kind::APPEND_RESP
-        }
-        Body::SnapshotRequest { have } => {
-            head.log.index = *have;
-            kind::SNAPSHOT_REQUEST
         }
         Body::PreVote(ballot) | Body::Vote(ballot) => {
             head.log = ballot.last;
@@ -135,13 +134,11 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
         }
         Body::Heartbeat { commit, read, stamp } => {
             head.commit.index = *commit;
-            head.aux = *read;
-            head.stamp = stamp.as_nanos();
+            (head.aux, head.stamp) = (*read, stamp.as_nanos());
             kind::HEARTBEAT
         }
         Body::HeartbeatResp { read, stamp, promise } => {
-            head.aux = *read;
-            head.echo = stamp.as_nanos();
+            (head.aux, head.echo) = (*read, stamp.as_nanos());
             // Less than it is would do, more would not.
             head.promise_ms = u32::try_from(promise.as_millis()).unwrap_or(u32::MAX);
             kind::HEARTBEAT_RESP
@@ -152,7 +149,7 @@ fn fill(head: &mut Head, body: &Body) -> Option<Vec<Bytes>> {
         }
         Body::TimeoutNow => kind::TIMEOUT_NOW,
         Body::ReadIndex { ids, lease } => {
-            head.flags = if *lease { FLAG_LEASE } else { 0 };
+            head.flags = u16::from(*lease) * FLAG_LEASE;
             tail.push(ids_bytes(ids));
             kind::READ_INDEX
         }

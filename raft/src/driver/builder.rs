@@ -20,7 +20,7 @@ use crate::store::{
     AppendRequest, Completion, LogStore, OpenLog, Owner, SnapshotStore, read_machine, read_sessions,
 };
 use crate::{Config, GroupId, LogId, LogIndex, Membership, SnapshotMeta};
-use quorate_clocks::Monotonic;
+use quorate_clocks::{Drift, Monotonic};
 use quorate_transport::{BodyCheck, ChannelId, ChannelOptions, Endpoint, NodeId, OpenError};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -186,7 +186,9 @@ impl NodeBuilder {
         let seed = self.endpoint.runtime().seed();
         let owner = Owner::new(identity.cluster, identity.node).seed(seed);
         let log = store.open(self.group, owner)?;
-        let opened = Opened { id: identity.node, group: self.group, founders: self.founders };
+        let drift = self.endpoint.runtime().clock().drift();
+        let (id, group) = (identity.node, self.group);
+        let opened = Opened { id, group, founders: self.founders, drift };
         let (boot, machine) = opened.reconcile(&mut *store, &*snapshots, log, machine)?;
         let options = ChannelOptions::new().body_check(BodyCheck::Payload);
         let channel = self.endpoint.channel(ChannelId::RAFT, options)?;
@@ -206,6 +208,7 @@ struct Opened {
     id: NodeId,
     group: GroupId,
     founders: Vec<NodeId>,
+    drift: Drift,
 }
 
 impl Opened {
@@ -285,6 +288,7 @@ impl Opened {
         let is_new = latest.is_none() && log.mark.is_none() && log.last == LogId::ZERO;
         let founding = (is_new && !self.founders.is_empty()).then(|| Founding::new(&self.founders));
         let mut boot = Boot::fresh(self.id, self.group, base.membership);
+        boot.drift = self.drift;
         boot.hard = log.hard;
         boot.start = start;
         boot.runs = log.runs;
@@ -359,23 +363,19 @@ impl<M: StateMachine> Parts<M> {
         started: Started,
         (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
-        let Started { mut boot, store_id, founding } = started;
+        let Started { boot, store_id, founding } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
-        boot.drift = runtime.clock().drift();
         let group = boot.group;
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
         let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
         let (batches, batches_rx) = mpsc::unbounded_channel();
-        let (state, state_rx) = watch::channel(NodeState::default());
+        let (state, state_rx) = watch::channel(NodeState::of(&raft));
         let stats = Arc::new(Mutex::new(Stats::default()));
-        let lease = LeasePublisher::default();
-        let lease_reader = lease.reader();
+        let (lease, lease_reader) = LeasePublisher::new();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mailbox = Mailbox::default();
         let since_snapshot = self.store.bytes(group);
-        let mut sizes = Sizes::default();
-        sizes.appended(raft.last().index, since_snapshot);
-        let membership = Arc::new(raft.membership().clone());
+        let sizes = Sizes::of(raft.last().index, since_snapshot);
         let shard = Shard {
             raft,
             group,
@@ -397,7 +397,7 @@ impl<M: StateMachine> Parts<M> {
             proposals: Proposals::default(),
             changes: Changes::default(),
             founding,
-            membership,
+            membership: Arc::default(),
             reads: Reads::default(),
             read_id_base: runtime.seed(),
             questions: Vec::new(),
@@ -416,8 +416,8 @@ impl<M: StateMachine> Parts<M> {
             out: Output::default(),
             runtime: Arc::clone(&runtime),
         };
-        runtime
-            .spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
+        let applying = apply::run(self.machine.clone(), batches_rx, mailbox);
+        runtime.spawn("raft-apply", Box::pin(applying));
         runtime.spawn("raft", Box::pin(shard.run()));
         let shared = Shared {
             endpoint: self.endpoint,

@@ -53,12 +53,14 @@ impl Lease {
 
 /// The owner's end. When the owner is gone the lease is, too: a node that starts again in this
 /// process may vote, or commit alone, while handles of its former life are still held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LeasePublisher(Arc<Lease>);
 
 impl LeasePublisher {
-    pub(super) fn reader(&self) -> Arc<Lease> {
-        Arc::clone(&self.0)
+    /// With no lease; and what readers look at.
+    pub(super) fn new() -> (Self, Arc<Lease>) {
+        let lease = Arc::new(Lease::default());
+        (Self(Arc::clone(&lease)), lease)
     }
 
     /// Before anything leaves the core that another node, or the machine, could act on: a reader

@@ -27,6 +27,13 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
+    /// A log of so many bytes, up to `last`.
+    pub(super) fn of(last: LogIndex, bytes: u64) -> Self {
+        let mut sizes = Self::default();
+        sizes.appended(last, bytes);
+        sizes
+    }
+
     pub(super) fn appended(&mut self, last: LogIndex, bytes: u64) {
         self.total += bytes;
         match self.stretches.back_mut() {

@@ -1,6 +1,6 @@
 //! [`Watch`]: who leads, and how far the log is.
 
-use crate::core::Role;
+use crate::core::{Raft, Role};
 use crate::{LogIndex, Membership, Term};
 use quorate_transport::NodeId;
 use std::sync::Arc;
@@ -30,6 +30,14 @@ pub struct NodeState {
     pub membership: Arc<Membership>,
     /// Why it stopped, if it did.
     pub stopped: Option<Arc<str>>,
+}
+
+impl NodeState {
+    /// As it starts.
+    pub(super) fn of(raft: &Raft) -> Self {
+        let membership = Arc::new(raft.membership().clone());
+        Self { membership, ..Self::default() }
+    }
 }
 
 /// Follows the state of a replica. Sees the newest state, not every one.
