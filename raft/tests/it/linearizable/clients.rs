@@ -2,6 +2,7 @@
 
 use quorate_sim::specs::{KvOp, KvRet};
 use quorate_sim::{Answer, Bytes, CallError, ClientWork, NodeId, Rng};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Registers of a group.
@@ -109,6 +110,25 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<KvOp> {
     }
 }
 
+/// Does what the operation asks for.
+pub(crate) fn change(values: &mut BTreeMap<String, i64>, op: &KvOp) -> KvRet {
+    let held = values.get(op.key()).copied();
+    match op {
+        KvOp::Write { key, value } => {
+            values.insert(key.to_string(), *value);
+            KvRet::Done
+        }
+        KvOp::Cas { key, expected, new } => {
+            let swaps = held == Some(*expected);
+            if swaps {
+                values.insert(key.to_string(), *new);
+            }
+            KvRet::Swapped(swaps)
+        }
+        KvOp::Read { .. } | KvOp::Delete { .. } => KvRet::Value(held),
+    }
+}
+
 /// What a server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -130,7 +150,7 @@ impl Said {
         }
     }
 
-    fn decode(body: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
         match text.split_once(' ').unwrap_or((text, "")) {
             ("unset", _) => Some(Self::Done(KvRet::Value(None))),

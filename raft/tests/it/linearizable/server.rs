@@ -1,6 +1,6 @@
 //! A member of the simulated group that serves registers to clients from outside.
 
-use super::clients::{Said, decode};
+use super::clients::{Said, change, decode};
 use crate::sim::replica::{Replica, Setup, Step, World};
 use quorate_raft::{
     EntryBody, LogIndex, Proposal, ProposeError, Proposed, ReadDone, ReadId, Role, Term,
@@ -160,25 +160,6 @@ impl Server {
         if let Err(broken) = step {
             self.broken.get_or_insert(broken);
         }
-    }
-}
-
-/// Does what the operation asks for.
-fn change(values: &mut BTreeMap<String, i64>, op: &KvOp) -> KvRet {
-    let held = values.get(op.key()).copied();
-    match op {
-        KvOp::Write { key, value } => {
-            values.insert(key.to_string(), *value);
-            KvRet::Done
-        }
-        KvOp::Cas { key, expected, new } => {
-            let swaps = held == Some(*expected);
-            if swaps {
-                values.insert(key.to_string(), *new);
-            }
-            KvRet::Swapped(swaps)
-        }
-        KvOp::Read { .. } | KvOp::Delete { .. } => KvRet::Value(held),
     }
 }
 
