@@ -43,16 +43,21 @@ fn run<W: Workload>(campaign: &Campaign<W>, tally: &Mutex<Tally>) -> String {
     format!("{report}\n{t}")
 }
 
+/// How many seeds.
+const fn seeds(debug: u64, release: u64) -> u64 {
+    if cfg!(debug_assertions) { debug } else { release }
+}
+
 #[test]
 fn linearizable() {
     let tally = Arc::new(Mutex::new(Tally::default()));
-    println!("{}", run(&cores::campaign(&tally, folder()).seeds(150), &tally));
+    println!("{}", run(&cores::campaign(&tally, folder()).seeds(seeds(80, 200)), &tally));
 }
 
 #[test]
 fn linearizable_over_whole_nodes() {
     let tally = Arc::new(Mutex::new(Tally::default()));
-    println!("{}", run(&nodes::campaign(&tally, folder()).seeds(40), &tally));
+    println!("{}", run(&nodes::campaign(&tally, folder()).seeds(seeds(15, 40)), &tally));
 }
 
 #[test]
