@@ -15,6 +15,7 @@ use quorate_transport::{
 };
 use quorate_wal::Wal;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -192,13 +193,19 @@ impl Drop for Reaped {
     }
 }
 
+/// What a child complains about goes here.
+fn complaints(folder: &Path) -> PathBuf {
+    folder.join("complaints")
+}
+
 fn spawn(folder: &Path, life: u64) -> (Reaped, BufReader<ChildStdout>) {
+    let complaints = fs::File::create(complaints(folder)).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
         .env(LIFE, life.to_string())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(complaints)
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
@@ -218,12 +225,13 @@ fn one_life(folder: &Path, life: u64, lines: usize) -> Vec<u64> {
         }
     }
     let status = child.0.wait().unwrap();
+    let said = || fs::read_to_string(complaints(folder)).unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt as _;
-        assert_eq!(status.signal(), Some(9), "life {life} ended by itself: {status}");
+        assert_eq!(status.signal(), Some(9), "life {life} ended by itself: {}", said());
     }
-    assert!(acknowledged.len() >= lines, "life {life}: {status}");
+    assert!(acknowledged.len() >= lines, "life {life}: {status}: {}", said());
     acknowledged
 }
 
