@@ -7,12 +7,15 @@
     reason = "helpers of tests fail the way tests do"
 )]
 
+mod alloc;
 mod bad_input;
 mod cluster;
 mod examples;
 mod golden;
 mod group;
 mod hazards;
+mod kill;
+mod linearizable;
 mod lives;
 mod members;
 #[cfg(mutant)]
@@ -21,4 +24,5 @@ mod props;
 mod scripts;
 mod sessions;
 mod sim;
+mod snapshot_resume;
 mod store;
