@@ -9,10 +9,15 @@ impl Raft {
     /// R14: commits what a quorum holds, if it is of this term. // H1
     pub(super) fn advance_commit(&mut self) -> bool {
         let m = &self.membership;
-        let matched = |id: NodeId| self.peer_index(id).map_or(0, |i| self.peers[i].matched.value());
+        let counts_itself = crate::plant::planted("removed_leader_counts");
+        let matched = |id: NodeId| match self.peer_index(id) {
+            Some(i) => self.peers[i].matched.value(),
+            None if counts_itself => self.log.last().index.value(),
+            None => 0,
+        };
         // A leader that is no voter any more does not count itself. // H22
         let with_itself: Vec<NodeId>;
-        let voters = if crate::plant::planted("removed_leader_counts") {
+        let voters = if counts_itself {
             with_itself = [&m.voters[..], &[self.id]].concat();
             &with_itself
         } else {

@@ -8,6 +8,9 @@ mod counter;
 #[path = "../../examples/durable.rs"]
 #[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
 mod durable;
+#[path = "../../examples/members.rs"]
+#[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
+mod members;
 #[path = "../../examples/reads_and_sessions.rs"]
 #[expect(dead_code, reason = "a program of its own; the test calls what it calls")]
 mod reads_and_sessions;
@@ -24,6 +27,11 @@ async fn durable_runs() {
     assert_eq!(lines, "written in one life\nwritten in the next\n");
     let nodes = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(nodes, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_runs() {
+    assert_eq!(guard(members::run()).await.unwrap(), 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]

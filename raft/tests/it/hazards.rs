@@ -10,6 +10,7 @@ mod lease_nodes;
 mod leases;
 mod membership;
 mod running;
+mod sessions;
 
 use crate::group::{
     GROUP, Group, T, block, boot, draft, heartbeat, heartbeat_resp, index, message, nodes,

@@ -115,7 +115,7 @@ const PLANTED: [(&str, &str, By); 45] = [
     (
         "M18",
         "session_expiry_local_clock",
-        Test("sessions::nodes::h40_sessions_expire_by_group_time_alike_on_every_replica"),
+        Test("hazards::sessions::h40_sessions_expire_by_group_time_alike_on_every_replica"),
     ),
     (
         "M19",

@@ -1,7 +1,7 @@
 //! Sessions: the table against a model, its encoding, and (in `nodes`) whole nodes that repeat
 //! requests.
 
-mod nodes;
+pub(crate) mod nodes;
 
 use crate::golden::hex;
 use proptest::collection::vec;

@@ -61,7 +61,7 @@ fn over_both(check: impl Fn(&dyn Fn() -> Box<dyn LogStore>)) {
     check(&|| Box::new(disk.open()));
 }
 
-fn block(term: u64, prev: LogId, entries: &[&str]) -> Block {
+pub(crate) fn block(term: u64, prev: LogId, entries: &[&str]) -> Block {
     let mut p = Proposal::new(&Limits::default());
     for data in entries {
         p.push(EntryBody::Normal(data.as_bytes())).unwrap();
@@ -206,46 +206,6 @@ fn the_log_of_another_is_refused_and_left_alone() {
         }
         assert_eq!(store.open(GROUP, owner()).unwrap().last, LogId::new(1, 1));
     });
-}
-
-/// A power cut at any change of the disk: what was answered is there, hard state no older than the
-/// blocks.
-#[test]
-fn h37_power_cuts_lose_nothing_that_was_answered() {
-    let mut interrupted = 0;
-    for seed in 0..60_u64 {
-        let disk = OnDisk(Arc::new(MemVfs::new()));
-        let mut answered = Vec::new();
-        let mut store = disk.open();
-        store.open(GROUP, owner()).unwrap();
-        disk.0.power_off_after(1 + seed % 12);
-        let mut prev = LogId::ZERO;
-        for term in 1..=12 {
-            let block = block(term, prev, &["x", "y"]);
-            prev = block.last();
-            let hard = HardState::new(Term::new(term), None, LogIndex::ZERO);
-            let (tx, rx) = mpsc::channel();
-            let done = Completion::new(move |result| tx.send(result).unwrap());
-            let request = AppendRequest::new(Some(hard), std::slice::from_ref(&block), None, true);
-            store.append(GROUP, request, done);
-            if rx.recv().unwrap().is_err() {
-                interrupted += 1;
-                break;
-            }
-            answered.extend(ids(&[block], 1));
-        }
-        drop(store);
-        let after = OnDisk(Arc::new(disk.0.crash(seed)));
-        let mut store = after.open();
-        let log = store.open(GROUP, owner()).unwrap();
-        let found = ids(&log.blocks, 1);
-        assert!(
-            found.starts_with(&answered),
-            "seed {seed}: {answered:?} answered, {found:?} found"
-        );
-        assert!(log.hard.term >= log.last.term, "seed {seed}: blocks ahead of the hard state");
-    }
-    assert!(interrupted > 30, "the power went in {interrupted} of 60 runs");
 }
 
 /// One append of more than a batch of the log takes goes out in several, and is all there.

@@ -3,8 +3,8 @@
 use crate::group::{GROUP, block, snapshot};
 use crate::store::{append, ids, on_disk, open_wal, owner};
 use quorate_raft::{
-    AppendRequest, Completion, LogId, LogStore, MemorySnapshots, SnapshotDir, SnapshotMeta,
-    SnapshotStore, StoreError, StoreId, read_machine, write_snapshot,
+    AppendRequest, Completion, HardState, LogId, LogIndex, LogStore, MemorySnapshots, SnapshotDir,
+    SnapshotMeta, SnapshotStore, StoreError, StoreId, Term, read_machine, write_snapshot,
 };
 use quorate_wal::vfs::{MemVfs, OpKind, Vfs};
 use std::io::{ErrorKind, Read, Write};
@@ -191,4 +191,43 @@ fn a_rotten_snapshot_file_is_passed_over() {
         std::fs::write(newest, &whole[..len]).unwrap();
         assert_eq!(store.latest().unwrap().as_ref(), Some(&old), "cut to {len}");
     }
+}
+
+/// A power cut at any change of the disk: what was answered is there, hard state no older than the
+/// blocks.
+#[test]
+fn h37_power_cuts_lose_nothing_that_was_answered() {
+    let mut interrupted = 0;
+    for seed in 0..60_u64 {
+        let disk = Arc::new(MemVfs::new());
+        let mut answered = Vec::new();
+        let mut store = on_disk(&disk);
+        store.open(GROUP, owner()).unwrap();
+        disk.power_off_after(1 + seed % 12);
+        let mut prev = LogId::ZERO;
+        for term in 1..=12 {
+            let block = crate::store::block(term, prev, &["x", "y"]);
+            prev = block.last();
+            let hard = HardState::new(Term::new(term), None, LogIndex::ZERO);
+            let (tx, rx) = mpsc::channel();
+            let done = Completion::new(move |result| tx.send(result).unwrap());
+            let request = AppendRequest::new(Some(hard), std::slice::from_ref(&block), None, true);
+            store.append(GROUP, request, done);
+            if rx.recv().unwrap().is_err() {
+                interrupted += 1;
+                break;
+            }
+            answered.extend(ids(&[block], 1));
+        }
+        drop(store);
+        let mut store = on_disk(&Arc::new(disk.crash(seed)));
+        let log = store.open(GROUP, owner()).unwrap();
+        let found = ids(&log.blocks, 1);
+        assert!(
+            found.starts_with(&answered),
+            "seed {seed}: {answered:?} answered, {found:?} found"
+        );
+        assert!(log.hard.term >= log.last.term, "seed {seed}: blocks ahead of the hard state");
+    }
+    assert!(interrupted > 30, "the power went in {interrupted} of 60 runs");
 }

@@ -177,15 +177,20 @@ fn h20_a_joint_phase_is_left_only_once_it_is_in_force_and_only_once() {
     g.elect(1);
     let enter = g.change(1, &replacement(Transition::JointAuto)).unwrap();
     assert_eq!(g.last(1).index, index(enter), "not left before it was entered");
+    let between = g.propose(1, "x").unwrap().index.value();
     // Committed by a majority of the old voters; from now on two majorities decide.
     for from in [2, 3] {
         g.hand(from, 1, message(1, Body::Accepted { index: index(enter) })).unwrap();
     }
     assert_eq!(g.voters(1), (vec![1, 2, 3, 5], vec![1, 2, 3, 4]));
-    let leave = enter + 1;
+    let leave = between + 1;
     assert_eq!(g.last(1).index, index(leave), "the leader ends it by itself");
-    // Other entries are applied meanwhile: it is not asked for again.
+    // Another entry is applied meanwhile: it is not asked for again.
     g.flights.clear();
+    for (from, acked) in [(2, between), (3, between)] {
+        g.hand(from, 1, message(1, Body::Accepted { index: index(acked) })).unwrap();
+    }
+    assert_eq!(g.last(1).index, index(leave));
     let another = g.propose(1, "x").unwrap();
     for (from, acked) in [(2, leave), (3, leave)] {
         g.hand(from, 1, message(1, Body::Accepted { index: index(acked) })).unwrap();
