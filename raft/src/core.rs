@@ -391,6 +391,7 @@ impl Raft {
             Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot(_) => {
                 self.become_follower(message.term, Some(from));
             }
+            Body::PreVoteResp { .. } if crate::plant::planted("refusals_teach_nothing") => {}
             // A refused pre-vote teaches the term, or PreVote could deadlock. // H13
             _ => self.become_follower(message.term, None),
         }
@@ -474,7 +475,9 @@ impl Raft {
         let asks_vote = self.config.gate_votes
             && matches!(body, Body::Vote(_))
             && !crate::plant::planted("vote_request_before_durable");
-        let gated = body.is_gated() || asks_vote;
+        let votes = matches!(body, Body::VoteResp { .. });
+        let too_early = votes && crate::plant::planted("vote_before_durable");
+        let gated = (body.is_gated() || asks_vote) && !too_early;
         let envelope = Envelope::new(to, Message::new(self.group, term, body));
         if gated && !crate::plant::planted("ack_before_durable") {
             self.out.gated.push(envelope);

@@ -1,5 +1,5 @@
-//! A replica that lost entries it may have acknowledged (5.11). Damage is never taken for absence: a
-//! vote of such a replica could elect a leader that lacks what it helped to commit. Alagappan et
+//! A replica that lost entries it may have acknowledged (5.11). Damage is never taken for absence:
+//! a vote of such a replica could elect a leader that lacks what it helped to commit. Alagappan et
 //! al. 2018.
 
 use super::{Boot, Event, Raft};

@@ -58,7 +58,9 @@ impl Raft {
     /// R13 at the receiver.
     pub(super) fn handle_snapshot(&mut self, from: NodeId, meta: SnapshotMeta) {
         let concerns_me = meta.membership.contains(self.id);
-        if meta.last.index <= self.log.commit || !concerns_me {
+        let is_old =
+            meta.last.index <= self.log.commit && !crate::plant::planted("snapshot_goes_back");
+        if is_old || !concerns_me {
             self.send(from, Body::Accepted { index: self.log.commit }); // H9: never backwards
             return;
         }

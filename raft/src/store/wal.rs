@@ -74,8 +74,8 @@ impl WalLog {
         Self { worker: Worker::start(&wal), wal, groups: BTreeMap::new(), batch_bytes_max }
     }
 
-    /// Logs in a `wal` that was opened with `Recovery::Salvage`. If `report` tells of damage, that is
-    /// accepted: replicas whose logs are hit take what they lost from their leaders, and do not
+    /// Logs in a `wal` that was opened with `Recovery::Salvage`. If `report` tells of damage, that
+    /// is accepted: replicas whose logs are hit take what they lost from their leaders, and do not
     /// vote before.
     ///
     /// # Errors
@@ -105,9 +105,9 @@ impl WalLog {
     }
 
     /// A log with a hole. What is left of it may be what the lost part had replaced, so nothing of
-    /// it is kept; that entries up to its end may have been acknowledged is written down in the same
-    /// batch. Every batch carries the hard state: the newest record is at least as new as any that
-    /// was lost, since one behind the hole can be read. // H36
+    /// it is kept; that entries up to its end may have been acknowledged is written down in the
+    /// same batch. Every batch carries the hard state: the newest record is at least as new as any
+    /// that was lost, since one behind the hole can be read. // H36
     fn open_damaged(
         &mut self,
         mut meta: Meta,

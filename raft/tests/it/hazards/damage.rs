@@ -171,8 +171,7 @@ fn h36_damage_behind_the_last_record_may_be_a_lost_vote() {
         .segment_bytes(1 << 20)
         .batch_bytes_max(1 << 18)
         .recovery(Recovery::Salvage);
-    let opened =
-        Wal::open_on(disk, Path::new("log"), config.build().unwrap(), None).unwrap();
+    let opened = Wal::open_on(disk, Path::new("log"), config.build().unwrap(), None).unwrap();
     let (wal, report) = opened;
     if report.damage.is_empty() {
         return; // taken for an interrupted write: nothing behind it proves the contrary

@@ -1,8 +1,8 @@
-//! Disks that rot: a replica starts and finds that entries it may have acknowledged are gone. One at
-//! a time, for two at once may be a majority that lost the same entry.
+//! Disks that rot: a replica starts and finds that entries it may have acknowledged are gone. One
+//! at a time, for two at once may be a majority that lost the same entry.
 
 use super::disk::Durable;
-use super::replica::{Replica, Step, World};
+use super::replica::{Replica, Setup, Step, World};
 use quorate_raft::{Body, LogId, Message};
 use quorate_sim::{Ctx, NodeId, Rng};
 
@@ -13,8 +13,14 @@ pub(crate) const MUST_HAPPEN: [&str; 2] = ["disk damaged", "damaged disk repaire
 const DAMAGE_PPM: u32 = 80_000;
 
 /// The disk of `id` may have rotted while it was down.
-pub(crate) fn may_strike(ctx: &mut Ctx<'_>, world: &mut World, id: NodeId, rng: &mut Rng) {
-    let struck = rng.chance(DAMAGE_PPM);
+pub(crate) fn may_strike(
+    ctx: &mut Ctx<'_>,
+    setup: &Setup,
+    world: &mut World,
+    id: NodeId,
+    rng: &mut Rng,
+) {
+    let struck = rng.chance(DAMAGE_PPM) && setup.rots();
     let Some(disk) = world.disks.get_mut(&id) else { return };
     let holds_entries = disk.durable.last() > LogId::ZERO;
     if struck && holds_entries && world.damaged.is_none() && !world.quiet {
@@ -24,13 +30,21 @@ pub(crate) fn may_strike(ctx: &mut Ctx<'_>, world: &mut World, id: NodeId, rng: 
     }
 }
 
-/// The log is gone, the snapshot is not; hard state and founders are known. What was acknowledged is
-/// bounded by the former end of the log.
+/// The log is gone, the snapshot is not; hard state and founders are known. What was acknowledged
+/// is bounded by the former end of the log.
 fn lose_entries(log: &mut Durable) {
     log.hard.lost = log.hard.lost.max(log.last().index).max(log.hard.commit);
     log.start = log.snapshot.as_ref().map_or(LogId::ZERO, |(meta, _)| meta.last);
     log.hard.commit = log.start.index;
     log.blocks.clear();
+}
+
+impl Setup {
+    /// Whether disks of this group rot: one that is repaired does not vote, and of a small group
+    /// the others must not depend on a slow line.
+    pub(crate) fn rots(&self) -> bool {
+        self.members.len() >= 5
+    }
 }
 
 impl Replica {

@@ -121,7 +121,7 @@ impl Replica {
             if world.leading.remove(&id) {
                 ctx.reached("crash of a leader");
             }
-            damage::may_strike(ctx, world, id, &mut rng);
+            damage::may_strike(ctx, &setup, world, id, &mut rng);
             let disk = world.disks.entry(id).or_default();
             let snapshot = disk.durable.snapshot.as_ref();
             (disk.boot(id, GROUP, &members), snapshot.map_or_else(State::new, |(_, s)| s.clone()))
