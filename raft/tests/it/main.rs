@@ -26,3 +26,4 @@ mod sessions;
 mod sim;
 mod snapshot_resume;
 mod store;
+mod transfers;
