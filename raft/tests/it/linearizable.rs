@@ -57,7 +57,7 @@ fn linearizable() {
 #[test]
 fn linearizable_over_whole_nodes() {
     let tally = Arc::new(Mutex::new(Tally::default()));
-    println!("{}", run(&nodes::campaign(&tally, folder()).seeds(seeds(15, 40)), &tally));
+    println!("{}", run(&nodes::campaign(&tally, folder()).seeds(seeds(20, 40)), &tally));
 }
 
 #[test]
