@@ -26,7 +26,7 @@ impl StateMachine for Counter {
 
     fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
         let n = self.0;
-        Ok(Box::new(move |w: &mut dyn io::Write| w.write_all(&n.to_le_bytes())))
+        Ok(Box::new(move |w: &mut dyn Write| w.write_all(&n.to_le_bytes())))
     }
 
     fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()> {
