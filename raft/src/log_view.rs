@@ -4,6 +4,7 @@
 
 use crate::error::Invariant;
 use crate::{Block, LogId, LogIndex, SnapshotMeta, Term};
+use core::hash::{Hash, Hasher};
 use std::collections::VecDeque;
 
 /// Consecutive entries of one term: from `first` to the entry before the next run.
@@ -368,6 +369,22 @@ impl LogView {
 
     pub(crate) const fn cached_bytes(&self) -> u64 {
         self.cached_bytes
+    }
+
+    /// See [`Raft::hash_behaviour`](crate::Raft::hash_behaviour).
+    pub(crate) fn hash_behaviour<H: Hasher>(&self, into: &mut H) {
+        let Self { start, last, commit, applying, applied, handed, durable, .. } = self;
+        (start, last, commit, applying, applied, handed, durable).hash(into);
+        (&self.changes, self.changes_known_from, self.snapshot_handed).hash(into);
+        self.pending_snapshot.as_ref().map(|meta| meta.last).hash(into);
+        for run in &self.runs {
+            (run.first, run.term).hash(into);
+        }
+        // Not their group time: only sessions look at it.
+        for block in &self.blocks {
+            block.first().hash(into);
+            block.iter().for_each(|entry| (entry.id, entry.kind, entry.data).hash(into));
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Invariant> {

@@ -15,6 +15,7 @@ mod group;
 mod hazards;
 mod lives;
 mod members;
+mod model;
 #[cfg(mutant)]
 mod mutants;
 mod props;

@@ -1,0 +1,205 @@
+//! Model checking of the real core, with stateright: every order of deliveries, losses,
+//! repetitions, timeouts, slow writes and a crash, within bounds.
+//!
+//! # What a state is
+//! For each node everything that decides what its core does next (`Raft::hash_behaviour` names
+//! every field), its disk and the writes that are not durable; the set of messages under way; what
+//! may still happen how often; what was committed, acknowledged and asked so far.
+//!
+//! # What is left out, and why that hides nothing
+//! * Time. An election timeout is an action that is possible at any moment, so is a heartbeat;
+//!   randomized timeouts do not matter then. Clocks move on by heartbeats alone.
+//! * Losses. A message that is never delivered is lost, at no cost in states.
+//! * Deliveries without any effect on node and network: they are losses.
+//! * Messages of terms below the receiver's durable one: it drops them unseen, for ever.
+//! * Two equal messages under way at once are one; that a message arrives again is an action.
+//! * PreVote and CheckQuorum are off: they only take away elections, and leaders, that are
+//!   possible here. Leases and sessions have models and simulations of their own.
+//! * Writes are durable at once, unless a disk becomes slow: then each is an action, and a crash
+//!   loses the rest. Application follows the commit index at once.
+//!
+//! How far a run goes is bounded by the number of states it generates; `QUORATE_SEEDS` raises it.
+
+mod flight;
+mod node;
+mod state;
+
+use crate::group::{block, draft, nodes};
+use node::{Disk, Node};
+use quorate_raft::{Block, Config, HardState, LogId, LogIndex, Membership, Term};
+use state::{Action, Broken, Change, Left, State};
+use stateright::{Checker as _, Model, Property};
+
+/// A group with its bounds.
+struct Group {
+    config: Config,
+    /// The members at the beginning of the log.
+    founders: Membership,
+    terms_max: u64,
+    changes: &'static [Change],
+    beginnings: Vec<State>,
+}
+
+impl Group {
+    fn new(terms_max: u64) -> Self {
+        // Small appends, so that large entries go one by one.
+        let draft = draft().pre_vote(false).check_quorum(false).append_bytes_max(4 << 10);
+        Self {
+            config: draft.build().unwrap(),
+            founders: Membership::of_voters(&nodes(&[1, 2, 3])),
+            terms_max,
+            changes: &[],
+            beginnings: Vec::new(),
+        }
+    }
+
+    fn fresh(&self, id: u64) -> Node {
+        Node::start(&self.config, id, &self.members_of(id), Disk::default())
+    }
+
+    /// Node 4 knows of no group.
+    fn members_of(&self, id: u64) -> Membership {
+        if id == 4 { Membership::default() } else { self.founders.clone() }
+    }
+
+    fn beginning(mut self, mut state: State, left: Left) -> Self {
+        state.left = left;
+        self.beginnings.push(state);
+        self
+    }
+}
+
+impl Model for Group {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        self.beginnings.clone()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        state.actions(self.terms_max, self.changes, actions);
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        state.after(&action, |node| {
+            let id = node.raft.id().value();
+            Node::start(&self.config, id, &self.members_of(id), node.disk.clone())
+        })
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("at most one leader in a term", |_, s: &State| {
+                s.broken != Some(Broken::ElectionSafety)
+            }),
+            Property::always("log matching", |_, s: &State| s.broken != Some(Broken::LogMatching)),
+            Property::always("leader completeness", |_, s: &State| {
+                s.broken != Some(Broken::LeaderCompleteness)
+            }),
+            Property::always("state machine safety", |_, s: &State| {
+                s.broken != Some(Broken::StateMachineSafety)
+            }),
+            Property::always("committed entries are durable on a quorum", |_, s: &State| {
+                s.broken != Some(Broken::NotOnAQuorum)
+            }),
+            Property::always("linearizable reads", |_, s: &State| {
+                s.broken != Some(Broken::StaleRead)
+            }),
+            Property::always("invariants of a replica", |_, s: &State| {
+                s.broken != Some(Broken::Invariant)
+            }),
+        ]
+    }
+}
+
+/// Checks the model; generates so many states (not all different), more with `QUORATE_SEEDS`.
+fn check(name: &str, group: Group, generate: usize) {
+    let thorough = std::env::var_os("QUORATE_SEEDS").is_some();
+    let (factor, least) = if thorough { (30, 200_000) } else { (1, 20_000) };
+    let started = std::time::Instant::now();
+    let checker =
+        group.checker().threads(2).target_state_count(generate * factor).spawn_bfs().join();
+    let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
+    println!("model {name}: {unique} unique states, {depth} deep, in {:?}", started.elapsed());
+    for (property, path) in checker.discoveries() {
+        println!("counterexample to: {property}");
+        let last = path.last_state().clone();
+        for (n, action) in path.into_actions().iter().enumerate() {
+            println!("{:3}. {action:?}", n + 1);
+        }
+        println!("then {last:#?}");
+        panic!("model {name}: not always: {property}");
+    }
+    assert!(unique >= least, "model {name} explored {unique} states, expected {least}");
+}
+
+fn three(group: &Group) -> State {
+    State::new((1..=3).map(|id| group.fresh(id)).collect(), 2)
+}
+
+/// Node `id` with these blocks on its disk, the first committed.
+fn grown(group: &Group, id: u64, term: u64, blocks: &[Block]) -> Node {
+    let hard = HardState::new(Term::new(term), None, LogIndex::new(1));
+    let disk = Disk { hard, mark: None, blocks: blocks.to_vec() };
+    Node::start(&group.config, id, &group.founders, disk)
+}
+
+/// Elections and replication: from nothing; and from logs that two leaders left diverged, whose
+/// entries are too large for one append (as in figure 8 of the paper).
+#[test]
+fn model_elections_and_replication() {
+    let group = Group::new(4);
+    let fresh = three(&group);
+    let large = |text: &str| "x".repeat(4 << 10) + text;
+    let first = block(1, LogId::ZERO, &[""]);
+    let old = block(1, LogId::new(1, 1), &[&large("old")]);
+    let newer = block(2, LogId::new(1, 1), &[&large("newer")]);
+    let logs = [vec![first.clone(), old], vec![first.clone(), newer], vec![first]];
+    let diverged = (1..).zip(logs).map(|(id, log)| grown(&group, id, 2, &log)).collect();
+    let diverged = State::new(diverged, 2);
+    let most =
+        Left { campaigns: 2, proposals: 2, crashes: 1, repeats: 1, stalls: 1, ..Left::default() };
+    let few = Left { campaigns: 2, crashes: 1, ..Left::default() };
+    let group = group.beginning(fresh, most).beginning(diverged, few);
+    check("elections and replication", group, 60_000);
+}
+
+/// Membership: v(1 2 3) to v(1 2 4) at once, and one node at a time; from before the change and,
+/// as that takes long, from the middle of the joint phase.
+#[test]
+fn model_membership() {
+    let mut group = Group::new(2);
+    group.changes = &[Change::Replace, Change::Add, Change::Remove];
+    let nodes = (1..=4).map(|id| group.fresh(id)).collect();
+    let led = State::new(nodes, 0).then(0, |node| node.raft.campaign(node.now).unwrap());
+    let all = Left {
+        campaigns: 2,
+        proposals: 1,
+        changes: 2,
+        crashes: 1,
+        repeats: 1,
+        stalls: 0,
+        ..Left::default()
+    };
+    group = group.beginning(led, all);
+    check("membership", group, 60_000);
+}
+
+/// Reads at any node while leadership moves.
+#[test]
+fn model_reads() {
+    let group = Group::new(2);
+    let led = three(&group).then(0, |node| node.raft.campaign(node.now).unwrap());
+    let left = Left {
+        campaigns: 1,
+        proposals: 2,
+        reads: 2,
+        crashes: 1,
+        heartbeats: 1,
+        stalls: 1,
+        ..Left::default()
+    };
+    let group = group.beginning(led, left);
+    check("reads", group, 60_000);
+}
