@@ -28,7 +28,22 @@ use crate::group::{block, draft, nodes};
 use node::{Disk, Node};
 use quorate_raft::{Block, Config, HardState, LogId, LogIndex, Membership, Term};
 use state::{Action, Broken, Change, Left, State};
-use stateright::{Checker as _, Model, Property};
+use stateright::{Checker as _, Model, Path, Property};
+use std::time::Instant;
+
+/// How many times more states a thorough run generates.
+const THOROUGH: usize = 20;
+
+const NOTHING: Left = Left {
+    campaigns: 0,
+    proposals: 0,
+    changes: 0,
+    reads: 0,
+    heartbeats: 0,
+    crashes: 0,
+    repeats: 0,
+    stalls: 0,
+};
 
 /// A group with its bounds.
 struct Group {
@@ -113,25 +128,35 @@ impl Model for Group {
     }
 }
 
-/// Checks the model; generates so many states (not all different), more with `QUORATE_SEEDS`.
-fn check(name: &str, group: Group, generate: usize) {
+/// Checks the parts of a model one after the other; each generates so many states (not all of them
+/// different), more with `QUORATE_SEEDS`. Parts share no state: they differ in their bounds.
+fn check(name: &str, parts: Vec<Group>, generate: usize) {
     let thorough = std::env::var_os("QUORATE_SEEDS").is_some();
-    let (factor, least) = if thorough { (30, 200_000) } else { (1, 20_000) };
-    let started = std::time::Instant::now();
-    let checker =
-        group.checker().threads(2).target_state_count(generate * factor).spawn_bfs().join();
-    let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
-    println!("model {name}: {unique} unique states, {depth} deep, in {:?}", started.elapsed());
-    for (property, path) in checker.discoveries() {
-        println!("counterexample to: {property}");
-        let last = path.last_state().clone();
-        for (n, action) in path.into_actions().iter().enumerate() {
-            println!("{:3}. {action:?}", n + 1);
+    let (factor, least) = if thorough { (THOROUGH, 200_000) } else { (1, 20_000) };
+    let (mut unique, mut depths, started) = (0, Vec::new(), Instant::now());
+    for part in parts {
+        let limit = generate * factor;
+        let checker = part.checker().threads(2).target_state_count(limit).spawn_bfs().join();
+        unique += checker.unique_state_count();
+        let all = if checker.state_count() < limit { ", all" } else { "" };
+        depths.push(format!("{}{all}", checker.max_depth()));
+        if let Some((property, path)) = checker.discoveries().into_iter().next() {
+            counterexample(name, property, path);
         }
-        println!("then {last:#?}");
-        panic!("model {name}: not always: {property}");
     }
+    let depths = depths.join("; ");
+    println!("model {name}: {unique} unique states, depths {depths}; {:?}", started.elapsed());
     assert!(unique >= least, "model {name} explored {unique} states, expected {least}");
+}
+
+fn counterexample(name: &str, property: &str, path: Path<State, Action>) -> ! {
+    println!("counterexample of model {name} to: {property}");
+    let last = path.last_state().clone();
+    for (n, action) in path.into_actions().iter().enumerate() {
+        println!("{:3}. {action:?}", n + 1);
+    }
+    println!("then {last:#?}");
+    panic!("model {name}: not always: {property}");
 }
 
 fn three(group: &Group) -> State {
@@ -149,8 +174,12 @@ fn grown(group: &Group, id: u64, term: u64, blocks: &[Block]) -> Node {
 /// entries are too large for one append (as in figure 8 of the paper).
 #[test]
 fn model_elections_and_replication() {
+    let group = Group::new(2);
+    let left = Left { campaigns: 2, proposals: 2, crashes: 1, repeats: 1, stalls: 1, ..NOTHING };
+    let from_nothing = three(&group);
+    let broad = group.beginning(from_nothing, left);
+
     let group = Group::new(4);
-    let fresh = three(&group);
     let large = |text: &str| "x".repeat(4 << 10) + text;
     let first = block(1, LogId::ZERO, &[""]);
     let old = block(1, LogId::new(1, 1), &[&large("old")]);
@@ -158,39 +187,37 @@ fn model_elections_and_replication() {
     let logs = [vec![first.clone(), old], vec![first.clone(), newer], vec![first]];
     let diverged = (1..).zip(logs).map(|(id, log)| grown(&group, id, 2, &log)).collect();
     let diverged = State::new(diverged, 2);
-    let most =
-        Left { campaigns: 2, proposals: 2, crashes: 1, repeats: 1, stalls: 1, ..Left::default() };
-    let few = Left { campaigns: 2, crashes: 1, ..Left::default() };
-    let group = group.beginning(fresh, most).beginning(diverged, few);
-    check("elections and replication", group, 60_000);
+    let deep = group.beginning(diverged, Left { campaigns: 2, ..NOTHING });
+    check("elections and replication", vec![broad, deep], 40_000);
 }
 
-/// Membership: v(1 2 3) to v(1 2 4) at once, and one node at a time; from before the change and,
-/// as that takes long, from the middle of the joint phase.
+/// Membership: v(1 2 3) to v(1 2 4) at once, and one node at a time; broad, and, as a change takes
+/// many steps, deep with nothing but a change and an election.
 #[test]
 fn model_membership() {
-    let mut group = Group::new(2);
-    group.changes = &[Change::Replace, Change::Add, Change::Remove];
-    let nodes = (1..=4).map(|id| group.fresh(id)).collect();
-    let led = State::new(nodes, 0).then(0, |node| node.raft.campaign(node.now).unwrap());
-    let all = Left {
-        campaigns: 2,
-        proposals: 1,
-        changes: 2,
-        crashes: 1,
-        repeats: 1,
-        stalls: 0,
-        ..Left::default()
+    let led = |changes: &'static [Change]| {
+        let group = Group { changes, ..Group::new(2) };
+        let state = State::new((1..=4).map(|id| group.fresh(id)).collect(), 0);
+        (group, state.then(0, |node| node.raft.campaign(node.now).unwrap()))
     };
-    group = group.beginning(led, all);
-    check("membership", group, 60_000);
+    let left = Left { campaigns: 1, proposals: 1, changes: 2, crashes: 1, repeats: 1, ..NOTHING };
+    let (group, state) = led(&[Change::Replace, Change::Add, Change::Remove]);
+    let broad = group.beginning(state, left);
+    let (group, state) = led(&[Change::Replace]);
+    let joint = group.beginning(state, Left { campaigns: 1, changes: 1, ..NOTHING });
+    let (group, state) = led(&[Change::Add, Change::Remove]);
+    let single = group.beginning(state, Left { campaigns: 1, changes: 2, ..NOTHING });
+    check("membership", vec![broad, joint, single], 30_000);
 }
 
 /// Reads at any node while leadership moves.
 #[test]
 fn model_reads() {
-    let group = Group::new(2);
-    let led = three(&group).then(0, |node| node.raft.campaign(node.now).unwrap());
+    let led = || {
+        let group = Group::new(2);
+        let state = three(&group).then(0, |node| node.raft.campaign(node.now).unwrap());
+        (group, state)
+    };
     let left = Left {
         campaigns: 1,
         proposals: 2,
@@ -198,8 +225,12 @@ fn model_reads() {
         crashes: 1,
         heartbeats: 1,
         stalls: 1,
-        ..Left::default()
+        ..NOTHING
     };
-    let group = group.beginning(led, left);
-    check("reads", group, 60_000);
+    let (group, state) = led();
+    let broad = group.beginning(state, left);
+    let (group, state) = led();
+    let left = Left { campaigns: 1, proposals: 1, reads: 1, heartbeats: 1, ..NOTHING };
+    let deep = group.beginning(state, left);
+    check("reads", vec![broad, deep], 40_000);
 }
