@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod cluster;
+mod crash;
 mod examples;
 mod golden;
 mod group;
