@@ -28,7 +28,8 @@ pub(crate) const CHANGE_BYTES_MAX: u32 = (HEAD_LEN + OPS_MAX * OP_LEN + CONTEXT_
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transition {
-    /// At once if there is at most one operation besides promotions, else through a joint phase that ends by itself.
+    /// At once if there is at most one operation besides promotions, else through a joint phase
+    /// that ends by itself.
     #[default]
     Auto,
     /// Through a joint phase that ends by itself.

@@ -12,6 +12,7 @@ mod lead;
 mod lease;
 mod output;
 mod read;
+mod recovery;
 mod snapshot;
 mod status;
 mod transfer;
@@ -187,6 +188,8 @@ pub struct Raft {
     changes: conf::Changes,
     /// Payload bytes appended as a leader and not applied yet.
     uncommitted_bytes: u64,
+    /// Entries up to here may have been acknowledged and are lost; zero if none are. // H36
+    lost: LogIndex,
     /// Highest index an append of this term's leader has matched: what a commit notice may commit.
     /// H46
     verified: LogIndex,
@@ -210,7 +213,8 @@ impl Raft {
         if voters == 0 && !boot.membership.learners.is_empty() || voters > quorum::VOTERS_MAX {
             return Err(BootError::Membership);
         }
-        let log = boot_log(&boot)?;
+        let lost = recovery::lost_of(&boot);
+        let log = boot_log(&boot, lost)?;
         let lease = Lease::after_start(&config, boot.drift, boot.hard.promise, now);
         let mut raft = Self {
             id: boot.id,
@@ -231,6 +235,7 @@ impl Raft {
             transferee: None,
             changes: conf::Changes::default(),
             uncommitted_bytes: 0,
+            lost,
             verified: LogIndex::ZERO,
             appended_at: now,
             reads: Reads::default(),
@@ -242,8 +247,10 @@ impl Raft {
         };
         raft.reset(raft.term);
         // What the disk holds: a longer promise is still to be written. // H29
-        let on_disk = HardState { promise: boot.hard.promise, ..raft.hard_state() };
+        let HardState { promise, lost, .. } = boot.hard;
+        let on_disk = HardState { promise, lost, ..raft.hard_state() };
         raft.out.remember(on_disk, raft.soft_state());
+        raft.out.events.extend(raft.lost().map(|lost| Event::Recovering { lost }));
         Ok(raft)
     }
 
@@ -385,6 +392,7 @@ impl Raft {
             Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot(_) => {
                 self.become_follower(message.term, Some(from));
             }
+            Body::PreVoteResp { .. } if crate::plant::planted("refusals_teach_nothing") => {}
             // A refused pre-vote teaches the term, or PreVote could deadlock. // H13
             _ => self.become_follower(message.term, None),
         }
@@ -439,7 +447,7 @@ impl Raft {
             Body::Commit { index } => self.handle_commit_notice(from, index),
             Body::Accepted { index } => self.handle_accepted(from, index),
             Body::Rejected { index, hint } => self.handle_rejected(from, index, hint),
-            Body::SnapshotRequest { .. } => self.handle_snapshot_request(from),
+            Body::SnapshotRequest { have } => self.handle_snapshot_request(from, have),
             Body::HeartbeatResp { read, stamp, promise } => {
                 self.handle_heartbeat_resp(from, read, stamp, promise);
             }
@@ -468,7 +476,9 @@ impl Raft {
         let asks_vote = self.config.gate_votes
             && matches!(body, Body::Vote(_))
             && !crate::plant::planted("vote_request_before_durable");
-        let gated = body.is_gated() || asks_vote;
+        let votes = matches!(body, Body::VoteResp { .. });
+        let too_early = votes && crate::plant::planted("vote_before_durable");
+        let gated = (body.is_gated() || asks_vote) && !too_early;
         let envelope = Envelope::new(to, Message::new(self.group, term, body));
         if gated && !crate::plant::planted("ack_before_durable") {
             self.out.gated.push(envelope);
@@ -501,12 +511,17 @@ impl Raft {
     }
 }
 
-fn boot_log(boot: &Boot) -> Result<LogView, BootError> {
-    let mut log = LogView::new(boot.start, boot.runs.clone(), boot.last, boot.blocks.clone());
-    let commit = boot.hard.commit.max(boot.start.index);
-    if commit > boot.last.index {
-        return Err(BootError::CommitBeyondLog { commit, last: boot.last.index });
-    }
+/// The log that `boot` describes; empty if a part of it is lost.
+fn boot_log(boot: &Boot, lost: LogIndex) -> Result<LogView, BootError> {
+    let is_whole = lost == LogIndex::ZERO;
+    let mut log = if is_whole {
+        LogView::new(boot.start, boot.runs.clone(), boot.last, boot.blocks.clone())
+    } else {
+        // What is left of it may be what the lost part had replaced. // H36
+        LogView::new(boot.start, Vec::new(), boot.start, Vec::new())
+    };
+    let commit = if is_whole { boot.hard.commit } else { LogIndex::ZERO };
+    let commit = commit.max(boot.start.index);
     let applied = boot.applied.max(boot.start.index);
     if applied > commit {
         return Err(BootError::Applied { applied, first: boot.start.index, commit });

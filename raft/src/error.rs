@@ -169,8 +169,8 @@ pub enum ProposeError {
         /// What stands in its place.
         by: LogId,
     },
-    /// Effect: none, not appended. A change of the membership among the entries: it has a way of its
-    /// own. A retry cannot help.
+    /// Effect: none, not appended. A change of the membership among the entries: it has a way of
+    /// its own. A retry cannot help.
     #[error("a membership change is not proposed like an entry")]
     Conf,
     /// Effect: none, not appended. An empty proposal.
@@ -316,6 +316,13 @@ pub enum CampaignError {
     /// before. Retry after it.
     #[error("a committed membership change is not applied yet")]
     PendingConf,
+    /// Effect: none. Entries that this node may have acknowledged are lost: it campaigns again once
+    /// a leader has brought its log past them.
+    #[error("the log lost entries up to {to}, which a leader must bring first")]
+    Recovering {
+        /// The last one that may be lost.
+        to: LogIndex,
+    },
 }
 
 /// Who leads was not forgotten.
@@ -360,8 +367,8 @@ pub enum StepError {
         /// The sender.
         from: NodeId,
     },
-    /// Effect: none. The sender's disk is not the one that the group knows of this node: it may have
-    /// forgotten what the other one promised.
+    /// Effect: none. The sender's disk is not the one that the group knows of this node: it may
+    /// have forgotten what the other one promised.
     #[error("node {from} speaks from another disk than the one it joined with")]
     ForeignStore {
         /// The sender.
@@ -463,14 +470,6 @@ pub enum Invariant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BootError {
-    /// Effect: none. The durable commit index lies behind the end of the log: entries are missing.
-    #[error("durable commit {commit} lies behind the last entry {last}: the log lost entries")]
-    CommitBeyondLog {
-        /// The commit index of the hard state.
-        commit: LogIndex,
-        /// The last entry there is.
-        last: LogIndex,
-    },
     /// Effect: none. The machine says it applied what the log does not know to be committed.
     #[error("machine applied {applied}, outside of the log's {first}..={commit}")]
     Applied {
@@ -518,6 +517,14 @@ pub enum StoreError {
         /// Which file, offset and records.
         what: Arc<str>,
     },
+    /// Effect: none, evidence kept. Records were lost behind the last one that can be read, and
+    /// with them perhaps a vote: this member cannot know what it promised. Remove it from the group
+    /// and add it anew, with an empty disk.
+    #[error("hard state lost: {what}")]
+    HardStateLost {
+        /// What is damaged.
+        what: Arc<str>,
+    },
     /// Effect: none. The folder belongs to another cluster, node or group.
     #[error("{path}: {what} is {found}, expected {expected}")]
     Foreign {
@@ -553,6 +560,6 @@ impl StoreError {
     /// Whether data that was written is unreadable.
     #[must_use]
     pub const fn is_corruption(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+        matches!(self, Self::Damaged { .. } | Self::HardStateLost { .. })
     }
 }

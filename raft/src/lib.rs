@@ -6,16 +6,14 @@
 //! linearizable, lease, bounded-staleness and local reads on any member; sessions, whose requests
 //! take effect at most once however often they are repeated (`Session`); chunked, resumable
 //! snapshots; leadership transfer; outcomes that never call "failed" what may have happened
-//! (`Outcome`). The core ([`Raft`]) has no clock,
-//! randomness, thread or I/O; the driver (`Node`) runs it over any
-//! [`Transport`](quorate_transport::Transport), in memory and over TCP.
+//! (`Outcome`). The core ([`Raft`]) has no clock, randomness, thread or I/O; the driver (`Node`)
+//! runs it over any [`Transport`](quorate_transport::Transport), in memory and over TCP.
 //!
 //! **Is not:** a database, a service, a Byzantine protocol, discovery, transactions over several
 //! groups, or flexible quorums. It never looks into the user's bytes.
 //!
-//! **Not yet:** several groups on one endpoint, repair of a damaged log (such a log refuses to
-//! start), adaptive pipelining, witnesses, single-decree Paxos. They are designed; nothing here
-//! pretends to do them.
+//! **Not yet:** several groups on one endpoint, adaptive pipelining, witnesses, single-decree
+//! Paxos. They are designed; nothing here pretends to do them.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -72,7 +70,7 @@
 //! |---|---|
 //! | Leader and Followers | [`Raft`], [`Role`] |
 //! | Replicated Log | [`Raft`], [`Block`], [`LogStore`] |
-//! | Majority Quorum | [`quorum::committed`], [`quorum::vote`], [`Membership`] |
+//! | Majority Quorum | [`quorum::committed`], [`quorum::vote`], [`Membership`], [`ConfChange`] |
 //! | Generation Clock | [`Term`] in [`HardState`] |
 //! | Heartbeat | [`Body::Heartbeat`] |
 //! | High-Water Mark | the commit index: [`HardState::commit`] |
@@ -90,7 +88,7 @@
 //!
 //! | # | property | condition | test |
 //! |---|---|---|---|
-//! | G1 | at most one leader per term | votes are durable before they are sent, the own before leading; a node id is never used with another disk | `sim`, `hazards::elections::h11_…` |
+//! | G1 | at most one leader per term | votes are durable before they are sent, the own before leading; no node id is used with another disk (G12) | `sim`, `hazards::elections::h11_…` |
 //! | G2 | one entry per index, the same everywhere, applied in order, once in a life of a machine in memory and never at or below [`StateMachine::applied`] | G1; the [`LogStore`] keeps its contract | `sim`, `hazards::h01_…` to `h10_…`, `store` |
 //! | G3 | `Outcome::Applied` only after the entry is durable on a quorum and applied here | the disks' sync is honest | `sim`, `hazards::h34_…`, mutant `ack_before_durable` |
 //! | G4 | `Outcome::Rejected` can never take effect; all else that did not end is `Outcome::Unknown` | always | `sim` (refused, never seen), `hazards::running::h41_…`, `h48_…` |
@@ -98,20 +96,24 @@
 //! | G6 | `Read::Lease` likewise, on the leader without a message | each clock's rate is off by no more than its [`Clock::drift`](quorate_clocks::Clock::drift) says, and goes on in a suspend; survives restarts, suspends, transfers, members with other settings; else it is G5 | `sim`, `hazards::leases::h27_…` to `h63_…`, `hazards::lease_nodes::h30_…`, `props::a_lease_ends_…` |
 //! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
 //! | G8 | a session's request takes effect at most once and its reply is given again when it is repeated; sessions expire alike on every replica | at most `session_window` under way, replies up to `reply_bytes_max` (else `Outcome::ReplyLost`); an expired session is refused ([`ProposeError::SessionExpired`]), nothing is applied | `sessions`, `sessions::nodes::h40_…`, `h41_…`, `requests_take_effect_once_…`, `lives::h41_…`, mutants `session_…` |
+//! | G9 | damage is not taken for absence: a replica that lost entries it may have acknowledged does not vote before a leader has brought its log past them | the log tells damage from a torn end, as `WalLog` does | `sim`, `hazards::damage::h36_…`, `hazards::h35_…`, mutant `damage_taken_for_absence` |
 //! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
 //! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::disks::h33_…`, `running::h33_…` |
+//! | G12 | a node answers only for the disk it joined with: another or an empty one under its id is refused until the membership changes | the founders heard each other once | `hazards::identities::h23_…`, mutant `any_disk_will_do` |
 //! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::elections::h13_…`, `h16_…` |
+//! | G14 | the membership moves from any set to any other without a moment of two quorums that do not overlap; a change that a crash interrupts is finished by the next leader | one change at a time, which is enforced | `sim`, the scripts, `hazards::membership::h17_…` to `h24_…`, `members`, mutants `two_changes`, `joint_…`, `removed_…` |
 //! | G15 | dropping a future loses no acknowledged work; `Node::shutdown` waits for what was handed to the store | – | `cluster::a_dropped_proposal_…`, `cluster::a_clean_shutdown_…` |
 //!
 //! # Limits
 //!
-//! 15 voters and 64 members; 4,096 read ids a message; 4,096 waiting questions of
+//! 15 voters and 64 members; 64 operations and 64 KiB of context a membership change, 64 changes
+//! waiting at a node; 4,096 read ids a message; 4,096 waiting questions of
 //! `Node::replicated`; 64 forwarded batches under way; 1,024 inputs of each kind a turn; one
 //! snapshot chunk in flight per member; everything else is a setting of [`ConfigDraft`] with its
 //! default and what happens at its ends. The replies a session may keep are `session_window` ×
 //! `reply_bytes_max`, in theory for each of `sessions_max` sessions: clients that acknowledge, as
-//! `Session` does with every request, keep as many as they have under way. A log that is full refuses proposals
-//! ([`ProposeError::NoSpace`]) and goes on serving reads.
+//! `Session` does with every request, keep as many as they have under way. A log that is full
+//! refuses proposals ([`ProposeError::NoSpace`]) and goes on serving reads.
 //!
 //! # How to drive it
 //!
@@ -125,10 +127,10 @@
 //! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
 //! and reordered; the network is cut in any way, also one way. Bytes are altered by accident only
 //! (CRC-32). Clocks may be wrong in any way without leases; with [leases](ConfigDraft::lease) their
-//! rate must keep within what they say of themselves. A disk that comes back empty under the same
-//! node id breaks G1: give the node a new id (which needs membership changes, so today: a new
-//! group). Damage inside a log is told from a torn end and refuses to start
-//! ([`StoreError::Damaged`]).
+//! rate must keep within what they say of themselves. A node that comes back on
+//! another disk is refused: remove the member and add it anew. Damage inside a log is told from a
+//! torn end: with `WalLog::salvaged` the replica takes what it lost from its leader, and does not
+//! vote before; where a vote may be lost it refuses to start ([`StoreError::HardStateLost`]).
 //!
 //! # Features
 //!

@@ -373,15 +373,30 @@ impl LogView {
 
     /// See [`Raft::hash_behaviour`](crate::Raft::hash_behaviour).
     pub(crate) fn hash_behaviour<H: Hasher>(&self, into: &mut H) {
-        let Self { start, last, commit, applying, applied, handed, durable, .. } = self;
+        let Self {
+            start,
+            runs,
+            last,
+            blocks,
+            changes,
+            changes_known_from,
+            commit,
+            applying,
+            applied,
+            handed,
+            durable,
+            pending_snapshot,
+            snapshot_handed,
+            // Follows from the blocks.
+            cached_bytes: _,
+            // Group time: only sessions look at it.
+            evicted_time_ms: _,
+        } = self;
         (start, last, commit, applying, applied, handed, durable).hash(into);
-        (&self.changes, self.changes_known_from, self.snapshot_handed).hash(into);
-        self.pending_snapshot.as_ref().map(|meta| meta.last).hash(into);
-        for run in &self.runs {
-            (run.first, run.term).hash(into);
-        }
-        // Not their group time: only sessions look at it.
-        for block in &self.blocks {
+        (changes, changes_known_from, snapshot_handed).hash(into);
+        pending_snapshot.as_ref().map(|meta| meta.last).hash(into);
+        runs.iter().for_each(|run| (run.first, run.term).hash(into));
+        for block in blocks {
             block.first().hash(into);
             block.iter().for_each(|entry| (entry.id, entry.kind, entry.data).hash(into));
         }

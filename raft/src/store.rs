@@ -84,7 +84,8 @@ impl Owner {
 pub struct OpenLog {
     /// The identity drawn when this log was created.
     pub store: StoreId,
-    /// As of the last durable write.
+    /// As of the last durable write. If entries are lost that may have been acknowledged, its
+    /// `lost` says up to where, and the log is given as empty behind `mark`. // H36
     pub hard: HardState,
     /// The log starts behind this snapshot; none: at the beginning.
     pub mark: Option<SnapshotMeta>,
@@ -193,8 +194,9 @@ pub trait LogStore: Send + 'static {
     /// Opens or creates the log of `group`.
     ///
     /// # Errors
-    /// [`StoreError::Foreign`] for the log of another owner, [`StoreError::Damaged`] if
-    /// acknowledged records cannot be read; nothing was changed.
+    /// [`StoreError::Foreign`] for the log of another owner; [`StoreError::HardStateLost`] if a
+    /// vote may be lost; [`StoreError::Damaged`] if not even the beginning can be read. Nothing was
+    /// changed.
     fn open(&mut self, group: GroupId, owner: Owner) -> Result<OpenLog, StoreError>;
 
     /// Writes. Never blocks on the medium; `done` is answered when the write is durable (at once if

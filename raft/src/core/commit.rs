@@ -72,6 +72,7 @@ impl Raft {
             self.log.applying = self.log.applying.max(snapshot);
             self.log.applied = self.log.applied.max(snapshot);
         }
+        self.end_recovery();
         self.log.evict(self.config.log_cache_bytes);
     }
 

@@ -139,6 +139,9 @@ impl Raft {
         if self.has_unapplied_change() {
             return Err(CampaignError::PendingConf);
         }
+        if let Some(to) = self.lost() {
+            return Err(CampaignError::Recovering { to });
+        }
         // H44
         if let Some(until) = self.must_not_campaign_until()
             && campaign != Campaign::Forced
@@ -170,7 +173,9 @@ impl Raft {
     }
 
     pub(super) fn is_promotable(&self) -> bool {
-        self.membership.is_voter(self.id) && self.log.pending_snapshot.is_none()
+        self.lost().is_none()
+            && self.membership.is_voter(self.id)
+            && self.log.pending_snapshot.is_none()
     }
 
     /// R4.
@@ -188,7 +193,8 @@ impl Raft {
         // Only an election that the leader asked for may break the promise made to it.
         let promised = self.promised_until().is_some() && !ballot.force;
         // H10: terms first, then indexes
-        let granted = free && !promised && ballot.last >= self.log.last();
+        let whole = self.lost().is_none(); // H36
+        let granted = free && !promised && whole && ballot.last >= self.log.last();
         let commit = self.vote_commit();
         let body = if pre {
             Body::PreVoteResp { granted, commit }

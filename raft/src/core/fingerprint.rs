@@ -16,8 +16,6 @@ impl Raft {
     #[doc(hidden)]
     pub fn hash_behaviour<H: Hasher>(&self, into: &mut H) {
         debug_assert!(!self.has_output(), "what waits to be drained is not hashed");
-        let Self { term, vote, role, leader, log, membership, peers, votes, .. } = self;
-        let Self { transferee, changes, uncommitted_bytes, verified, reads, snapshot, .. } = self;
         let Self {
             // The same for all replicas of a model, or shown by which of them it is.
             config: _,
@@ -34,13 +32,27 @@ impl Raft {
             out: _,
             // Below, as differences: a clock that is read later behaves the same.
             now: _,
-            election_start: _,
-            heartbeat_start: _,
+            election_start,
+            heartbeat_start,
+            term,
+            vote,
+            role,
+            leader,
+            log,
+            membership,
+            peers,
+            votes,
+            transferee,
+            changes,
+            uncommitted_bytes,
+            lost,
+            verified,
+            reads,
+            snapshot,
             stopped,
-            ..
         } = self;
         (term, vote, role, leader, votes, transferee, uncommitted_bytes, verified).hash(into);
-        stopped.is_some().hash(into);
+        (lost, stopped.is_some()).hash(into);
         log.hash_behaviour(into);
         (membership.index, &membership.voters, &membership.outgoing).hash(into);
         (&membership.learners, &membership.learners_next, membership.auto_leave).hash(into);
@@ -49,16 +61,31 @@ impl Raft {
         reads.hash_behaviour(into);
         snapshot.as_ref().map(place).hash(into);
         let t = self.config.election_timeout;
-        self.since(self.election_start, t).hash(into);
-        self.since(self.heartbeat_start, self.config.heartbeat_interval).hash(into);
+        self.since(*election_start, t).hash(into);
+        self.since(*heartbeat_start, self.config.heartbeat_interval).hash(into);
         for peer in peers {
             self.hash_peer(peer, into);
         }
     }
 
     fn hash_peer<H: Hasher>(&self, peer: &Progress, into: &mut H) {
-        let Progress { id, matched, next, state, pending_snapshot, active, paused, .. } = peer;
-        let Progress { inflights, sent_commit, read, load, learner, nudged_at, .. } = peer;
+        let Progress {
+            id,
+            matched,
+            next,
+            state,
+            pending_snapshot,
+            active,
+            paused,
+            nudged_at,
+            inflights,
+            sent_commit,
+            read,
+            load,
+            learner,
+            // Off.
+            promised_until: _,
+        } = peer;
         (id, matched, next, state, pending_snapshot, active, paused).hash(into);
         (inflights, sent_commit, read, load, learner).hash(into);
         self.since(*nudged_at, self.config.heartbeat_interval).hash(into);

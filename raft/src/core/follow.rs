@@ -26,6 +26,10 @@ impl Raft {
             self.send(from, Body::Accepted { index: self.log.commit });
             return Ok(());
         }
+        if !self.log.contains(prev) && self.lost > LogIndex::ZERO {
+            self.admit_loss(from);
+            return Ok(());
+        }
         if !self.log.contains(prev) {
             let known = prev.index.min(self.log.last().index);
             let hint = self.log.conflict_hint(known, prev.term);
@@ -54,6 +58,9 @@ impl Raft {
         // A leader names no more than this log was seen to hold; a shorter log lost entries, and
         // must not commit what it does not have.
         self.commit_to(commit.min(self.log.last().index));
+        if commit > self.log.last().index && self.lost().is_some() {
+            self.admit_loss(from);
+        }
         let promise = self.promise_to_leader(stamp);
         self.send(from, Body::HeartbeatResp { read, stamp, promise });
     }

@@ -260,7 +260,7 @@ impl Raft {
     /// R11, accepted.
     pub(super) fn handle_accepted(&mut self, from: NodeId, index: LogIndex) {
         let Some(i) = self.leading_peer(from) else { return };
-        if index > self.log.last().index {
+        if index > self.log.last().index && !crate::plant::planted("ack_of_another_log") {
             return; // H3: an answer about a log this leader does not have
         }
         let first_index = self.log.first_index();
@@ -324,7 +324,9 @@ impl Raft {
         let stamp = self.lease_stamp();
         for i in self.others() {
             let p = &mut self.peers[i];
-            let commit = self.log.commit.min(p.matched); // H5
+            let unbounded = crate::plant::planted("heartbeat_commit_unbounded");
+            let known = if unbounded { self.log.commit } else { p.matched };
+            let commit = self.log.commit.min(known); // H5
             p.sent_commit = commit;
             let to = p.id;
             self.send(to, Body::Heartbeat { commit, read, stamp });
@@ -342,7 +344,8 @@ impl Raft {
         let Some(i) = self.leading_peer(from) else { return };
         let p = &mut self.peers[i];
         p.active = true;
-        p.read = p.read.max(read); // H26
+        let asked = if crate::plant::planted("any_answer_confirms") { u64::MAX } else { read };
+        p.read = p.read.max(asked); // H26
         self.count_promise(i, stamp, promise);
         self.nudge(i);
         self.confirm_reads();

@@ -163,7 +163,8 @@ impl Raft {
     /// Promises the leader of a heartbeat that was stamped so not to vote for another; returns for
     /// how long.
     pub(super) fn promise_to_leader(&mut self, stamp: Monotonic) -> Duration {
-        let asked = stamp > Monotonic::ZERO;
+        // Who does not vote at all promises nothing.
+        let asked = stamp > Monotonic::ZERO && self.lost().is_none();
         if asked { self.lease.give(self.now) } else { Duration::ZERO }
     }
 
@@ -198,7 +199,8 @@ impl Raft {
     /// Term, vote and commit index, and the longest promise that binds.
     pub(super) fn hard_state(&self) -> HardState {
         let promise = self.lease.on_disk(self.now);
-        HardState { term: self.term, vote: self.vote, commit: self.log.commit, promise }
+        let (term, vote, lost) = (self.term, self.vote, self.lost);
+        HardState { term, vote, commit: self.log.commit, promise, lost }
     }
 
     /// Forgets who leads, so that a vote may be granted at once.

@@ -31,13 +31,16 @@ pub struct HardState {
     ///
     /// [`lease`]: crate::ConfigDraft::lease
     pub promise: Duration,
+    /// Entries up to here may have been acknowledged and are lost: until a leader has brought the
+    /// log past them, this node does not vote. Zero: nothing is lost. // H36
+    pub lost: LogIndex,
 }
 
 impl HardState {
-    /// These values, and no promise.
+    /// These values, no promise, and nothing lost.
     #[must_use]
     pub const fn new(term: Term, vote: Option<NodeId>, commit: LogIndex) -> Self {
-        Self { term, vote, commit, promise: Duration::ZERO }
+        Self { term, vote, commit, promise: Duration::ZERO, lost: LogIndex::ZERO }
     }
 }
 
@@ -246,6 +249,14 @@ pub struct ReadDone {
 pub enum Event {
     /// The replica stopped for good: the log is kept as evidence.
     Stopped(Invariant),
+    /// Entries that this node may have acknowledged are lost: it does not vote before a leader has
+    /// brought its log past them.
+    Recovering {
+        /// Up to where.
+        lost: LogIndex,
+    },
+    /// What was lost is there again: this node votes.
+    Recovered,
     /// A snapshot replaces the local log.
     SnapshotInstalling {
         /// Up to where.
@@ -391,7 +402,8 @@ impl Raft {
             return None;
         }
         let before = self.out.hard;
-        let voted = hard.is_some_and(|h| h.term != before.term || h.vote != before.vote);
+        let voted = hard
+            .is_some_and(|h| (h.term, h.vote, h.lost) != (before.term, before.vote, before.lost));
         let promised = hard.is_some_and(|h| h.promise > before.promise);
         let sync = voted || promised || !blocks.is_empty();
         self.out.hard = hard.unwrap_or(before);

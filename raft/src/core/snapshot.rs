@@ -36,16 +36,21 @@ impl Raft {
         self.membership.members().is_empty() && self.config.blank_needs_snapshot
     }
 
-    /// A member can take nothing else.
-    pub(super) fn handle_snapshot_request(&mut self, from: NodeId) {
+    /// A member holds no more than `have`, whatever it acknowledged before: it lost a part of its
+    /// log, or it is new. With nothing at all it needs a snapshot, else it is fed on from there.
+    pub(super) fn handle_snapshot_request(&mut self, from: NodeId, have: LogIndex) {
         let Some(i) = self.leading_peer(from) else { return };
-        self.peers[i].active = true;
-        if self.peers[i].state == ProgressState::Snapshot {
+        let p = &mut self.peers[i];
+        p.active = true;
+        if p.state == ProgressState::Snapshot {
             return; // under way
         }
-        if !self.send_snapshot(i) {
-            // There is none yet. It asks again when it is sent to again.
-            self.peers[i].become_probe();
+        p.matched = p.matched.min(have);
+        p.become_probe();
+        let sent =
+            if have == LogIndex::ZERO { self.send_snapshot(i) } else { self.send_append(i, true) };
+        if !sent {
+            // There is no snapshot yet. It asks again when it is sent to again.
             self.peers[i].paused = true;
         }
     }
@@ -53,7 +58,9 @@ impl Raft {
     /// R13 at the receiver.
     pub(super) fn handle_snapshot(&mut self, from: NodeId, meta: SnapshotMeta) {
         let concerns_me = meta.membership.contains(self.id);
-        if meta.last.index <= self.log.commit || !concerns_me {
+        let is_old =
+            meta.last.index <= self.log.commit && !crate::plant::planted("snapshot_goes_back");
+        if is_old || !concerns_me {
             self.send(from, Body::Accepted { index: self.log.commit }); // H9: never backwards
             return;
         }

@@ -221,6 +221,8 @@ impl Opened {
         mut machine: M,
     ) -> Result<(Started, Machine<M>), StartError> {
         let latest = snapshots.latest()?;
+        let is_short = admit_short_log(&mut log);
+        let lost = is_short || log.hard.lost > LogIndex::ZERO;
         let start = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
         if latest.as_ref().map_or(LogIndex::ZERO, |m| m.last.index) < start.index {
             let what = format!("the log starts behind {start}, which no snapshot holds");
@@ -233,7 +235,8 @@ impl Opened {
         // Sessions are nowhere but in the snapshot: they, and so the core, go on from there.
         let (mut sessions, mut at) = (SessionTable::new(), LogId::ZERO);
         // A machine that keeps its own state may be ahead: which entry that is, the log must know.
-        let mut known = term_at(&log, machine.applied()).is_some();
+        // Of a log that lost its end it cannot, and that end was committed.
+        let mut known = lost || term_at(&log, machine.applied()).is_some();
         if let Some(meta) = &latest {
             let file = snapshots.open(meta)?;
             if !crate::plant::planted("sessions_not_restored") {
@@ -254,7 +257,7 @@ impl Opened {
             && term_at(&log, meta.last.index) != Some(meta.last)
             && meta.last.index > start.index
         {
-            if log.hard.commit >= meta.last.index {
+            if log.hard.commit >= meta.last.index && !lost {
                 // Both are committed and differ: one of them is wrong, and nothing may be dropped.
                 let what = format!("log and snapshot disagree about entry {}", meta.last);
                 return Err(StoreError::Damaged { what: what.into() }.into());
@@ -298,6 +301,18 @@ impl Opened {
         boot.snapshot = latest;
         Started { boot, store_id, founding }
     }
+}
+
+/// H35: a log that ends before its durable commit index lost its end; what is left may be what that
+/// had replaced. The core finds out how much from the commit index.
+fn admit_short_log(log: &mut OpenLog) -> bool {
+    let is_short = log.hard.commit > log.last.index;
+    if is_short {
+        log.last = log.mark.as_ref().map_or(LogId::ZERO, |m| m.last);
+        log.runs.clear();
+        log.blocks.clear();
+    }
+    is_short
 }
 
 /// Where the core starts, and on which disk.

@@ -70,6 +70,9 @@ impl Freshness {
 
     pub(super) fn covers(&self, since: Monotonic, applied: LogIndex) -> bool {
         let (begun, index) = *self.newest.lock();
+        if crate::plant::planted("fresh_without_a_quorum") {
+            return true;
+        }
         begun > Monotonic::ZERO && begun >= since && applied >= index
     }
 }

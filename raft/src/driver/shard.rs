@@ -41,8 +41,11 @@ const TURNS_MAX: u32 = 8;
 pub(super) struct Closing {
     pub(super) deadline: Monotonic,
     pub(super) handing_over: bool,
-    pub(super) answers: Vec<oneshot::Sender<Result<(), ShutdownError>>>,
+    pub(super) answers: Vec<EndAnswer>,
 }
+
+/// Who waits for the end.
+type EndAnswer = oneshot::Sender<Result<(), ShutdownError>>;
 
 pub(super) struct Shard<M> {
     pub(super) raft: Raft,
@@ -109,7 +112,12 @@ impl<M: StateMachine> Shard<M> {
             let now = self.runtime.now();
             self.turn(now);
             if self.is_finished(now) {
-                self.finish();
+                let (answers, result) = self.finish();
+                // The log is closed before anyone is told: who waits may open it again.
+                drop(self);
+                for answer in answers {
+                    let _ = answer.send(result.clone());
+                }
                 return;
             }
             turns += 1;
@@ -364,7 +372,8 @@ impl<M: StateMachine> Shard<M> {
         self.stopped.is_some() || (handed_over && flushed)
     }
 
-    fn finish(&mut self) {
+    /// Ends everything that waits; who waits for the end itself, and what to tell them.
+    fn finish(&mut self) -> (Vec<EndAnswer>, Result<(), ShutdownError>) {
         self.end_proposals();
         self.end_changes();
         self.reads.fail_all();
@@ -388,10 +397,9 @@ impl<M: StateMachine> Shard<M> {
             None if self.unsynced.is_empty() => Ok(()),
             None => Err(ShutdownError::NotDurable { writes: self.unsynced.len() }),
         };
-        let answers = self.closing.take().map(|c| c.answers).unwrap_or_default();
-        for answer in answers.into_iter().chain(late) {
-            let _ = answer.send(result.clone());
-        }
+        let mut answers = self.closing.take().map(|c| c.answers).unwrap_or_default();
+        answers.append(&mut late);
+        (answers, result)
     }
 
     /// Tells watchers and statistics where things stand.
@@ -414,6 +422,7 @@ impl<M: StateMachine> Shard<M> {
             term: status.term,
             commit: status.commit,
             applied,
+            lost: self.raft.lost(),
             stopped: self.stopped.clone(),
         };
         let tally = self.proposals.tally();

@@ -72,11 +72,19 @@ impl<M: StateMachine> Shard<M> {
             self.make_snapshot();
         }
         for event in out.events.drain(..) {
-            if let Event::Stopped(invariant) = event {
-                self.stop(&invariant.to_string());
-            }
+            self.tell_operator(&event);
         }
         self.flush_proposals(now);
+    }
+
+    fn tell_operator(&mut self, event: &Event) {
+        let node = self.raft.id();
+        match event {
+            Event::Stopped(invariant) => self.stop(&invariant.to_string()),
+            Event::Recovering { lost } => tracing::warn!(%node, %lost, "recovering lost entries"),
+            Event::Recovered => tracing::warn!(%node, "lost entries are there again"),
+            Event::SnapshotInstalling { index } => tracing::debug!(%node, %index, "snapshot"),
+        }
     }
 
     fn transmit(&mut self, envelope: Envelope) {

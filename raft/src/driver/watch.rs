@@ -28,6 +28,9 @@ pub struct NodeState {
     pub applied: LogIndex,
     /// The members, as of the last entry that is applied.
     pub membership: Arc<Membership>,
+    /// Entries up to here may have been acknowledged by this node and are lost: it does not vote
+    /// before a leader has brought its log past them.
+    pub lost: Option<LogIndex>,
     /// Why it stopped, if it did.
     pub stopped: Option<Arc<str>>,
 }

@@ -39,7 +39,8 @@ impl Meta {
         // Rounded up: a restart must not wait for less than was promised. // H29
         let promise_ms = self.hard.promise.as_nanos().div_ceil(NANOS_PER_MS);
         w.put_u64_le(u64::try_from(promise_ms).unwrap_or(u64::MAX));
-        // 88: zeros up to the CRC.
+        w.put_u64_le(self.hard.lost.value());
+        // 96: zeros up to the CRC.
         let crc = crc32fast::hash(&out[..META_LEN - 4]);
         out[META_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -61,7 +62,8 @@ impl Meta {
         let vote = NodeId::try_new(r.get_u64_le());
         let commit = LogIndex::new(r.get_u64_le());
         let promise = Duration::from_millis(r.get_u64_le());
-        let hard = HardState { term, vote, commit, promise };
+        let lost = LogIndex::new(r.get_u64_le());
+        let hard = HardState { term, vote, commit, promise, lost };
         Ok(Self { group, owner: Owner::new(cluster, node), store, hard })
     }
 }

@@ -9,7 +9,7 @@ use super::meta::Meta;
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta};
-use quorate_wal::{Ack, Batch, Health, Slot, StreamId, StreamLog, Wal};
+use quorate_wal::{Ack, Batch, Health, RecoveryReport, Slot, StreamId, StreamLog, Wal};
 use std::collections::BTreeMap;
 use worker::{Job, Worker};
 
@@ -72,6 +72,62 @@ impl WalLog {
     pub fn new(wal: Wal) -> Self {
         let batch_bytes_max = wal.batch_bytes_max();
         Self { worker: Worker::start(&wal), wal, groups: BTreeMap::new(), batch_bytes_max }
+    }
+
+    /// Logs in a `wal` that was opened with `Recovery::Salvage`. If `report` tells of damage, that
+    /// is accepted: replicas whose logs are hit take what they lost from their leaders, and do not
+    /// vote before.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the damage cannot be recorded; the files are as they were.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_raft::WalLog;
+    /// use quorate_wal::{Config, Recovery, Wal, vfs::MemVfs};
+    /// use std::{path::Path, sync::Arc};
+    ///
+    /// let config = Config::embedded().recovery(Recovery::Salvage).build()?;
+    /// let (wal, report) = Wal::open_on(Arc::new(MemVfs::new()), Path::new("log"), config, None)?;
+    /// let log = WalLog::salvaged(wal, &report)?;
+    /// # drop(log);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn salvaged(wal: Wal, report: &RecoveryReport) -> Result<Self, StoreError> {
+        if !report.damage.is_empty() {
+            for damage in &report.damage {
+                tracing::warn!(%damage, "log damaged");
+            }
+            let accepted = wal.accept_damage(report).map_err(|e| worker::write_error(&e))?;
+            accepted.wait().map_err(|e| worker::in_doubt(&e))?;
+        }
+        Ok(Self::new(wal))
+    }
+
+    /// A log with a hole. What is left of it may be what the lost part had replaced, so nothing of
+    /// it is kept; that entries up to its end may have been acknowledged is written down in the
+    /// same batch. Every batch carries the hard state: the newest record is at least as new as any
+    /// that was lost, since one behind the hole can be read. // H36
+    fn open_damaged(
+        &mut self,
+        mut meta: Meta,
+        mark: Option<SnapshotMeta>,
+    ) -> Result<OpenLog, StoreError> {
+        let (group, stream) = (meta.group, stream_id(meta.group));
+        let last = LogIndex::new(self.stream(group).bounds().end.saturating_sub(1));
+        meta.hard.lost = meta.hard.lost.max(last).max(meta.hard.commit);
+        let start = mark.as_ref().map_or(LogId::ZERO, |m| m.last);
+        meta.hard.commit = start.index;
+        let mut batch = Batch::new();
+        batch.drop_stream(stream).meta(stream, META, &meta.encode());
+        if let Some(mark) = &mark {
+            batch.meta(stream, MARK, &encode_mark(mark));
+        }
+        batch.keep_from(stream, start.index.next().value());
+        self.wal.commit_blocking(&batch).map_err(|e| worker::append_error(&e))?;
+        tracing::warn!(node = %meta.owner.node, %group, lost = %meta.hard.lost, "log lost entries");
+        self.groups.insert(group, Group { meta, next: start.index.next() });
+        Ok(OpenLog { store: meta.store, hard: meta.hard, mark, last: start, ..OpenLog::default() })
     }
 
     fn stream(&self, group: GroupId) -> StreamLog {
@@ -154,11 +210,16 @@ impl LogStore for WalLog {
     fn open(&mut self, group: GroupId, owner: Owner) -> Result<OpenLog, StoreError> {
         let meta = self.meta(group, owner)?;
         let stream = self.stream(group);
-        if stream.health() != Health::Intact {
-            let what = format!("group {group}: {:?}", stream.health());
-            return Err(StoreError::Damaged { what: what.into() });
-        }
         let mark = stream.meta(MARK).map(|bytes| decode_mark(&bytes)).transpose()?;
+        match stream.health() {
+            Health::Intact => {}
+            Health::Gap { .. } => return self.open_damaged(meta, mark),
+            // Behind the last record there was another: it may have been a vote.
+            other => {
+                let what = format!("group {group}: {other:?}");
+                return Err(StoreError::HardStateLost { what: what.into() });
+            }
+        }
         let infos = stream.blocks();
         let last_of = |b: &quorate_wal::BlockInfo| LogId::new(b.tag, b.live.end - 1);
         let start = mark.as_ref().map_or(LogId::ZERO, |m| m.last);
@@ -247,7 +308,9 @@ impl Group {
                 .meta(stream, MARK, &encode_mark(mark))
                 .keep_from(stream, next.value());
             self.next = next;
-        } else if request.hard.is_some() {
+        } else if request.hard.is_some() || !request.blocks.is_empty() {
+            // With every block, too: whoever finds a hole before this batch knows that no newer
+            // vote was in it. // H36
             batch.meta(stream, META, &self.meta.encode());
         }
     }

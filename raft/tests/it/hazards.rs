@@ -1,7 +1,9 @@
 //! One test per hazard: mistakes that other implementations shipped (DESIGN.md names where each is
 //! handled). Here those of the log and of reads; elections, disks and whole nodes in the modules.
 
+mod damage;
 mod disks;
+mod durable;
 mod elections;
 mod identities;
 mod lease_nodes;
@@ -15,7 +17,7 @@ use crate::group::{
 };
 use quorate_clocks::Monotonic;
 use quorate_raft::{
-    Block, Body, BootError, CommitNotify, HardState, LogId, Membership, ProgressState, Raft,
+    Block, Body, CampaignError, CommitNotify, HardState, LogId, Membership, ProgressState, Raft,
     ReadId, Role, StoreError, Term,
 };
 use std::time::Duration;
@@ -383,12 +385,17 @@ fn h34_a_sole_voter_applies_nothing_before_its_own_disk_has_it() {
 }
 
 #[test]
-fn h35_a_log_shorter_than_its_durable_commit_index_does_not_start() {
+fn h35_a_log_shorter_than_its_durable_commit_index_lost_its_end() {
     let mut start = boot(1, &[1, 2, 3], 1, &[block(1, LogId::ZERO, &["a", "b"])]);
     start.hard = HardState::new(Term::new(1), None, index(3));
-    let refused = Raft::new(draft().build().unwrap(), start, Monotonic::ZERO, 1);
-    let expected = BootError::CommitBeyondLog { commit: index(3), last: index(2) };
-    assert_eq!(refused.unwrap_err(), expected);
+    let mut g = Group::with(&draft().build().unwrap(), vec![start]);
+    let now = g.now;
+    assert_eq!(g.raft(1).lost(), Some(index(3)));
+    assert_eq!(g.last(1), LogId::ZERO, "what is left may be what the lost end had replaced");
+    assert_eq!(g.raft(1).campaign(now), Err(CampaignError::Recovering { to: index(3) }));
+    g.drain(1);
+    let written = g.members[&1].raft.status().hard;
+    assert_eq!(written.lost, index(3), "a restart must not forget it");
 }
 
 /// A member whose tail diverges hears of a commit before the append that would have put it right.

@@ -13,7 +13,7 @@
 //! * Deliveries without any effect on node and network: they are losses.
 //! * Messages of terms below the receiver's durable one: it drops them unseen, for ever.
 //! * Two equal messages under way at once are one; that a message arrives again is an action.
-//! * PreVote and CheckQuorum are off: they only take away elections, and leaders, that are
+//! * `PreVote` and `CheckQuorum` are off: they only take away elections, and leaders, that are
 //!   possible here. Leases and sessions have models and simulations of their own.
 //! * Writes are durable at once, unless a disk becomes slow: then each is an action, and a crash
 //!   loses the rest. Application follows the commit index at once.
@@ -29,7 +29,6 @@ use node::{Disk, Node};
 use quorate_raft::{Block, Config, HardState, LogId, LogIndex, Membership, Term};
 use state::{Action, Broken, Change, Left, State};
 use stateright::{Checker as _, Model, Path, Property};
-use std::time::Instant;
 
 /// How many times more states a thorough run generates.
 const THOROUGH: usize = 20;
@@ -130,33 +129,30 @@ impl Model for Group {
 
 /// Checks the parts of a model one after the other; each generates so many states (not all of them
 /// different), more with `QUORATE_SEEDS`. Parts share no state: they differ in their bounds.
-fn check(name: &str, parts: Vec<Group>, generate: usize) {
+/// Returns what was explored.
+fn check(name: &str, parts: Vec<Group>, generate: usize) -> String {
     let thorough = std::env::var_os("QUORATE_SEEDS").is_some();
     let (factor, least) = if thorough { (THOROUGH, 200_000) } else { (1, 20_000) };
-    let (mut unique, mut depths, started) = (0, Vec::new(), Instant::now());
+    let (mut unique, mut depths) = (0, Vec::new());
     for part in parts {
         let limit = generate * factor;
         let checker = part.checker().threads(2).target_state_count(limit).spawn_bfs().join();
         unique += checker.unique_state_count();
-        let all = if checker.state_count() < limit { ", all" } else { "" };
+        let all = if checker.state_count() < limit { " (all there are)" } else { "" };
         depths.push(format!("{}{all}", checker.max_depth()));
         if let Some((property, path)) = checker.discoveries().into_iter().next() {
-            counterexample(name, property, path);
+            panic!("model {name}, counterexample to: {property}\n{}", told(path));
         }
     }
-    let depths = depths.join("; ");
-    println!("model {name}: {unique} unique states, depths {depths}; {:?}", started.elapsed());
     assert!(unique >= least, "model {name} explored {unique} states, expected {least}");
+    format!("model {name}: {unique} unique states, depths {}", depths.join(", "))
 }
 
-fn counterexample(name: &str, property: &str, path: Path<State, Action>) -> ! {
-    println!("counterexample of model {name} to: {property}");
+fn told(path: Path<State, Action>) -> String {
     let last = path.last_state().clone();
-    for (n, action) in path.into_actions().iter().enumerate() {
-        println!("{:3}. {action:?}", n + 1);
-    }
-    println!("then {last:#?}");
-    panic!("model {name}: not always: {property}");
+    let actions = path.into_actions();
+    let lines = (1..).zip(&actions).map(|(n, action)| format!("{n:3}. {action:?}\n"));
+    lines.collect::<String>() + &format!("then {last:#?}")
 }
 
 fn three(group: &Group) -> State {
@@ -188,7 +184,7 @@ fn model_elections_and_replication() {
     let diverged = (1..).zip(logs).map(|(id, log)| grown(&group, id, 2, &log)).collect();
     let diverged = State::new(diverged, 2);
     let deep = group.beginning(diverged, Left { campaigns: 2, ..NOTHING });
-    check("elections and replication", vec![broad, deep], 40_000);
+    println!("{}", check("elections and replication", vec![broad, deep], 40_000));
 }
 
 /// Membership: v(1 2 3) to v(1 2 4) at once, and one node at a time; broad, and, as a change takes
@@ -207,7 +203,7 @@ fn model_membership() {
     let joint = group.beginning(state, Left { campaigns: 1, changes: 1, ..NOTHING });
     let (group, state) = led(&[Change::Add, Change::Remove]);
     let single = group.beginning(state, Left { campaigns: 1, changes: 2, ..NOTHING });
-    check("membership", vec![broad, joint, single], 30_000);
+    println!("{}", check("membership", vec![broad, joint, single], 30_000));
 }
 
 /// Reads at any node while leadership moves.
@@ -232,5 +228,5 @@ fn model_reads() {
     let (group, state) = led();
     let left = Left { campaigns: 1, proposals: 1, reads: 1, heartbeats: 1, ..NOTHING };
     let deep = group.beginning(state, left);
-    check("reads", vec![broad, deep], 40_000);
+    println!("{}", check("reads", vec![broad, deep], 40_000));
 }

@@ -23,6 +23,9 @@ fn scripts() {
     let given = package.join("..").join(given);
     let theirs = run_all(&given);
     let ours = run_all(&package.join("tests/scripts"));
+    for why in theirs.failed.iter().chain(&ours.failed) {
+        println!("failed: {why}");
+    }
     println!("own scripts passed: {}/{}", ours.passed, ours.total);
     assert!(ours.total > 0, "the own scripts are gone");
     if theirs.total == 0 {
@@ -38,6 +41,7 @@ fn scripts() {
 struct Tally {
     passed: usize,
     total: usize,
+    failed: Vec<String>,
 }
 
 fn run_all(root: &Path) -> Tally {
@@ -47,7 +51,7 @@ fn run_all(root: &Path) -> Tally {
             tally.total += 1;
             match run(folder, &file) {
                 Ok(()) => tally.passed += 1,
-                Err(why) => println!("failed: {why}"),
+                Err(why) => tally.failed.push(why),
             }
         }
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod churn;
+pub(crate) mod damage;
 pub(crate) mod disk;
 pub(crate) mod leases;
 pub(crate) mod replica;
@@ -191,7 +192,10 @@ pub(crate) fn campaign() -> Campaign<Group> {
         .swarm(swarm())
         .chaos(Duration::from_secs(3))
         .heal(Duration::from_secs(20))
-        .require(&[&MUST_HAPPEN[..], &churn::MUST_HAPPEN, &leases::MUST_HAPPEN].concat())
+        .require(
+            &[&MUST_HAPPEN[..], &damage::MUST_HAPPEN, &churn::MUST_HAPPEN, &leases::MUST_HAPPEN]
+                .concat(),
+        )
 }
 
 #[test]

@@ -147,7 +147,8 @@ impl SnapshotStore for MemorySnapshots {
 
     fn receive(&mut self, id: &SnapshotMeta) -> io::Result<Box<dyn SnapshotReceiver>> {
         let partial = lock(&self.shared).partial.take();
-        let same = partial.filter(|(m, _)| m.last == id.last && m.maker == id.maker);
+        let any_maker = crate::plant::planted("resume_of_any_maker");
+        let same = partial.filter(|(m, _)| m.last == id.last && (m.maker == id.maker || any_maker));
         let content = same.map(|(_, content)| content).unwrap_or_default();
         Ok(Box::new(Receiver { shared: Arc::clone(&self.shared), id: id.clone(), content }))
     }

@@ -221,11 +221,11 @@ fn poisoned(cause: &dyn ToString) -> StoreError {
     StoreError::Poisoned { cause: cause.to_string().into() }
 }
 
-fn in_doubt(doubt: &InDoubt) -> StoreError {
+pub(super) fn in_doubt(doubt: &InDoubt) -> StoreError {
     poisoned(doubt)
 }
 
-fn write_error(error: &WriteError) -> StoreError {
+pub(super) fn write_error(error: &WriteError) -> StoreError {
     match error {
         WriteError::NoSpace { .. } => StoreError::NoSpace,
         WriteError::Closed => StoreError::Closed,

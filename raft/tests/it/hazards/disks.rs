@@ -72,7 +72,7 @@ fn h36_damage_inside_the_log_is_not_cut_off_like_a_torn_end() {
 }
 
 /// Where the `nth` occurrence of `needle` is on the disk.
-fn find(disk: &MemVfs, needle: &[u8], nth: usize) -> (std::path::PathBuf, usize) {
+pub(super) fn find(disk: &MemVfs, needle: &[u8], nth: usize) -> (std::path::PathBuf, usize) {
     for item in disk.list(Path::new("log")).unwrap() {
         let path = Path::new("log").join(&item.name);
         let Ok(bytes) = disk.contents(&path) else { continue };

@@ -320,7 +320,7 @@ impl State {
     }
 
     /// A term that is durable never falls again, and messages of older terms are dropped unseen
-    /// (without PreVote and CheckQuorum, R3).
+    /// (without `PreVote` and `CheckQuorum`, R3).
     fn forget_dead_messages(&mut self) {
         let nodes = &self.nodes;
         self.net.retain(|_, flight| {

@@ -130,9 +130,10 @@ impl Replica {
             _ => Transition::Auto,
         };
         let mut change = ConfChange::new(ops).transition(transition);
-        // A slow line must not be one that every majority needs.
+        // A slow line must not be one that every majority needs, nor one beside a damaged disk.
+        let voters_min = if self.setup.rots() { 5 } else { 3 };
         if let Ok(next) = self.raft.membership().changed(&change)
-            && next.membership.voters.len() < 3
+            && next.membership.voters.len() < voters_min
         {
             change = ConfChange::new(vec![ConfOp::Voter(drawn_node(&mut self.rng, all), None)]);
         }

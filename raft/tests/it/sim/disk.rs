@@ -101,6 +101,11 @@ impl Disk {
         lost
     }
 
+    /// Whether the entry is durable, or was and is lost.
+    pub(crate) fn held(&self, id: LogId) -> bool {
+        id.index <= self.durable.hard.lost || self.durable.holds(id)
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.unsynced.len()
     }

@@ -2,6 +2,7 @@
 
 use super::checks::Observer;
 use super::churn::{self, Memberships};
+use super::damage;
 use super::disk::{Disk, State};
 use super::leases::{self, Leasing, Promises};
 use bytes::{Bytes, BytesMut};
@@ -52,7 +53,9 @@ pub(crate) struct World {
     pub(crate) observer: Observer,
     pub(crate) promises: Promises,
     pub(crate) memberships: Memberships,
-    disks: BTreeMap<NodeId, Disk>,
+    pub(crate) disks: BTreeMap<NodeId, Disk>,
+    /// The node whose disk lost entries that are not there again.
+    pub(crate) damaged: Option<NodeId>,
     /// Data that a client was told is applied.
     pub(crate) acknowledged: BTreeSet<Vec<u8>>,
     pub(crate) refused: BTreeSet<Vec<u8>>,
@@ -116,13 +119,15 @@ impl Replica {
             if world.leading.remove(&id) {
                 ctx.reached("crash of a leader");
             }
+            damage::may_strike(ctx, &setup, world, id, &mut rng);
+            let disk = world.disks.entry(id).or_default();
             let snapshot = disk.durable.snapshot.as_ref();
             (disk.boot(id, GROUP, &members), snapshot.map_or_else(State::new, |(_, s)| s.clone()))
         };
-        let (commit, last) = (boot.hard.commit, boot.last);
         boot.drift = ctx.clock().drift();
         let config = leases::config_of_a_life(&setup, &mut rng);
         let raft = Raft::new(config, boot, now, ctx.seed()).expect("the disk holds a legal log");
+        let (commit, last) = (raft.commit(), raft.last());
         Self {
             id,
             setup,
@@ -380,7 +385,8 @@ impl Replica {
             return Err(format!("commit {commit} without entries"));
         }
         let held = |id: LogId| {
-            let holds = |node| world.disks.get(&node).is_some_and(|disk| disk.durable.holds(id));
+            // What is lost to damage counts: who lost it does not vote before it is there again.
+            let holds = |node| world.disks.get(&node).is_some_and(|disk| disk.held(id));
             churn::decides(self.raft.membership(), holds)
         };
         let count = world.observer.on_commit(self.id, &new, held)?;
@@ -401,6 +407,7 @@ impl Replica {
     fn transmit(&mut self, ctx: &mut Ctx<'_>, envelope: Envelope) -> Step {
         let (to, message) = (envelope.to, envelope.message);
         self.leasing.sent(ctx, &self.world, &message);
+        self.check_damage(ctx, &message)?;
         if let Body::VoteResp { granted: true, .. } = message.body {
             let world = &mut *self.world.borrow_mut();
             let disk = &world.disks[&self.id].durable;
