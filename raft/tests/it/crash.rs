@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 const GROUP: GroupId = GroupId::new(1);
-/// Of each cut: all there are, if what is unsynced is small.
-const STATES_MAX: usize = 256;
+/// Of each cut: all there are, if little is unsynced, else a choice of them.
+const STATES_MAX: usize = 24;
 /// More changes than any run makes.
 const CHANGES_MAX: u64 = 1_000;
 
