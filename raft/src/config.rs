@@ -92,6 +92,7 @@ pub struct Config {
     pub(crate) log_bytes_max: u64,
     pub(crate) log_trailing_bytes: u64,
     pub(crate) snapshot_chunk_bytes: u32,
+    pub(crate) disk_stall: Duration,
     pub(crate) promote_lag: u64,
     pub(crate) conf_timeout: Duration,
     pub(crate) propose_deadline: Duration,
@@ -259,6 +260,10 @@ setters! {
     log_trailing_bytes: u64;
     /// Bytes of one snapshot chunk. Default 256 KiB · 4 KiB–4 MiB · too small → slow catch-up.
     snapshot_chunk_bytes: u32;
+    /// How long a write may take before a leader hands leadership over. Default T as the preset has
+    /// it · ≥ 1 ms · too small → needless transfers · too large → clients wait for a disk that
+    /// stands still.
+    disk_stall: Duration;
     /// Bytes of log that a learner may lack when it is promoted. Default 1 MiB · too small → under
     /// load it may never be promoted · too large → commits wait for a voter that lags.
     promote_lag: u64;
@@ -319,6 +324,7 @@ impl ConfigDraft {
             log_bytes_max: 256 << 20,
             log_trailing_bytes: 32 << 20,
             snapshot_chunk_bytes: 256 << 10,
+            disk_stall: t,
             promote_lag: 1 << 20,
             conf_timeout: Duration::from_secs(600),
             propose_deadline: t * 10,

@@ -476,11 +476,14 @@ impl Raft {
         let asks_vote = self.config.gate_votes
             && matches!(body, Body::Vote(_))
             && !crate::plant::planted("vote_request_before_durable");
-        let votes = matches!(body, Body::VoteResp { .. });
-        let too_early = votes && crate::plant::planted("vote_before_durable");
+        let too_early = match body {
+            Body::VoteResp { .. } => crate::plant::planted("vote_before_durable"),
+            Body::Accepted { .. } => crate::plant::planted("ack_before_durable"),
+            _ => false,
+        };
         let gated = (body.is_gated() || asks_vote) && !too_early;
         let envelope = Envelope::new(to, Message::new(self.group, term, body));
-        if gated && !crate::plant::planted("ack_before_durable") {
+        if gated {
             self.out.gated.push(envelope);
         } else {
             self.out.send.push(envelope);

@@ -24,6 +24,7 @@ mod snapshot_receive;
 mod snapshot_send;
 mod snapshots;
 mod step;
+mod transfers;
 mod waiters;
 mod watch;
 
@@ -55,7 +56,7 @@ enum Command {
     Propose(Pending),
     Read(ReadWaiter),
     Replicated { at: LogIndex, voters: u32, deadline: Monotonic, answer: oneshot::Sender<u32> },
-    Transfer { to: Option<NodeId>, answer: oneshot::Sender<Result<NodeId, crate::TransferError>> },
+    Transfer { to: Option<NodeId>, answer: transfers::TransferAnswer },
     Snapshot { answer: oneshot::Sender<Result<LogId, Arc<str>>> },
     Change(changes::Asked),
     DiskOf { node: NodeId, answer: oneshot::Sender<Result<crate::StoreId, Arc<str>>> },
@@ -287,10 +288,12 @@ impl<M: StateMachine> Node<M> {
         count.await.map_err(|_| ReadError::NoLeader)
     }
 
-    /// Moves leadership to `to`, or to the voter that is furthest. Only on the leader.
+    /// Moves leadership to `to`, or to the voter that is furthest, and waits until it has arrived:
+    /// for two election timeouts at most. Only on the leader; proposals wait meanwhile. Naming this
+    /// node calls a transfer off.
     ///
     /// # Errors
-    /// [`TransferError`](crate::TransferError): leadership stays.
+    /// [`TransferError`](crate::TransferError): leadership stays, as far as this node knows.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the transfer.

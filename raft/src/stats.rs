@@ -48,6 +48,8 @@ pub struct Stats {
     pub proposals_unknown: u64,
     /// Sessions in the table, when the last batch was applied here.
     pub sessions: u64,
+    /// Times that leadership was handed over because the disk stood still.
+    pub disk_stalls: u64,
     /// Membership changes that came into force here.
     pub conf_changes: u64,
     /// Requests of sessions that were repeated and answered, not applied again.

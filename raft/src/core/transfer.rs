@@ -43,6 +43,19 @@ impl Raft {
         Ok(to)
     }
 
+    /// Who is to lead next, while leadership moves.
+    #[must_use]
+    pub const fn transferee(&self) -> Option<NodeId> {
+        self.transferee
+    }
+
+    /// Stops leading: the others elect somebody, perhaps this node again. Does nothing on others.
+    pub fn step_down(&mut self, now: Monotonic) {
+        if self.observe(now).is_ok() && self.role == Role::Leader {
+            self.become_follower(self.term, None);
+        }
+    }
+
     /// Asks `to` to campaign at once. Its lease ends with that: voters will break their promises.
     pub(super) fn send_timeout_now(&mut self, to: NodeId) {
         self.give_lease_away();

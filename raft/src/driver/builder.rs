@@ -411,6 +411,8 @@ impl<M: StateMachine> Parts<M> {
             counts: Stats::default(),
             proposals: Proposals::default(),
             changes: Changes::default(),
+            transfers: Vec::new(),
+            stalled: false,
             founding,
             membership: Arc::default(),
             reads: Reads::default(),

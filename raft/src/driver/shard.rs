@@ -15,6 +15,7 @@ use super::replicated::{Asker, Question};
 use super::shard_output::Unsynced;
 use super::snapshot_receive::Receiving;
 use super::snapshots::{Making, SharedSnapshots, Sizes};
+use super::transfers::Transferring;
 use super::watch::NodeState;
 use crate::core::{Apply, Output, Raft, Role};
 use crate::error::StoreError;
@@ -69,6 +70,9 @@ pub(super) struct Shard<M> {
 
     pub(super) proposals: Proposals,
     pub(super) changes: Changes,
+    pub(super) transfers: Vec<Transferring>,
+    /// The disk stands still, and leadership was handed over for that.
+    pub(super) stalled: bool,
     /// The group does not exist yet.
     pub(super) founding: Option<Founding>,
     /// As it was published last.
@@ -172,6 +176,8 @@ impl<M: StateMachine> Shard<M> {
         if let Some(founding) = &self.founding {
             at = at.min(founding.wakes_at());
         }
+        let transfers = self.transfers.iter().map(Transferring::deadline).min();
+        at = transfers.into_iter().chain(self.stalls_at()).fold(at, Monotonic::min);
         if let Some(closing) = &self.closing {
             at = at.min(closing.deadline);
         }
@@ -193,6 +199,7 @@ impl<M: StateMachine> Shard<M> {
             return;
         }
         self.continue_founding(now);
+        self.watch_disk(now);
         if self.raft.poll_timeout().is_some_and(|at| at <= now) {
             self.raft.handle_timeout(now);
         }
@@ -213,8 +220,9 @@ impl<M: StateMachine> Shard<M> {
         self.machine.want_replies(self.proposals.wants_replies());
         debug_assert_eq!(self.raft.check_invariants(), Ok(()));
         self.publish();
-        // After it: who asked for a change finds it in force.
+        // After it: who asked finds what it asked for.
         self.settle_changes();
+        self.settle_transfers(now);
     }
 
     fn handle_inbound(&mut self, now: Monotonic, inbound: Inbound) {
@@ -276,7 +284,7 @@ impl<M: StateMachine> Shard<M> {
                 self.ask_replicated(now, at, voters, deadline, Asker::Local(answer));
             }
             Command::Transfer { to, answer } => {
-                let _ = answer.send(self.raft.transfer(now, to));
+                self.begin_transfer(now, to, answer);
             }
             Command::Change(asked) => self.take_change(asked),
             Command::DiskOf { node, answer } => self.ask_disk(node, answer),

@@ -17,6 +17,8 @@ const WAITING_MESSAGES_MAX: usize = 64;
 
 /// What a write releases when it is durable.
 pub(super) struct Unsynced {
+    /// When it was handed over.
+    since: Monotonic,
     gated: Vec<Envelope>,
     token: Option<AppendToken>,
     /// It writes nothing: it only waits for what was written before it.
@@ -24,6 +26,12 @@ pub(super) struct Unsynced {
     /// The snapshot to restore from, opened when it was taken in: newer ones may replace it
     /// meanwhile.
     install: Option<(SnapshotMeta, Box<dyn SnapshotFile>)>,
+}
+
+impl Unsynced {
+    pub(super) const fn since(&self) -> Monotonic {
+        self.since
+    }
 }
 
 impl<M: StateMachine> Shard<M> {
@@ -51,7 +59,7 @@ impl<M: StateMachine> Shard<M> {
             self.transmit(envelope);
         }
         if let Some(append) = out.append.take() {
-            self.write(append);
+            self.write(now, append);
         }
         if let Some(apply) = out.apply.take() {
             // Bounded by `apply_bytes_max`: the core hands out no more before it is applied.
@@ -103,7 +111,7 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    fn write(&mut self, append: Append) {
+    fn write(&mut self, now: Monotonic, append: Append) {
         let only_waits =
             append.hard.is_none() && append.blocks.is_empty() && append.install.is_none();
         if only_waits && self.wait_with_last(&append) {
@@ -131,7 +139,7 @@ impl<M: StateMachine> Shard<M> {
                 None
             }
         };
-        self.unsynced.push_back(Unsynced { gated, token, only_waits, install });
+        self.unsynced.push_back(Unsynced { since: now, gated, token, only_waits, install });
     }
 
     /// Messages that wait for nothing new wait with those that already do: on a disk that stands

@@ -68,9 +68,12 @@ impl Transfer {
     /// True if the receiver has it all.
     async fn run(&self) -> io::Result<bool> {
         let mut crc = RunningCrc::default();
-        let (mut offset, mut restarts) = (0, 0);
+        // An empty piece first: the answer says where an earlier transfer ended, and nothing that
+        // arrived then is sent again.
+        let (mut offset, mut bytes_max, mut restarts) = (0, 0, 0);
         loop {
-            let chunk = self.chunk(offset, &mut crc)?;
+            let chunk = self.chunk(offset, bytes_max, &mut crc)?;
+            bytes_max = self.chunk_bytes;
             let body = calls::encode(self.group, &Call::Chunk(chunk));
             let options = CallOptions::within(self.patience).lane(Lane::Bulk);
             let Ok(answer) = self.sender.call(self.to, body, options).await else {
@@ -88,9 +91,9 @@ impl Transfer {
         }
     }
 
-    fn chunk(&self, offset: u64, crc: &mut RunningCrc) -> io::Result<Chunk> {
+    fn chunk(&self, offset: u64, bytes_max: usize, crc: &mut RunningCrc) -> io::Result<Chunk> {
         let total = self.file.bytes();
-        let want = usize::try_from(total - offset).unwrap_or(usize::MAX).min(self.chunk_bytes);
+        let want = usize::try_from(total - offset).unwrap_or(usize::MAX).min(bytes_max);
         let mut bytes = BytesMut::zeroed(want);
         let mut read = 0;
         while read < want {

@@ -9,7 +9,7 @@ use super::meta::Meta;
 use super::{AppendRequest, Completion, LogStore, OpenLog, Owner};
 use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta};
-use quorate_wal::{Ack, Batch, Health, RecoveryReport, Slot, StreamId, StreamLog, Wal};
+use quorate_wal::{Ack, Batch, Health, ReadError, RecoveryReport, Slot, StreamId, StreamLog, Wal};
 use std::collections::BTreeMap;
 use worker::{Job, Worker};
 
@@ -197,13 +197,24 @@ fn live_block(block: &quorate_wal::Block) -> Result<Block, StoreError> {
 
 /// Blocks of `range`, up to `bytes_max` but at least one.
 fn read_blocks(
+    wal: &Wal,
     stream: &StreamLog,
     range: core::ops::Range<u64>,
     bytes_max: u64,
 ) -> Result<Vec<Block>, StoreError> {
     let mut found = Vec::new();
-    stream.read(range, bytes_max, &mut found).map_err(|e| worker::read_error(&e))?;
-    found.iter().map(live_block).collect()
+    loop {
+        match stream.read(range.clone(), bytes_max, &mut found) {
+            // Listed and not in the file yet: staged a moment ago, or on its way from an old segment
+            // to the end of the log, where the `Wal` carries what it still needs of it.
+            Err(ReadError::NotYet { .. }) if range.start < stream.bounds().end => {
+                let staged = wal.sync().map_err(|e| worker::write_error(&e))?;
+                staged.wait().map_err(|e| worker::in_doubt(&e))?;
+            }
+            Err(error) => return Err(worker::read_error(&error)),
+            Ok(_) => return found.iter().map(live_block).collect(),
+        }
+    }
 }
 
 impl LogStore for WalLog {
@@ -227,7 +238,12 @@ impl LogStore for WalLog {
         let runs = term_runs(infos.iter().map(|b| (LogIndex::new(b.live.start), last_of(b))));
         let mut blocks = Vec::new();
         if let Some(begin) = infos.get(infos.len().saturating_sub(OPEN_BLOCKS)) {
-            blocks = read_blocks(&stream, begin.live.start..stream.bounds().end, u64::MAX)?;
+            // In pieces: a read ends before a block that is not in the file yet.
+            let (mut from, end) = (begin.live.start, last.index.next().value());
+            while from < end {
+                blocks.extend(read_blocks(&self.wal, &stream, from..end, u64::MAX)?);
+                from = blocks.last().map_or(end, |b: &Block| b.last().index.next().value());
+            }
         }
         self.groups.insert(group, Group { meta, next: last.index.next() });
         Ok(OpenLog { store: meta.store, hard: meta.hard, mark, runs, last, blocks })
@@ -257,9 +273,9 @@ impl LogStore for WalLog {
     }
 
     fn load(&mut self, group: GroupId, from: LogIndex, max: u64, done: Completion<Vec<Block>>) {
-        let stream = self.stream(group);
+        let (wal, stream) = (self.wal.clone(), self.stream(group));
         self.worker.load(move || {
-            let result = read_blocks(&stream, from.value()..stream.bounds().end, max);
+            let result = read_blocks(&wal, &stream, from.value()..stream.bounds().end, max);
             done.complete(result);
         });
     }

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail the way tests do"
 )]
 
+mod alloc;
 mod bad_input;
 mod cluster;
 mod crash;
@@ -14,6 +15,8 @@ mod examples;
 mod golden;
 mod group;
 mod hazards;
+mod kill;
+mod linearizable;
 mod lives;
 mod members;
 mod model;
@@ -23,4 +26,6 @@ mod props;
 mod scripts;
 mod sessions;
 mod sim;
+mod snapshot_resume;
 mod store;
+mod transfers;

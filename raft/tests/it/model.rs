@@ -18,7 +18,8 @@
 //! * Writes are durable at once, unless a disk becomes slow: then each is an action, and a crash
 //!   loses the rest. Application follows the commit index at once.
 //!
-//! How far a run goes is bounded by the number of states it generates; `QUORATE_SEEDS` raises it.
+//! How deep a run goes is bounded by the number of states it generates; `QUORATE_SEEDS` raises it.
+//! It prints the depths, and where it was through with all the states there are.
 
 mod flight;
 mod node;

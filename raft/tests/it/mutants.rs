@@ -4,21 +4,24 @@
 //! `RUSTFLAGS="--cfg mutant" cargo test --release -p quorate-raft --test it --target-dir
 //! target/mutant mutants -- --nocapture`
 
+use quorate_sim::{Campaign, Workload};
 use std::process::{Command, Output};
 
 /// Where a bug must show.
 enum By {
     /// The simulation, within so many seeds.
     Seeds(u64),
+    /// What clients saw, judged by the checkers of linearizability, within so many seeds.
+    Histories(u64),
     /// This test: some interleavings are too rare to wait for.
     Test(&'static str),
 }
-use By::{Seeds, Test};
+use By::{Histories, Seeds, Test};
 
 /// Number, bug, and what must catch it. That a candidate leads only once its own vote is durable is
 /// not planted against: votes that wait for the same write (`vote_request_before_durable`) already
 /// see to it.
-const PLANTED: [(&str, &str, By); 47] = [
+const PLANTED: [(&str, &str, By); 48] = [
     ("M1", "commit_older_term", Seeds(2_000)),
     (
         "M1",
@@ -74,6 +77,7 @@ const PLANTED: [(&str, &str, By); 47] = [
     ),
     ("M10", "joint_counts_as_simple", Seeds(2_000)),
     ("M11", "read_before_own_commit", Seeds(2_000)),
+    ("M11", "read_before_own_commit", Histories(2_000)),
     (
         "M12",
         "any_answer_confirms",
@@ -225,19 +229,22 @@ fn mutants() {
 /// What caught the bug, if anything did.
 fn caught(bug: &str, by: &By) -> Option<String> {
     match by {
-        Seeds(limit) => {
-            let out = child("mutants::hunt", bug, *limit);
-            let text = String::from_utf8_lossy(&out.stdout);
-            text.lines()
-                .find_map(|line| line.strip_prefix("caught after "))
-                .map(|after| format!("the simulation after {after}"))
-        }
+        Seeds(limit) => hunted("mutants::hunt", bug, *limit, "the simulation"),
+        Histories(limit) => hunted("mutants::hunt_histories", bug, *limit, "histories"),
         Test(test) => {
             let out = child(test, bug, 1);
             let ran = String::from_utf8_lossy(&out.stdout).contains("running 1 test");
             (ran && !out.status.success()).then(|| (*test).to_owned())
         }
     }
+}
+
+/// How many seeds it took until a campaign failed.
+fn hunted(campaign: &str, bug: &str, limit: u64, by: &str) -> Option<String> {
+    let out = child(campaign, bug, limit);
+    let text = String::from_utf8_lossy(&out.stdout);
+    let after = text.lines().find_map(|line| line.strip_prefix("caught after "))?;
+    Some(format!("{by} after {after}"))
 }
 
 fn child(test: &str, bug: &str, seeds: u64) -> Output {
@@ -253,9 +260,21 @@ fn child(test: &str, bug: &str, seeds: u64) -> Output {
 /// The child's part: seeds until one fails. Without a planted bug there is nothing to hunt.
 #[test]
 fn hunt() {
-    let Ok(bug) = std::env::var("QUORATE_MUTANT") else { return };
+    hunt_in(&crate::sim::campaign().shrink(false));
+}
+
+/// The same, with clients that know only what they were answered.
+#[test]
+fn hunt_histories() {
+    hunt_in(&crate::linearizable::hunted());
+}
+
+fn hunt_in<W: Workload>(campaign: &Campaign<W>) {
+    if std::env::var("QUORATE_MUTANT").is_err() {
+        return;
+    }
     let seeds = std::env::var("QUORATE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
-    if let Ok(caught) = crate::sim::campaign().shrink(false).must_fail(seeds) {
+    if let Ok(caught) = campaign.must_fail(seeds) {
         let why: String = caught.message.chars().take(120).collect();
         println!("caught after {} seeds: {why}", caught.seeds_tried);
     }

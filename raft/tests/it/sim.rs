@@ -43,14 +43,14 @@ const MUST_HAPPEN: [&str; 15] = [
 
 /// A group of three or five, perhaps with nodes beside it that may join.
 pub(crate) struct Group {
-    setup: Setup,
-    world: Rc<RefCell<World>>,
+    pub(crate) setup: Setup,
+    pub(crate) world: Rc<RefCell<World>>,
     /// Entries committed when the group was asked to serve again.
     asked_at: Option<usize>,
 }
 
 impl Group {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::stream(seed, "group", 0, 0);
         let members = if rng.flip() { 3 } else { 5 };
         let churn = churn::drawn(seed);
@@ -79,7 +79,7 @@ impl Group {
     }
 
     /// Everybody there is, members or not.
-    fn nodes(&self) -> Vec<NodeId> {
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
         let spares = if self.setup.churn { churn::SPARES } else { 0 };
         (1..=self.setup.members.len() as u64 + spares).map(NodeId::new).collect()
     }
@@ -151,7 +151,7 @@ impl Workload for Group {
 }
 
 /// The world of a seed: quick or slow lines, sessions or lines that lose.
-fn config(seed: u64) -> SimConfig {
+pub(crate) fn config(seed: u64) -> SimConfig {
     let mut rng = Rng::stream(seed, "lines", 0, 0);
     let slowest = if rng.chance(300_000) { 8 } else { 1 };
     let model = if rng.flip() { LaneModel::Lossy } else { LaneModel::Session };
@@ -167,7 +167,7 @@ fn config(seed: u64) -> SimConfig {
 }
 
 /// Faults at the pace of a group whose elections take 50 ms.
-fn swarm() -> Swarm {
+pub(crate) fn swarm() -> Swarm {
     Swarm::quiet()
         .with(Class::Loss)
         .with(Class::Duplicate)

@@ -5,7 +5,7 @@ use quorate_raft::{
     LogStore, Membership, MemoryLog, Owner, Proposal, SnapshotMeta, StoreError, Term, WalLog,
 };
 use quorate_transport::{ClusterId, NodeId};
-use quorate_wal::{Config, Wal, vfs::MemVfs};
+use quorate_wal::{Ack, Batch, Config, Driver, StreamId, Wal, vfs::MemVfs};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -267,4 +267,32 @@ fn an_append_larger_than_a_batch_is_written_in_full() {
         drop(store);
         assert_eq!(open().open(GROUP, owner()).unwrap().blocks, blocks);
     });
+}
+
+/// What a log carries from an old segment to its end is listed before it is written: whoever opens
+/// or reads it then has to wait, not to give up.
+#[test]
+fn blocks_that_are_listed_and_not_yet_written_are_waited_for() {
+    // Nothing is written unless somebody asks for it.
+    let config = Config::embedded().segment_bytes(1 << 20).batch_bytes_max(1 << 18);
+    let config = config.driver(Driver::manual(|| ())).build().unwrap();
+    let vfs = Arc::new(MemVfs::new());
+    let (wal, _) = Wal::open_on(vfs, Path::new("log"), config, None).unwrap();
+    let mut store = WalLog::new(wal.clone());
+    store.open(GROUP, owner()).unwrap();
+    let a = block(1, LogId::ZERO, &["a", "b"]);
+    append(&mut store, None, std::slice::from_ref(&a), None);
+    let stage = |block: &Block| {
+        let mut batch = Batch::new();
+        let (first, tag) = (block.first().value(), block.term().value());
+        batch.extend(StreamId::new(1, GROUP.value()), first, block.count(), tag, block.as_bytes());
+        drop(wal.stage(&batch, Ack::Staged).unwrap());
+    };
+    let b = block(1, a.last(), &["c"]);
+    stage(&b);
+    assert_eq!(load(&mut store, 3, u64::MAX).unwrap(), std::slice::from_ref(&b));
+    let c = block(1, b.last(), &["d"]);
+    stage(&c);
+    let log = WalLog::new(wal.clone()).open(GROUP, owner()).unwrap();
+    assert_eq!((log.last, log.blocks), (c.last(), vec![a, b, c]));
 }
