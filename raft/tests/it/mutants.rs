@@ -77,7 +77,7 @@ const PLANTED: [(&str, &str, By); 48] = [
     ),
     ("M10", "joint_counts_as_simple", Seeds(2_000)),
     ("M11", "read_before_own_commit", Seeds(2_000)),
-    ("M11", "read_before_own_commit", Histories(2_000)),
+    ("also", "read_before_own_commit", Histories(8_000)),
     (
         "M12",
         "any_answer_confirms",
