@@ -67,7 +67,8 @@ pub(crate) async fn run() -> Result<u64, AnyError> {
     };
     let replace = nodes[0].members().replace(old, new);
     let (written, replaced) = tokio::join!(writes, replace);
-    (written?, replaced?);
+    written?;
+    replaced?;
     let count = newcomer.read(Read::Linearizable, |counter| counter.0).await?;
     let voters = &nodes[0].members().now().voters;
     writeln!(io::stdout(), "the voters are {voters:?}, the newcomer counts {count}")?;
