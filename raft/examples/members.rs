@@ -3,8 +3,7 @@
 //! `cargo run -p quorate-raft --example members`
 
 use quorate_raft::{
-    Batch, Config, MemoryLog, MemorySnapshots, Node, Outcome, Read, Replies, SnapshotSource,
-    StateMachine,
+    Batch, MemoryLog, MemorySnapshots, Node, Outcome, Read, Replies, SnapshotSource, StateMachine,
 };
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
@@ -45,9 +44,8 @@ async fn start(
 ) -> Result<Node<Counter>, AnyError> {
     let me = Identity::new(ClusterId::new(7), id, Incarnation::new(1));
     let endpoint = Endpoint::start(network.node(me), EndpointConfig::default())?;
-    let builder = Node::<Counter>::builder(&endpoint).founders(founders);
-    let builder = builder.log(MemoryLog::new()).snapshots(MemorySnapshots::new());
-    Ok(builder.config(Config::local().build()?).start(Counter::default()).await?)
+    let builder = Node::<Counter>::builder(&endpoint).founders(founders).log(MemoryLog::new());
+    Ok(builder.snapshots(MemorySnapshots::new()).start(Counter::default()).await?)
 }
 
 pub(crate) async fn run() -> Result<u64, AnyError> {
