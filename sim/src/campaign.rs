@@ -235,6 +235,13 @@ impl<W: Workload> Campaign<W> {
         Ok(report)
     }
 
+    /// Runs one seed and returns the hash of its trace: the same each time and everywhere, or the
+    /// code under test depends on something that the simulator does not steer.
+    #[must_use]
+    pub fn trace_hash(&self, seed: u64) -> u64 {
+        self.attempt(&self.setting(seed), None).hash
+    }
+
     /// Runs all seeds and prints how it went: the whole `main` of a program.
     #[expect(clippy::print_stdout, reason = "it is a program's")]
     #[must_use = "a failure is the exit status 1"]

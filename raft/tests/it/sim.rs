@@ -9,6 +9,7 @@ pub(crate) mod churn;
 pub(crate) mod damage;
 pub(crate) mod disk;
 pub(crate) mod leases;
+pub(crate) mod pieces;
 pub(crate) mod replica;
 
 use quorate_raft::Config;
@@ -192,16 +193,28 @@ pub(crate) fn campaign() -> Campaign<Group> {
         .swarm(swarm())
         .chaos(Duration::from_secs(3))
         .heal(Duration::from_secs(20))
-        .require(
-            &[&MUST_HAPPEN[..], &damage::MUST_HAPPEN, &churn::MUST_HAPPEN, &leases::MUST_HAPPEN]
-                .concat(),
-        )
+        .require(&must_happen())
+}
+
+fn must_happen() -> Vec<&'static str> {
+    [
+        &MUST_HAPPEN[..],
+        &damage::MUST_HAPPEN,
+        &pieces::MUST_HAPPEN,
+        &churn::MUST_HAPPEN,
+        &leases::MUST_HAPPEN,
+    ]
+    .concat()
 }
 
 #[test]
 fn sim() {
-    match campaign().seeds(200).run() {
+    match campaign().seeds(300).run() {
         Ok(report) => println!("{report}"),
         Err(failure) => panic!("{failure}"),
     }
+    // The same seed is the same run, to the last event.
+    let [once, again] = [0, 1].map(|_| campaign().trace_hash(7));
+    println!("seed 7 run twice: trace hash {once:#018x} and {again:#018x}");
+    assert_eq!(once, again);
 }

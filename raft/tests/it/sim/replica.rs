@@ -5,6 +5,7 @@ use super::churn::{self, Memberships};
 use super::damage;
 use super::disk::{Disk, State};
 use super::leases::{self, Leasing, Promises};
+use super::pieces::{Sending, Transfers};
 use bytes::{Bytes, BytesMut};
 use quorate_raft::{
     Append, AppendToken, Apply, Body, Config, EntryBody, Envelope, GroupId, LoadId, LogId,
@@ -59,8 +60,8 @@ pub(crate) struct World {
     /// Data that a client was told is applied.
     pub(crate) acknowledged: BTreeSet<Vec<u8>>,
     pub(crate) refused: BTreeSet<Vec<u8>>,
-    /// Snapshots on their way, which are too large for a message.
-    snapshots: BTreeMap<u64, (Message, State)>,
+    /// Snapshots on their way.
+    pub(crate) transfers: Transfers,
     leading: BTreeSet<NodeId>,
     requests: u64,
     /// The clients ask no more, and disks do not stall.
@@ -92,9 +93,9 @@ pub(crate) struct Replica {
     reads: BTreeMap<ReadId, LogIndex>,
     loads: BTreeMap<u64, (LoadId, LogIndex)>,
     /// Snapshots that are being sent, and to whom.
-    sending: BTreeMap<CallToken, NodeId>,
+    pub(crate) sending: BTreeMap<CallToken, Sending>,
     /// Snapshot content on its way into the core.
-    incoming: Option<State>,
+    pub(crate) incoming: Option<State>,
     client_at: Monotonic,
     /// Clients from outside ask instead of this node's own; here are their reads' answers.
     pub(crate) served: Option<Vec<ReadDone>>,
@@ -424,16 +425,7 @@ impl Replica {
             ctx.reached("leadership moved");
         }
         if let Body::Snapshot(meta) = &message.body {
-            let count = usize::try_from(meta.last.index.value()).unwrap();
-            let state = self.state.get(..count).ok_or("snapshot of what was not applied")?;
-            let snapshot = (message, state.to_vec());
-            let number = self.world.borrow().snapshots.len() as u64;
-            self.world.borrow_mut().snapshots.insert(number, snapshot);
-            let body = Bytes::copy_from_slice(&number.to_le_bytes());
-            let within = Duration::from_millis(300);
-            let call = ctx.call(to, Lane::Bulk, ChannelId::RAFT, body, within);
-            self.sending.insert(call, to);
-            return Ok(());
+            return self.send_snapshot(ctx, to, &message, meta);
         }
         let pieces = wire::encode(&message, 0).ok_or("a message without a wire form")?;
         let mut bytes = BytesMut::new();
@@ -443,7 +435,7 @@ impl Replica {
         Ok(())
     }
 
-    fn handle(&mut self, ctx: &mut Ctx<'_>, from: NodeId, message: Message) -> Step {
+    pub(crate) fn handle(&mut self, ctx: &mut Ctx<'_>, from: NodeId, message: Message) -> Step {
         self.leasing.arrived(ctx, &self.world, &message);
         match self.raft.handle_message(ctx.now(), from, message) {
             Ok(()) => self.after(ctx),
@@ -548,18 +540,12 @@ impl Node for Replica {
         body: Bytes,
         call: InboundCall,
     ) {
-        let number = u64::from_le_bytes(body[..].try_into().unwrap());
-        let (message, state) = self.world.borrow().snapshots[&number].clone();
-        self.incoming = Some(state);
-        let step = self.handle(ctx, from.node, message);
+        let step = self.take_piece(ctx, from, &body, call);
         self.note(step);
-        ctx.reply(call, "");
     }
 
     fn on_reply(&mut self, ctx: &mut Ctx<'_>, call: CallToken, result: Result<Bytes, CallError>) {
-        let to = self.sending.remove(&call).expect("an outcome for each call");
-        self.raft.snapshot_sent(ctx.now(), to, result.is_ok());
-        let step = self.after(ctx);
+        let step = self.piece_answered(ctx, call, result);
         self.note(step);
     }
 
