@@ -184,7 +184,8 @@ pub use conf_change::{CONTEXT_MAX, ConfChange, ConfOp, OPS_MAX, Transition};
 pub use config::{CommitNotify, ConfRefusal, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    Members, Node, NodeBuilder, NodeState, Outcome, Read, Session, ShutdownError, StartError, Watch,
+    Applied, AppliedEntry, Lagged, Members, Node, NodeBuilder, NodeState, Outcome, Read, Session,
+    ShutdownError, StartError, SubscribeError, Watch,
 };
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{

@@ -84,6 +84,10 @@ pub struct Stats {
     pub snapshots_failed: u64,
     /// Snapshots sent in full.
     pub snapshots_sent: u64,
+    /// Subscribers to what is applied here.
+    pub subscribers: u64,
+    /// Times that a subscriber was told that it missed entries.
+    pub subscribers_lagged: u64,
     /// Snapshots taken in.
     pub snapshots_received: u64,
 }

@@ -26,4 +26,5 @@ mod sessions;
 mod sim;
 mod snapshot_resume;
 mod store;
+mod subscribe;
 mod transfers;
