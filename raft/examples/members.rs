@@ -3,8 +3,7 @@
 //! `cargo run -p quorate-raft --example members`
 
 use quorate_raft::{
-    Batch, Config, MemoryLog, MemorySnapshots, Node, Outcome, Read, Replies, SnapshotSource,
-    StateMachine,
+    Batch, MemoryLog, MemorySnapshots, Node, Outcome, Read, Replies, SnapshotSource, StateMachine,
 };
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
@@ -26,7 +25,7 @@ impl StateMachine for Counter {
 
     fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
         let n = self.0;
-        Ok(Box::new(move |w: &mut dyn io::Write| w.write_all(&n.to_le_bytes())))
+        Ok(Box::new(move |w: &mut dyn Write| w.write_all(&n.to_le_bytes())))
     }
 
     fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()> {
@@ -45,9 +44,8 @@ async fn start(
 ) -> Result<Node<Counter>, AnyError> {
     let me = Identity::new(ClusterId::new(7), id, Incarnation::new(1));
     let endpoint = Endpoint::start(network.node(me), EndpointConfig::default())?;
-    let builder = Node::<Counter>::builder(&endpoint).founders(founders);
-    let builder = builder.log(MemoryLog::new()).snapshots(MemorySnapshots::new());
-    Ok(builder.config(Config::local().build()?).start(Counter::default()).await?)
+    let builder = Node::<Counter>::builder(&endpoint).founders(founders).log(MemoryLog::new());
+    Ok(builder.snapshots(MemorySnapshots::new()).start(Counter::default()).await?)
 }
 
 pub(crate) async fn run() -> Result<u64, AnyError> {
@@ -67,7 +65,8 @@ pub(crate) async fn run() -> Result<u64, AnyError> {
     };
     let replace = nodes[0].members().replace(old, new);
     let (written, replaced) = tokio::join!(writes, replace);
-    (written?, replaced?);
+    written?;
+    replaced?;
     let count = newcomer.read(Read::Linearizable, |counter| counter.0).await?;
     let voters = &nodes[0].members().now().voters;
     writeln!(io::stdout(), "the voters are {voters:?}, the newcomer counts {count}")?;

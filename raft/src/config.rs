@@ -377,12 +377,13 @@ impl ConfigDraft {
             !c.lease || c.lease_slack <= t / 2,
             format!("lease_slack {:?}: expected 0ns to {:?}", c.lease_slack, t / 2),
         );
+        let apply_min = if self.reference { 1 } else { 1 << 10 };
         let ranges = [
             ("append_bytes_max", c.append_bytes_max, 4 << 10, u64::MAX),
             ("inflight_messages_max", c.inflight_messages_max as u64, 1, 1 << 31),
             ("inflight_bytes_max", c.inflight_bytes_max, c.append_bytes_max, u64::MAX),
             ("uncommitted_bytes_max", c.uncommitted_bytes_max, 1 << 10, u64::MAX),
-            ("apply_bytes_max", c.apply_bytes_max, 1 << 10, u64::MAX),
+            ("apply_bytes_max", c.apply_bytes_max, apply_min, u64::MAX),
             ("proposal_queue_max", c.proposal_queue_max as u64, 1, 1 << 20),
             ("proposal_queue_bytes_max", c.proposal_queue_bytes_max as u64, 1 << 10, u64::MAX),
             ("reads_pending_max", c.reads_pending_max as u64, 1, 1 << 20),

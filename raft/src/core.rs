@@ -5,6 +5,7 @@
 mod commit;
 mod conf;
 mod election;
+mod fingerprint;
 mod follow;
 mod invariants;
 mod lead;

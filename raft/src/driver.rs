@@ -8,6 +8,8 @@ mod calls;
 mod changes;
 mod founding;
 mod leases;
+#[cfg(all(loom, test))]
+mod loom_models;
 mod mailbox;
 mod members;
 mod outcome;

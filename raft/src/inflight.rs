@@ -4,7 +4,7 @@ use crate::LogIndex;
 use std::collections::VecDeque;
 
 /// Last index and bytes of each append that was sent and not acknowledged, oldest first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Inflights {
     sent: VecDeque<(LogIndex, u64)>,
     bytes: u64,

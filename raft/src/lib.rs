@@ -122,6 +122,9 @@
 //! time and completions, and do what its [`Output`] says; its example is the whole loop, [`wire`]
 //! the encoding, [`Raft::check_invariants`] for your tests.
 //!
+//! Pages, in the module `guide`: which read do I need, what an outcome means, running it, writing a
+//! `LogStore`.
+//!
 //! # Failure model
 //!
 //! Nodes crash and come back with what their disk had synced; messages are lost, doubled, delayed
@@ -157,6 +160,8 @@ mod core;
 mod driver;
 mod entry;
 mod error;
+#[cfg(all(feature = "tokio", feature = "wal"))]
+pub mod guide;
 mod ids;
 mod inflight;
 mod log_view;

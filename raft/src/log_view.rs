@@ -4,6 +4,7 @@
 
 use crate::error::Invariant;
 use crate::{Block, LogId, LogIndex, SnapshotMeta, Term};
+use core::hash::{Hash, Hasher};
 use std::collections::VecDeque;
 
 /// Consecutive entries of one term: from `first` to the entry before the next run.
@@ -368,6 +369,37 @@ impl LogView {
 
     pub(crate) const fn cached_bytes(&self) -> u64 {
         self.cached_bytes
+    }
+
+    /// See [`Raft::hash_behaviour`](crate::Raft::hash_behaviour).
+    pub(crate) fn hash_behaviour<H: Hasher>(&self, into: &mut H) {
+        let Self {
+            start,
+            runs,
+            last,
+            blocks,
+            changes,
+            changes_known_from,
+            commit,
+            applying,
+            applied,
+            handed,
+            durable,
+            pending_snapshot,
+            snapshot_handed,
+            // Follows from the blocks.
+            cached_bytes: _,
+            // Group time: only sessions look at it.
+            evicted_time_ms: _,
+        } = self;
+        (start, last, commit, applying, applied, handed, durable).hash(into);
+        (changes, changes_known_from, snapshot_handed).hash(into);
+        pending_snapshot.as_ref().map(|meta| meta.last).hash(into);
+        runs.iter().for_each(|run| (run.first, run.term).hash(into));
+        for block in blocks {
+            block.first().hash(into);
+            block.iter().for_each(|entry| (entry.id, entry.kind, entry.data).hash(into));
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Invariant> {

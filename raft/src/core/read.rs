@@ -6,6 +6,7 @@ use super::{Raft, ReadDone, Role};
 use crate::error::ReadError;
 use crate::message::Body;
 use crate::{LogIndex, ReadId, quorum};
+use core::hash::{Hash, Hasher};
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +60,15 @@ impl Reads {
             self.round = Some(position);
         }
         position
+    }
+
+    /// See [`Raft::hash_behaviour`]. When questions are repeated or given up is left out: in a
+    /// model that is at any time.
+    pub(super) fn hash_behaviour<H: Hasher>(&self, into: &mut H) {
+        let Self { confirmed, queue, deferred, round, asked } = self;
+        (confirmed, deferred, round).hash(into);
+        queue.iter().for_each(|p| (p.id, p.from, p.index).hash(into));
+        asked.keys().for_each(|id| id.hash(into));
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {

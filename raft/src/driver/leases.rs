@@ -14,9 +14,10 @@ use crate::LogIndex;
 use crate::core::Raft;
 use crate::error::ReadError;
 use crate::machine::StateMachine;
+use crate::sync::AtomicU64;
 use quorate_clocks::Monotonic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// No lease.
 const NONE: u64 = 0;
@@ -40,7 +41,7 @@ impl Lease {
     }
 
     /// The index that a state must hold to be read by the lease, if it is valid at `now`.
-    fn index(&self, now: Monotonic) -> Option<LogIndex> {
+    pub(super) fn index(&self, now: Monotonic) -> Option<LogIndex> {
         // In this order: whoever sees the lease sees the commit index that was stored before it.
         self.is_valid(now).then(|| LogIndex::new(self.commit.load(Ordering::SeqCst)))
     }
@@ -67,12 +68,17 @@ impl LeasePublisher {
     /// must not find the lease valid when this node's vote is on its way, nor an index that is
     /// older than what is acknowledged.
     pub(super) fn publish(&self, raft: &Raft) {
-        let until = raft.lease_until().map_or(NONE, Monotonic::as_nanos);
+        self.store(raft.lease_until(), raft.commit());
+    }
+
+    /// The lease as it is now; none: there is none.
+    pub(super) fn store(&self, until: Option<Monotonic>, commit: LogIndex) {
+        let until = until.map_or(NONE, Monotonic::as_nanos);
         if until == NONE {
             self.withdraw();
             return;
         }
-        self.0.commit.store(raft.commit().value(), Ordering::SeqCst);
+        self.0.commit.store(commit.value(), Ordering::SeqCst);
         self.0.until.store(until, Ordering::SeqCst);
     }
 

@@ -5,13 +5,13 @@ use super::changes::Asked;
 use super::pending::Pending;
 use crate::core::{ApplyToken, LoadId};
 use crate::error::StoreError;
-use crate::sync::lock;
+use crate::sync::Lock;
 use crate::{Block, Membership, SnapshotMeta, Term};
 use bytes::Bytes;
 use core::task::{Context, Poll, Waker};
 use quorate_transport::{CallError, NodeId};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Something that was started by the owner of the core has ended.
 pub(super) enum Report {
@@ -55,7 +55,7 @@ pub(super) enum Report {
 /// limit of its own: appends, loads, applies, forwards, snapshots.
 #[derive(Clone, Default)]
 pub(super) struct Mailbox {
-    shared: Arc<Mutex<Queue>>,
+    shared: Arc<Lock<Queue>>,
 }
 
 #[derive(Default)]
@@ -66,7 +66,7 @@ struct Queue {
 
 impl Mailbox {
     pub(super) fn push(&self, report: Report) {
-        let mut queue = lock(&self.shared);
+        let mut queue = self.shared.lock();
         queue.reports.push_back(report);
         let waker = queue.waker.take();
         drop(queue);
@@ -77,7 +77,7 @@ impl Mailbox {
 
     /// Moves everything into `out`; pending if there is nothing.
     pub(super) fn poll_take(&self, cx: &Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
-        let mut queue = lock(&self.shared);
+        let mut queue = self.shared.lock();
         if queue.reports.is_empty() {
             queue.waker = Some(cx.waker().clone());
             return Poll::Pending;

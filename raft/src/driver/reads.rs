@@ -5,11 +5,10 @@ use super::shard::Shard;
 use crate::core::{ReadDone, Role};
 use crate::error::ReadError;
 use crate::machine::StateMachine;
-use crate::sync::lock;
+use crate::sync::Lock;
 use crate::{LogIndex, ReadId};
 use quorate_clocks::Monotonic;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 /// How a read may be confirmed.
@@ -58,19 +57,19 @@ impl ReadWaiter {
 /// its index is no older than that moment. (No unconfirmed leader is believed. // H47)
 #[derive(Default)]
 pub(super) struct Freshness {
-    newest: Mutex<(Monotonic, LogIndex)>,
+    newest: Lock<(Monotonic, LogIndex)>,
 }
 
 impl Freshness {
     pub(super) fn confirmed(&self, begun: Monotonic, index: LogIndex) {
-        let mut newest = lock(&self.newest);
+        let mut newest = self.newest.lock();
         if begun > newest.0 {
             *newest = (begun, index);
         }
     }
 
     pub(super) fn covers(&self, since: Monotonic, applied: LogIndex) -> bool {
-        let (begun, index) = *lock(&self.newest);
+        let (begun, index) = *self.newest.lock();
         if crate::plant::planted("fresh_without_a_quorum") {
             return true;
         }

@@ -205,8 +205,8 @@ fn read_blocks(
     let mut found = Vec::new();
     loop {
         match stream.read(range.clone(), bytes_max, &mut found) {
-            // Listed and not in the file yet: staged a moment ago, or on its way from an old segment
-            // to the end of the log, where the `Wal` carries what it still needs of it.
+            // Listed and not in the file yet: staged a moment ago, or on its way from an old
+            // segment to the end of the log, where the `Wal` carries what it still needs of it.
             Err(ReadError::NotYet { .. }) if range.start < stream.bounds().end => {
                 let staged = wal.sync().map_err(|e| worker::write_error(&e))?;
                 staged.wait().map_err(|e| worker::in_doubt(&e))?;

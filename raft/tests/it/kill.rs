@@ -162,8 +162,10 @@ async fn client(node: Node<Ledger>, life: u64, client: u64) {
 fn child() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let life: u64 = std::env::var(LIFE).unwrap().parse().unwrap();
-    std::thread::spawn(|| {
-        std::thread::sleep(CHILD_LIVES);
+    // It does not outlive a parent that forgot it.
+    let (_never, told) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = told.recv_timeout(CHILD_LIVES);
         std::process::abort();
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -10,6 +10,7 @@
 mod alloc;
 mod bad_input;
 mod cluster;
+mod crash;
 mod examples;
 mod golden;
 mod group;
@@ -18,6 +19,7 @@ mod kill;
 mod linearizable;
 mod lives;
 mod members;
+mod model;
 #[cfg(mutant)]
 mod mutants;
 mod props;

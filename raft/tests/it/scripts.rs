@@ -9,34 +9,53 @@ mod print;
 mod quorum;
 
 use parse::Case;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+/// The given scripts, and then this project's own (`tests/scripts`): paths that those do not take.
 #[test]
 fn scripts() {
-    let root = std::env::var_os("QUORATE_RAFT_SCRIPTS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/raft-testdata"),
-        PathBuf::from,
-    );
-    let (mut passed, mut total, mut failures) = (0, 0, Vec::new());
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let given = std::env::var_os("QUORATE_RAFT_SCRIPTS").map(PathBuf::from);
+    let given = given.unwrap_or_else(|| PathBuf::from("../shared/raft-testdata"));
+    // Tests run in the folder of the package; a relative path is seen from the repository.
+    let given = package.join("..").join(given);
+    let theirs = run_all(&given);
+    let ours = run_all(&package.join("tests/scripts"));
+    for why in theirs.failed.iter().chain(&ours.failed) {
+        println!("failed: {why}");
+    }
+    println!("own scripts passed: {}/{}", ours.passed, ours.total);
+    assert!(ours.total > 0, "the own scripts are gone");
+    if theirs.total == 0 {
+        println!("SKIPPED: no scripts under {}", given.display());
+    } else {
+        println!("scripts passed: {}/{}", theirs.passed, theirs.total);
+    }
+    let all = ours.passed == ours.total && theirs.passed == theirs.total;
+    assert!(all, "scripts failed, see above");
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    total: usize,
+    failed: Vec<String>,
+}
+
+fn run_all(root: &Path) -> Tally {
+    let mut tally = Tally::default();
     for folder in ["quorum", "confchange", "interaction"] {
         for file in scripts_in(&root.join(folder)) {
-            total += 1;
-            let name = format!("{folder}/{}", file.file_name().unwrap().to_string_lossy());
+            tally.total += 1;
             match run(folder, &file) {
-                Ok(()) => passed += 1,
-                Err(why) => {
-                    println!("failed: {name}\n{why}");
-                    failures.push(name);
-                }
+                Ok(()) => tally.passed += 1,
+                Err(why) => tally.failed.push(why),
             }
         }
     }
-    if total == 0 {
-        println!("SKIPPED: no scripts under {}", root.display());
-        return;
-    }
-    println!("scripts passed: {passed}/{total}");
-    assert!(failures.is_empty(), "failed: {failures:?}");
+    tally
 }
 
 fn scripts_in(folder: &Path) -> Vec<PathBuf> {
@@ -53,17 +72,25 @@ fn run(folder: &str, file: &Path) -> Result<(), String> {
     let mut env = env::Env::default();
     let mut algebra = confchange::State::default();
     for case in &cases {
-        let actual = match folder {
+        // A verb that is not known, or a replica that breaks, must not end the other scripts.
+        let ran = catch_unwind(AssertUnwindSafe(|| match folder {
             "quorum" => quorum::run(case),
             "confchange" => algebra.run(case),
             _ => env.run(case),
-        };
+        }));
+        let actual = ran.unwrap_or_else(|panic| said(&*panic));
         let (expected, actual) = (comparable(&case.expected), comparable(&actual));
         if expected != actual {
             return Err(difference(file, case, &expected, &actual));
         }
     }
     Ok(())
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or("?"))
 }
 
 /// Without the reference's log lines, trailing blanks, and the `ok` that stands for no output.

@@ -250,7 +250,7 @@ fn blocks_that_are_listed_and_not_yet_written_are_waited_for() {
     };
     let b = block(1, a.last(), &["c"]);
     stage(&b);
-    assert_eq!(load(&mut store, 3, u64::MAX).unwrap()[..], *std::slice::from_ref(&b));
+    assert_eq!(load(&mut store, 3, u64::MAX).unwrap(), std::slice::from_ref(&b));
     let c = block(1, b.last(), &["d"]);
     stage(&c);
     let log = WalLog::new(wal.clone()).open(GROUP, owner()).unwrap();

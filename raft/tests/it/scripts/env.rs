@@ -580,9 +580,10 @@ fn apply_lines(apply: &Apply) -> Vec<Line> {
 
 fn append_work(me: NodeId, mut append: Append) -> Work {
     let hard = append.hard.unwrap_or_default();
-    let vote = hard.vote.map_or_else(String::new, |v| format!(" Vote:{v}"));
+    let vote = hard.vote.map_or_else(String::new, |v| format!(" Vote:{:x}", v.value()));
+    let me_hex = format!("{:x}", me.value());
     let mut text = format!(
-        "{me}->AppendThread MsgStorageAppend Term:{} Log:0/0{}{vote}{}",
+        "{me_hex}->AppendThread MsgStorageAppend Term:{} Log:0/0{}{vote}{}",
         hard.term,
         print::commit_field(hard.commit.value()),
         print::entries_field(&print::lines_of(&append.blocks)),
@@ -595,7 +596,7 @@ fn append_work(me: NodeId, mut append: Append) -> Work {
         .collect();
     if let Some(token) = append.token {
         let text = format!(
-            "AppendThread->{me} MsgStorageAppendResp Term:{} Log:{}{install}",
+            "AppendThread->{me_hex} MsgStorageAppendResp Term:{} Log:{}{install}",
             token.term(),
             token.last()
         );
@@ -607,8 +608,9 @@ fn append_work(me: NodeId, mut append: Append) -> Work {
 fn apply_work(me: NodeId, apply: &Apply) -> Work {
     let entries = apply_lines(apply);
     let field = print::entries_field(&entries);
-    let text = format!("{me}->ApplyThread MsgStorageApply Term:0 Log:0/0{field}");
-    let answer = format!("ApplyThread->{me} MsgStorageApplyResp Term:0 Log:0/0{field}");
+    let me_hex = format!("{:x}", me.value());
+    let text = format!("{me_hex}->ApplyThread MsgStorageApply Term:0 Log:0/0{field}");
+    let answer = format!("ApplyThread->{me_hex} MsgStorageApplyResp Term:0 Log:0/0{field}");
     let responses = vec![Item::Applied { to: me, token: apply.token, text: answer }];
     Work { text, hard_and_log: None, entries, responses }
 }

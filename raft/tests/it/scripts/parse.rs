@@ -45,9 +45,9 @@ impl Case {
         values.iter().filter(|v| !v.is_empty()).map(|v| v.parse().unwrap()).collect()
     }
 
-    /// The operations of a membership change, `v1 l2 r3 u4`. Node 0 is ignored.
+    /// The operations of a membership change, `v1 l2 r3 u4`.
     pub(super) fn ops(&self) -> Vec<ConfOp> {
-        self.input.iter().flat_map(|line| line.split_whitespace()).filter_map(op).collect()
+        self.input.iter().flat_map(|line| line.split_whitespace()).map(op).collect()
     }
 
     /// Arguments without a value that are numbers: node ids, mostly.
@@ -60,16 +60,30 @@ impl Case {
     }
 }
 
-fn op(token: &str) -> Option<ConfOp> {
+const KINDS: [&str; 4] = ["v", "l", "r", "u"];
+
+fn op(token: &str) -> ConfOp {
     let (kind, id) = token.split_at(1);
-    let id = NodeId::try_new(id.parse().unwrap())?;
-    Some(match kind {
-        "v" => ConfOp::Voter(id, None),
-        "l" => ConfOp::Learner(id, None),
-        "r" => ConfOp::Remove(id),
-        "u" => ConfOp::Update(id),
-        other => panic!("unknown operation {other}"),
-    })
+    let kind = KINDS.iter().position(|k| *k == kind).unwrap_or_else(|| panic!("token {token}"));
+    let Some(id) = NodeId::try_new(id.parse().unwrap()) else { return nobody(kind) };
+    match kind {
+        0 => ConfOp::Voter(id, None),
+        1 => ConfOp::Learner(id, None),
+        2 => ConfOp::Remove(id),
+        _ => ConfOp::Update(id),
+    }
+}
+
+/// An operation on node 0: it counts, has no effect, and is printed as it was given. This project
+/// has no such node; updates, which have no effect either, of the last four ids stand for it.
+fn nobody(kind: usize) -> ConfOp {
+    ConfOp::Update(NodeId::new(u64::MAX - kind as u64))
+}
+
+/// The token of an operation on node 0, if this is one.
+pub(super) fn token_of_nobody(id: NodeId) -> Option<String> {
+    let kind = usize::try_from(u64::MAX - id.value()).ok()?;
+    KINDS.get(kind).map(|kind| format!("{kind}0"))
 }
 
 pub(super) fn cases(text: &str) -> Vec<Case> {
@@ -85,7 +99,7 @@ pub(super) fn cases(text: &str) -> Vec<Case> {
         let (verb, args) = directive(lines[at]);
         at += 1;
         let begin = at;
-        while lines.get(at).is_some_and(|l| *l != "----") {
+        while lines.get(at).is_some_and(|l| !is_separator(l)) {
             at += 1;
         }
         let input = lines[begin..at].iter().map(|l| (*l).to_owned()).collect();
@@ -99,15 +113,19 @@ pub(super) fn cases(text: &str) -> Vec<Case> {
 /// The output that begins at line `at`, and the line behind it.
 fn expected_output(lines: &[&str], at: usize) -> (String, usize) {
     // `----` twice: the output may hold empty lines and ends at the next such pair.
-    if lines.get(at) == Some(&"----") {
+    if lines.get(at).is_some_and(|l| is_separator(l)) {
         let begin = at + 1;
         let end = (begin..lines.len())
-            .find(|i| lines[*i] == "----" && lines.get(i + 1) == Some(&"----"))
+            .find(|i| is_separator(lines[*i]) && lines.get(i + 1).is_some_and(|l| is_separator(l)))
             .unwrap_or(lines.len());
         return (lines[begin..end].join("\n"), end + 2);
     }
     let end = (at..lines.len()).find(|i| lines[*i].trim().is_empty()).unwrap_or(lines.len());
     (lines[at.min(end)..end].join("\n"), end)
+}
+
+fn is_separator(line: &str) -> bool {
+    line.trim_end() == "----"
 }
 
 fn directive(line: &str) -> (String, Vec<Arg>) {

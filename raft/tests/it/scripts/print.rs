@@ -1,5 +1,6 @@
 //! The scripts' way of writing messages, entries and states.
 
+use super::parse::token_of_nobody;
 use quorate_raft::{
     Block, Body, ConfChange, ConfOp, Entry, EntryKind, HardState, LogId, Membership, Message,
     PeerStatus, ProgressState, Role, SnapshotMeta,
@@ -47,7 +48,10 @@ fn change_text(change: &ConfChange) -> String {
         ConfOp::Voter(id, _) => format!(" v{id}"),
         ConfOp::Learner(id, _) => format!(" l{id}"),
         ConfOp::Remove(id) => format!(" r{id}"),
-        ConfOp::Update(id) => format!(" u{id}"),
+        ConfOp::Update(id) => {
+            let token = token_of_nobody(*id).unwrap_or_else(|| format!("u{id}"));
+            format!(" {token}")
+        }
         other => panic!("no script has {other:?}"),
     });
     let tokens: String = tokens.collect();

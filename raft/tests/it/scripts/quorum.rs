@@ -95,6 +95,8 @@ fn vote(a: &[NodeId], b: &[NodeId], values: &BTreeMap<NodeId, Option<String>>) -
     let result = quorum::vote(a, b, voted);
     assert_eq!(quorum::vote(b, a, voted), result, "swapping the halves changes nothing");
     if b.is_empty() {
+        assert_eq!(quorum::vote(a, &[], voted), result, "joined with the empty set");
+        assert_eq!(quorum::vote(&[], a, voted), result, "joined with the empty set");
         assert_eq!(quorum::vote(a, a, voted), result, "joined with itself");
     }
     match result {
