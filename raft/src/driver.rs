@@ -334,7 +334,7 @@ impl<M: StateMachine> Node<M> {
     /// The newest entries are kept for everyone, up to 16,384 and 16 MiB, while anyone subscribes.
     /// Whoever asks for older ones, or reads too slowly, gets [`Lagged`] and goes on from there:
     /// application never waits for a subscriber. After a [`Lagged`], [`read`](Self::read) gives
-    /// the state that holds what is missing.
+    /// a state that holds what is missing, and maybe some of what follows.
     ///
     /// # Errors
     /// [`SubscribeError`]: at most 256 at a time.

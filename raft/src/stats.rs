@@ -82,6 +82,8 @@ pub struct Stats {
     pub snapshots_made: u64,
     /// Snapshots that could not be made.
     pub snapshots_failed: u64,
+    /// Times that a snapshot could not be sent yet: `snapshots_sending_max` were on their way.
+    pub snapshots_postponed: u64,
     /// Snapshots sent in full.
     pub snapshots_sent: u64,
     /// Subscribers to what is applied here.

@@ -27,6 +27,7 @@ mod scripts;
 mod sessions;
 mod sim;
 mod snapshot_resume;
+mod snapshots_sending;
 mod store;
 mod subscribe;
 mod transfers;
