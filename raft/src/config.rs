@@ -246,6 +246,8 @@ setters! {
     /// early `Busy` · too large → memory.
     uncommitted_bytes_max: u64;
     /// Bytes handed out for application and not yet applied. Default 16 MiB · ≥ 1 entry · as above.
+    /// When four times as many are committed and not applied, a leader refuses proposals
+    /// ([`BusyWhy::Apply`](crate::BusyWhy::Apply)) and a follower stops acknowledging appends.
     apply_bytes_max: u64;
     /// Proposals waiting for the core. Default 8,192 · 1–1 Mi · too small → early `Busy`.
     proposal_queue_max: usize;

@@ -32,6 +32,11 @@ pub struct Stats {
     pub durable: LogIndex,
     /// Bytes of log in memory.
     pub cached_bytes: u64,
+    /// Times that this follower stopped acknowledging appends because its machine lagged.
+    pub apply_paused: u64,
+    /// Batches of proposals, of any node's callers, that this leader refused because its machine
+    /// lagged.
+    pub apply_refusals: u64,
     /// Writes handed to the store and not durable yet.
     pub appends_pending: u64,
     /// Times this node became leader.

@@ -446,6 +446,7 @@ impl<M: StateMachine> Shard<M> {
             applied,
             durable: status.durable,
             cached_bytes: status.cached_bytes,
+            apply_paused: status.apply_paused,
             appends_pending: self.unsynced.len() as u64,
             proposals_applied: tally.applied,
             proposals_rejected: self.counts.proposals_rejected + tally.superseded,

@@ -8,6 +8,7 @@
 )]
 
 mod alloc;
+mod backlog;
 mod bad_input;
 mod cluster;
 mod crash;
