@@ -19,6 +19,7 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 const FOLDER: &str = "QUORATE_RAFT_KILL_CHILD";
@@ -163,10 +164,11 @@ fn child() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let life: u64 = std::env::var(LIFE).unwrap().parse().unwrap();
     // It does not outlive a parent that forgot it.
-    let (_never, told) = std::sync::mpsc::channel::<()>();
+    let (_never, told) = mpsc::channel::<()>();
     std::thread::spawn(move || {
-        let _ = told.recv_timeout(CHILD_LIVES);
-        std::process::abort();
+        if told.recv_timeout(CHILD_LIVES) == Err(RecvTimeoutError::Timeout) {
+            std::process::abort();
+        }
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
