@@ -257,3 +257,51 @@ pub(super) fn run<M: StateMachine>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Batch, Replies};
+    use crate::{EntryBody, GroupId, Limits, Proposal, Term};
+
+    /// Everything it was given, or what it was restored to.
+    #[derive(Default)]
+    struct Seen(Vec<u8>);
+
+    impl StateMachine for Seen {
+        fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
+            for entry in batch {
+                self.0.extend_from_slice(entry.data);
+                out.push("");
+            }
+        }
+
+        fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()> {
+            self.0.clear();
+            r.read_to_end(&mut self.0).map(drop)
+        }
+    }
+
+    #[test]
+    fn a_restore_between_two_steps_of_a_batch_ends_it() {
+        let start = SnapshotMeta::new(LogId::ZERO, Membership::default());
+        let machine = Machine::new(Seen::default(), SessionTable::new(), start);
+        let mut p = Proposal::new(&Limits::default());
+        for data in [b"a", b"b"] {
+            p.push(EntryBody::Normal(data)).unwrap();
+        }
+        let blocks = [p.stamp(GroupId::new(1), Term::new(1), LogId::ZERO, 0)];
+        let entries: Vec<Entry<'_>> = blocks[0].iter().collect();
+        let mut applied = Applied::default();
+        machine.apply_step(&blocks, &entries[..1], &mut applied).unwrap();
+        let meta = SnapshotMeta::new(LogId::new(2, 9), Membership::default());
+        machine.restore(&meta, SessionTable::new(), &mut &b"nine"[..]).unwrap();
+        machine.apply_step(&blocks, &entries[1..], &mut applied).unwrap();
+        assert_eq!(machine.read(|m| m.0.clone()), b"nine");
+        assert_eq!(machine.applied(), LogIndex::new(9));
+    }
+}
