@@ -1,6 +1,7 @@
 //! [`Config`]: timeouts, limits and switches of one replica.
 
 use crate::Limits;
+use crate::membership::MEMBERS_MAX;
 use crate::session::SessionLimits;
 use core::fmt;
 use core::time::Duration;
@@ -92,6 +93,8 @@ pub struct Config {
     pub(crate) log_bytes_max: u64,
     pub(crate) log_trailing_bytes: u64,
     pub(crate) snapshot_chunk_bytes: u32,
+    pub(crate) snapshot_rate: u64,
+    pub(crate) snapshots_sending_max: usize,
     pub(crate) disk_stall: Duration,
     pub(crate) promote_lag: u64,
     pub(crate) conf_timeout: Duration,
@@ -243,6 +246,8 @@ setters! {
     /// early `Busy` · too large → memory.
     uncommitted_bytes_max: u64;
     /// Bytes handed out for application and not yet applied. Default 16 MiB · ≥ 1 entry · as above.
+    /// When four times as many are committed and not applied, a leader refuses proposals
+    /// ([`BusyWhy::Apply`](crate::BusyWhy::Apply)) and a follower stops acknowledging appends.
     apply_bytes_max: u64;
     /// Proposals waiting for the core. Default 8,192 · 1–1 Mi · too small → early `Busy`.
     proposal_queue_max: usize;
@@ -260,6 +265,13 @@ setters! {
     log_trailing_bytes: u64;
     /// Bytes of one snapshot chunk. Default 256 KiB · 4 KiB–4 MiB · too small → slow catch-up.
     snapshot_chunk_bytes: u32;
+    /// Bytes a second of all snapshots that this node sends. Default 64 MiB/s · 0 (no limit), or
+    /// 64 KiB/s and more · too small → a member that needs a snapshot waits for long, and the log
+    /// may be compacted past it again · too large → the log shares wire and disk with it.
+    snapshot_rate: u64;
+    /// Snapshots that this node sends at the same time; other members wait for their turn. Default
+    /// 2 · 1–64 · too small → members catch up one after the other · too large → memory, disk.
+    snapshots_sending_max: usize;
     /// How long a write may take before a leader hands leadership over. Default T as the preset has
     /// it · ≥ 1 ms · too small → needless transfers · too large → clients wait for a disk that
     /// stands still.
@@ -324,6 +336,8 @@ impl ConfigDraft {
             log_bytes_max: 256 << 20,
             log_trailing_bytes: 32 << 20,
             snapshot_chunk_bytes: 256 << 10,
+            snapshot_rate: 64 << 20,
+            snapshots_sending_max: 2,
             disk_stall: t,
             promote_lag: 1 << 20,
             conf_timeout: Duration::from_secs(600),
@@ -389,10 +403,15 @@ impl ConfigDraft {
             ("reads_pending_max", c.reads_pending_max as u64, 1, 1 << 20),
             ("log_bytes_max", c.log_bytes_max, c.log_trailing_bytes.saturating_add(1), u64::MAX),
             ("snapshot_chunk_bytes", u64::from(c.snapshot_chunk_bytes), 4 << 10, 4 << 20),
+            ("snapshots_sending_max", c.snapshots_sending_max as u64, 1, MEMBERS_MAX as u64),
             ("sessions_max", c.sessions_max.into(), 1, SessionLimits::SESSIONS_CEILING.into()),
             ("session_window", c.session_window.into(), 1, SessionLimits::WINDOW_CEILING.into()),
             ("reply_bytes_max", c.reply_bytes_max.into(), 0, SessionLimits::REPLY_CEILING.into()),
         ];
+        check(
+            c.snapshot_rate == 0 || c.snapshot_rate >= 64 << 10,
+            format!("snapshot_rate {}: expected 0, or 65536 and more", c.snapshot_rate),
+        );
         let ttl = c.session_ttl_max;
         check(
             (h_min..=YEAR).contains(&ttl),

@@ -2,6 +2,7 @@
 //! [`Output`] comes out; no clock, randomness, thread or I/O. The rules R1–R20 named in the
 //! comments are those of DESIGN.md.
 
+mod backlog;
 mod commit;
 mod conf;
 mod election;
@@ -193,6 +194,7 @@ pub struct Raft {
     /// Highest index an append of this term's leader has matched: what a commit notice may commit.
     /// H46
     verified: LogIndex,
+    backlog: backlog::Backlog,
     /// When this leader appended last: group time goes on from there.
     appended_at: Monotonic,
     reads: Reads,
@@ -237,6 +239,7 @@ impl Raft {
             uncommitted_bytes: 0,
             lost,
             verified: LogIndex::ZERO,
+            backlog: backlog::Backlog::default(),
             appended_at: now,
             reads: Reads::default(),
             lease,

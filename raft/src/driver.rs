@@ -24,6 +24,7 @@ mod snapshot_receive;
 mod snapshot_send;
 mod snapshots;
 mod step;
+mod subscribe;
 mod transfers;
 mod waiters;
 mod watch;
@@ -32,6 +33,7 @@ pub use builder::{NodeBuilder, StartError};
 pub use members::Members;
 pub use outcome::{Outcome, Read, ShutdownError};
 pub use sessions::Session;
+pub use subscribe::{Applied, AppliedEntry, Lagged, SubscribeError};
 pub use watch::{NodeState, Watch};
 
 use crate::error::{BusyWhy, ProposeError, ReadError};
@@ -325,6 +327,31 @@ impl<M: StateMachine> Node<M> {
         Watch::new(self.shared.state.clone())
     }
 
+    /// Follows what this node's machine is given, from index `from` on: data of the application,
+    /// in order, each entry once; of a session's request only the first. What is in no entry of
+    /// its own (members, sessions) is left out.
+    ///
+    /// The newest entries are kept for everyone, up to 16,384 and 16 MiB, while anyone subscribes.
+    /// Whoever asks for older ones, or reads too slowly, gets [`Lagged`] and goes on from there:
+    /// application never waits for a subscriber. After a [`Lagged`], [`read`](Self::read) gives
+    /// a state that holds what is missing, and maybe some of what follows.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]: at most 256 at a time.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_raft::*;
+    ///
+    /// /// From now on; the state up to here is to be read besides.
+    /// fn changes<M: StateMachine>(node: &Node<M>) -> Result<Applied, SubscribeError> {
+    ///     node.subscribe(node.state().applied.next())
+    /// }
+    /// ```
+    pub fn subscribe(&self, from: LogIndex) -> Result<Applied, SubscribeError> {
+        self.shared.machine.subscribe(from)
+    }
+
     /// The state right now.
     #[must_use]
     pub fn state(&self) -> NodeState {
@@ -335,7 +362,14 @@ impl<M: StateMachine> Node<M> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (lease_reads, lease_refusals) = self.shared.lease.counts();
-        Stats { lease_reads, lease_refusals, ..*crate::sync::lock(&self.shared.stats) }
+        let (subscribers, subscribers_lagged) = self.shared.machine.feed().counts();
+        Stats {
+            lease_reads,
+            lease_refusals,
+            subscribers,
+            subscribers_lagged,
+            ..*crate::sync::lock(&self.shared.stats)
+        }
     }
 
     /// This node's id.

@@ -97,7 +97,7 @@
 //! | G7 | `Read::MaxStale``(d)` sees every write acknowledged `d` or longer before the call; no synchronized clocks | always: without a recent confirmation it is a linearizable read | `hazards::running::h47_…` |
 //! | G8 | a session's request takes effect at most once and its reply is given again when it is repeated; sessions expire alike on every replica | at most `session_window` under way, replies up to `reply_bytes_max` (else `Outcome::ReplyLost`); an expired session is refused ([`ProposeError::SessionExpired`]), nothing is applied | `sessions`, `hazards::sessions::h40_…`, `h41_…`, `requests_take_effect_once_…`, `lives::h41_…`, mutants `session_…` |
 //! | G9 | damage is not taken for absence: a replica that lost entries it may have acknowledged does not vote before a leader has brought its log past them | the log tells damage from a torn end, as `WalLog` does | `sim`, `hazards::damage::h36_…`, `hazards::h35_…`, mutant `damage_taken_for_absence` |
-//! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…` |
+//! | G10 | memory is bounded by named limits; what exceeds them is refused before it is appended | [`Config`] | `cluster::what_is_too_large_…`, `bad_input::proposals_…`, `reads_…`, `backlog` |
 //! | G11 | a disk that failed one sync is not trusted again in this life: the replica stops | – | `hazards::disks::h33_…`, `running::h33_…` |
 //! | G12 | a node answers only for the disk it joined with: another or an empty one under its id is refused until the membership changes | the founders heard each other once | `hazards::identities::h23_…`, mutant `any_disk_will_do` |
 //! | G13 | with a majority connected a leader serves again soon after a crash; rejoining and lagging nodes depose nobody | pre-votes and the check for a quorum on (default) | `sim` (serves after faults), `hazards::elections::h13_…`, `h16_…` |
@@ -109,7 +109,8 @@
 //! 15 voters and 64 members; 64 operations and 64 KiB of context a membership change, 64 changes
 //! waiting at a node; 4,096 read ids a message; 4,096 waiting questions of
 //! `Node::replicated`; 64 forwarded batches under way; 1,024 inputs of each kind a turn; one
-//! snapshot chunk in flight per member; everything else is a setting of [`ConfigDraft`] with its
+//! snapshot chunk in flight per member; 256 subscribers of a node, who may lag 16,384 entries or
+//! 16 MiB of blocks behind; everything else is a setting of [`ConfigDraft`] with its
 //! default and what happens at its ends. The replies a session may keep are `session_window` ×
 //! `reply_bytes_max`, in theory for each of `sessions_max` sessions: clients that acknowledge, as
 //! `Session` does with every request, keep as many as they have under way. A log that is full
@@ -189,7 +190,8 @@ pub use conf_change::{CONTEXT_MAX, ConfChange, ConfOp, OPS_MAX, Transition};
 pub use config::{CommitNotify, ConfRefusal, Config, ConfigDraft, ConfigError};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    Members, Node, NodeBuilder, NodeState, Outcome, Read, Session, ShutdownError, StartError, Watch,
+    Applied, AppliedEntry, Lagged, Members, Node, NodeBuilder, NodeState, Outcome, Read, Session,
+    ShutdownError, StartError, SubscribeError, Watch,
 };
 pub use entry::{Entry, EntryBody, EntryKind};
 pub use error::{

@@ -367,6 +367,23 @@ impl LogView {
         low
     }
 
+    /// Whether the committed blocks that the machine was not given yet have more than `max` bytes.
+    /// Those of an earlier life count once they are read. Cheap unless there is a lot: only then
+    /// they are added up.
+    pub(crate) fn waits_for_machine(&self, max: u64) -> bool {
+        if self.cached_bytes <= max || self.applying >= self.commit {
+            return false;
+        }
+        let mut bytes = 0_u64;
+        self.blocks
+            .range(self.position(self.applying.next())..)
+            .take_while(|block| block.first() <= self.commit)
+            .any(|block| {
+                bytes = bytes.saturating_add(block.as_bytes().len() as u64);
+                bytes > max
+            })
+    }
+
     pub(crate) const fn cached_bytes(&self) -> u64 {
         self.cached_bytes
     }

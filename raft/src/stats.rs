@@ -32,6 +32,11 @@ pub struct Stats {
     pub durable: LogIndex,
     /// Bytes of log in memory.
     pub cached_bytes: u64,
+    /// Times that this follower stopped acknowledging appends because its machine lagged.
+    pub apply_paused: u64,
+    /// Batches of proposals, of any node's callers, that this leader refused because its machine
+    /// lagged.
+    pub apply_refusals: u64,
     /// Writes handed to the store and not durable yet.
     pub appends_pending: u64,
     /// Times this node became leader.
@@ -82,8 +87,14 @@ pub struct Stats {
     pub snapshots_made: u64,
     /// Snapshots that could not be made.
     pub snapshots_failed: u64,
+    /// Times that a snapshot could not be sent yet: `snapshots_sending_max` were on their way.
+    pub snapshots_postponed: u64,
     /// Snapshots sent in full.
     pub snapshots_sent: u64,
+    /// Subscribers to what is applied here.
+    pub subscribers: u64,
+    /// Times that a subscriber was told that it missed entries.
+    pub subscribers_lagged: u64,
     /// Snapshots taken in.
     pub snapshots_received: u64,
 }

@@ -78,6 +78,7 @@ impl Raft {
             self.log.applied = self.log.applied.max(snapshot);
         }
         self.end_recovery();
+        self.resume_acknowledging(); // a snapshot may have replaced what waited
         self.log.evict(self.config.log_cache_bytes);
     }
 
@@ -90,6 +91,7 @@ impl Raft {
         self.out.applying_bytes = self.out.applying_bytes.saturating_sub(token.bytes);
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(token.payload_bytes);
         self.maybe_leave_joint();
+        self.resume_acknowledging();
         self.log.evict(self.config.log_cache_bytes);
     }
 }

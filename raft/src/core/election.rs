@@ -51,6 +51,7 @@ impl Raft {
         self.uncommitted_bytes = 0;
         self.changes.pending = LogIndex::ZERO;
         self.verified = LogIndex::ZERO;
+        self.backlog.forget();
         self.fail_leader_reads();
         self.rebuild_peers();
     }

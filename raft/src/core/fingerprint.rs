@@ -47,12 +47,13 @@ impl Raft {
             uncommitted_bytes,
             lost,
             verified,
+            backlog,
             reads,
             snapshot,
             stopped,
         } = self;
         (term, vote, role, leader, votes, transferee, uncommitted_bytes, verified).hash(into);
-        (lost, stopped.is_some()).hash(into);
+        (lost, stopped.is_some(), backlog.withholds()).hash(into);
         log.hash_behaviour(into);
         (membership.index, &membership.voters, &membership.outgoing).hash(into);
         (&membership.learners, &membership.learners_next, membership.auto_leave).hash(into);

@@ -23,7 +23,7 @@ impl Raft {
         }
         if prev.index < self.log.commit {
             // Agrees up to the commit index at least: say so, whatever the message holds.
-            self.send(from, Body::Accepted { index: self.log.commit });
+            self.acknowledge(from, self.log.commit);
             return Ok(());
         }
         if !self.log.contains(prev) && self.lost > LogIndex::ZERO {
@@ -43,7 +43,7 @@ impl Raft {
         }
         self.verified = self.verified.max(matched);
         self.commit_to(commit.min(matched));
-        self.send(from, Body::Accepted { index: matched });
+        self.acknowledge(from, matched);
         Ok(())
     }
 

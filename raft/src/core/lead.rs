@@ -99,6 +99,9 @@ impl Raft {
             return Err(ProposeError::Empty);
         }
         let size = proposal.payload_bytes();
+        if size > 0 && self.machine_lags() {
+            return Err(ProposeError::Busy { why: BusyWhy::Apply });
+        }
         let max = self.config.uncommitted_bytes_max;
         // An empty payload always passes, and so does the first however large.
         if size > 0 && self.uncommitted_bytes > 0 && self.uncommitted_bytes + size > max {

@@ -79,6 +79,8 @@ pub struct Progression {
     pub durable: LogIndex,
     /// Bytes of log in memory.
     pub cached_bytes: u64,
+    /// Times that it stopped acknowledging appends because its machine lagged.
+    pub apply_paused: u64,
 }
 
 /// What a leader knows of one member.
@@ -147,6 +149,7 @@ impl Raft {
             applied: self.log.applied,
             durable: self.log.durable,
             cached_bytes: self.log.cached_bytes(),
+            apply_paused: self.backlog.pauses(),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use super::mailbox::{Mailbox, Report};
 use super::step::{Answers, Repeats, Step};
+use super::subscribe::{Applied as Subscription, Ending, Feed, SubscribeError};
 use crate::core::Apply;
 use crate::machine::{SnapshotSource, StateMachine};
 use crate::session::{FrozenSessions, SessionTable};
-use crate::{ConfChange, Entry, EntryKind, LogId, LogIndex, Membership, SnapshotMeta};
+use crate::{Block, ConfChange, Entry, EntryKind, LogId, LogIndex, Membership, SnapshotMeta};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,6 +57,8 @@ pub(super) struct Machine<M> {
     applied: Arc<AtomicU64>,
     /// Somebody waits for replies: without, they are dropped as they come, not piled up.
     replies_wanted: Arc<AtomicBool>,
+    /// Whoever follows what is applied.
+    feed: Feed,
     /// A machine that keeps its own state had these entries before it was started. They are not
     /// applied to it again, but the sessions must see them.
     has: LogIndex,
@@ -67,6 +70,7 @@ impl<M> Clone for Machine<M> {
             lock: Arc::clone(&self.lock),
             applied: Arc::clone(&self.applied),
             replies_wanted: Arc::clone(&self.replies_wanted),
+            feed: self.feed.clone(),
             has: self.has,
         }
     }
@@ -80,6 +84,7 @@ impl<M: StateMachine> Machine<M> {
         Self {
             applied: Arc::new(AtomicU64::new(at.index.value())),
             replies_wanted: Arc::new(AtomicBool::new(false)),
+            feed: Feed::new(),
             has: machine.applied(),
             lock: Arc::new(RwLock::new(Placed {
                 machine,
@@ -143,7 +148,19 @@ impl<M: StateMachine> Machine<M> {
         placed.at = meta.last;
         placed.time_ms = meta.time_ms;
         self.applied.store(meta.last.index.value(), Ordering::Release);
+        self.feed.restored(meta.last.index);
         Ok(())
+    }
+
+    /// What will be given to the machine from `from` on.
+    pub(super) fn subscribe(&self, from: LogIndex) -> Result<Subscription, SubscribeError> {
+        // Under the lock: nothing is applied between the look and the subscription.
+        let placed = self.shared();
+        self.feed.subscribe(from, placed.at.index)
+    }
+
+    pub(super) const fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// The members that the log begins with.
@@ -173,15 +190,27 @@ impl<M: StateMachine> Machine<M> {
             if step.is_empty() {
                 return Ok(applied);
             }
-            self.apply_step(&step, &mut applied)?;
+            self.apply_step(&apply.blocks, &step, &mut applied)?;
         }
     }
 
     /// Readers get their turn between two steps.
-    fn apply_step(&self, entries: &[Entry<'_>], applied: &mut Applied) -> Result<(), Arc<str>> {
+    fn apply_step(
+        &self,
+        blocks: &[Block],
+        entries: &[Entry<'_>],
+        applied: &mut Applied,
+    ) -> Result<(), Arc<str>> {
         let mut placed = self.exclusive();
         let placed = &mut *placed;
-        let step = Step::new(&mut placed.machine, &mut placed.sessions, self.has);
+        if entries.last().is_some_and(|last| last.id.index <= placed.at.index) {
+            // Between two steps a snapshot was restored that holds these entries.
+            return Ok(());
+        }
+        let mut step = Step::new(&mut placed.machine, &mut placed.sessions, self.has);
+        if self.feed.is_wanted() {
+            step.note_given();
+        }
         let done = step.apply(entries).inspect_err(|_| placed.broken = true)?;
         for entry in entries.iter().filter(|e| e.kind == EntryKind::Conf) {
             // Blocks are verified when they are read. A change that no membership follows from
@@ -198,6 +227,7 @@ impl<M: StateMachine> Machine<M> {
             placed.time_ms = entry.time_ms;
             self.applied.store(entry.id.index.value(), Ordering::Release);
         }
+        self.feed.applied(blocks, entries, &done.given);
         applied.sessions = placed.sessions.len() as u64;
         applied.repeats += done.repeats;
         let keep = self.replies_wanted.load(Ordering::Acquire);
@@ -207,18 +237,71 @@ impl<M: StateMachine> Machine<M> {
 }
 
 /// Applies batches in order until the owner of the core is gone.
-pub(super) async fn run<M: StateMachine>(
+pub(super) fn run<M: StateMachine>(
     machine: Machine<M>,
     mut batches: mpsc::UnboundedReceiver<Apply>,
     mailbox: Mailbox,
-) {
-    while let Some(apply) = batches.recv().await {
-        match machine.apply(&apply) {
-            Ok(applied) => mailbox.push(Report::Applied { token: apply.token, applied }),
-            Err(cause) => {
-                mailbox.push(Report::MachineFailed(cause));
-                return;
+) -> impl Future<Output = ()> {
+    // However the task ends, even if it never ran, nothing more is applied.
+    let ending = Ending(machine.feed.clone());
+    async move {
+        let _ending = ending;
+        while let Some(apply) = batches.recv().await {
+            match machine.apply(&apply) {
+                Ok(applied) => mailbox.push(Report::Applied { token: apply.token, applied }),
+                Err(cause) => {
+                    mailbox.push(Report::MachineFailed(cause));
+                    return;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Batch, Replies};
+    use crate::{EntryBody, GroupId, Limits, Proposal, Term};
+
+    /// Everything it was given, or what it was restored to.
+    #[derive(Default)]
+    struct Seen(Vec<u8>);
+
+    impl StateMachine for Seen {
+        fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {
+            for entry in batch {
+                self.0.extend_from_slice(entry.data);
+                out.push("");
+            }
+        }
+
+        fn snapshot(&self) -> io::Result<Box<dyn SnapshotSource>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn restore(&mut self, r: &mut dyn io::Read) -> io::Result<()> {
+            self.0.clear();
+            r.read_to_end(&mut self.0).map(drop)
+        }
+    }
+
+    #[test]
+    fn a_restore_between_two_steps_of_a_batch_ends_it() {
+        let start = SnapshotMeta::new(LogId::ZERO, Membership::default());
+        let machine = Machine::new(Seen::default(), SessionTable::new(), start);
+        let mut p = Proposal::new(&Limits::default());
+        for data in [b"a", b"b"] {
+            p.push(EntryBody::Normal(data)).unwrap();
+        }
+        let blocks = [p.stamp(GroupId::new(1), Term::new(1), LogId::ZERO, 0)];
+        let entries: Vec<Entry<'_>> = blocks[0].iter().collect();
+        let mut applied = Applied::default();
+        machine.apply_step(&blocks, &entries[..1], &mut applied).unwrap();
+        let meta = SnapshotMeta::new(LogId::new(2, 9), Membership::default());
+        machine.restore(&meta, SessionTable::new(), &mut &b"nine"[..]).unwrap();
+        machine.apply_step(&blocks, &entries[1..], &mut applied).unwrap();
+        assert_eq!(machine.read(|m| m.0.clone()), b"nine");
+        assert_eq!(machine.applied(), LogIndex::new(9));
     }
 }

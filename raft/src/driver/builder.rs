@@ -8,6 +8,7 @@ use super::mailbox::Mailbox;
 use super::proposals::Proposals;
 use super::reads::{Freshness, Reads};
 use super::shard::{Inputs, Shard};
+use super::snapshot_send::Sending;
 use super::snapshots::{Making, SharedSnapshots, Sizes};
 use super::watch::NodeState;
 use super::{Node, Shared};
@@ -22,7 +23,7 @@ use crate::store::{
 use crate::{Config, GroupId, LogId, LogIndex, Membership, SnapshotMeta};
 use quorate_clocks::{Drift, Monotonic};
 use quorate_transport::{BodyCheck, ChannelId, ChannelOptions, Endpoint, NodeId, OpenError};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::RecvTimeoutError;
@@ -424,7 +425,7 @@ impl<M: StateMachine> Parts<M> {
             making: Making::default(),
             sizes,
             since_snapshot,
-            sending: BTreeSet::new(),
+            sending: Sending::new(&self.config),
             receiving: None,
             stopped: None,
             closing: None,

@@ -44,6 +44,10 @@ pub(super) enum Report {
         to: NodeId,
         ok: bool,
     },
+    /// As many as may be sent are on their way.
+    SnapshotPostponed {
+        to: NodeId,
+    },
     SnapshotReceived {
         from: NodeId,
         term: Term,

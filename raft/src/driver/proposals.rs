@@ -153,6 +153,7 @@ impl<M: StateMachine> Shard<M> {
             }
             Ok(Proposed::Forwarded(_)) => false, // only with the reference configuration
             Err((error @ (ProposeError::Busy { .. } | ProposeError::Stopped), _)) => {
+                self.count_apply_refusal(&error);
                 self.refuse_or_wait(now, batch, &error)
             }
             Err(_) => {
@@ -161,6 +162,11 @@ impl<M: StateMachine> Shard<M> {
                 false
             }
         }
+    }
+
+    fn count_apply_refusal(&mut self, why: &ProposeError) {
+        let applies = matches!(why, ProposeError::Busy { why: BusyWhy::Apply });
+        self.counts.apply_refusals += u64::from(applies);
     }
 
     fn requeue(&mut self, batch: Vec<Pending>) {
@@ -393,6 +399,7 @@ impl<M: StateMachine> Shard<M> {
             }
             Ok(Proposed::Forwarded(_)) => reply.reject(refusal::NOT_LEADER, Bytes::new()),
             Err((error, _)) => {
+                self.count_apply_refusal(&error);
                 let code = match error {
                     ProposeError::Busy { .. } => refusal::BUSY,
                     ProposeError::TooLarge { .. } => refusal::TOO_LARGE,

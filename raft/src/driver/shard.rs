@@ -14,6 +14,7 @@ use super::reads::Reads;
 use super::replicated::{Asker, Question};
 use super::shard_output::Unsynced;
 use super::snapshot_receive::Receiving;
+use super::snapshot_send::Sending;
 use super::snapshots::{Making, SharedSnapshots, Sizes};
 use super::transfers::Transferring;
 use super::watch::NodeState;
@@ -29,7 +30,7 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 use quorate_clocks::{Monotonic, Timer};
 use quorate_transport::{ChannelReceiver, ChannelSender, Inbound, NodeId, Responder, Runtime};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -89,7 +90,7 @@ pub(super) struct Shard<M> {
     pub(super) making: Making,
     pub(super) sizes: Sizes,
     pub(super) since_snapshot: u64,
-    pub(super) sending: BTreeSet<NodeId>,
+    pub(super) sending: Sending,
     pub(super) receiving: Option<Receiving>,
     pub(super) stopped: Option<Arc<str>>,
     pub(super) closing: Option<Closing>,
@@ -325,10 +326,11 @@ impl<M: StateMachine> Shard<M> {
             Report::ChangeAnswered { asked, result } => self.change_answered(now, asked, result),
             Report::SnapshotMade(made) => self.snapshot_made(made),
             Report::SnapshotSent { to, ok } => {
-                self.sending.remove(&to);
+                self.sending.ended(to);
                 self.counts.snapshots_sent += u64::from(ok);
                 self.raft.snapshot_sent(now, to, ok);
             }
+            Report::SnapshotPostponed { to } => self.raft.snapshot_sent(now, to, false),
             Report::SnapshotReceived { from, term, meta } => {
                 self.receiving = None;
                 self.counts.snapshots_received += 1;
@@ -444,6 +446,7 @@ impl<M: StateMachine> Shard<M> {
             applied,
             durable: status.durable,
             cached_bytes: status.cached_bytes,
+            apply_paused: status.apply_paused,
             appends_pending: self.unsynced.len() as u64,
             proposals_applied: tally.applied,
             proposals_rejected: self.counts.proposals_rejected + tally.superseded,

@@ -1,6 +1,6 @@
 //! Sending a snapshot to a member that needs one: its file, piece by piece, by calls on the Bulk
 //! lane. The receiver says which offset it wants next, so a broken transfer goes on where it was.
-//! (5.8)
+//! All transfers of a node share one rate. (5.8)
 
 use super::calls::{self, Call, Chunk, ChunkAnswer};
 use super::mailbox::Report;
@@ -8,14 +8,33 @@ use super::shard::Shard;
 use crate::machine::StateMachine;
 use crate::store::SnapshotFile;
 use crate::sync::lock;
-use crate::{GroupId, SnapshotMeta, Term};
+use crate::{Config, GroupId, SnapshotMeta, Term};
 use bytes::BytesMut;
 use core::time::Duration;
-use quorate_transport::{CallOptions, ChannelSender, Lane, NodeId};
+use quorate_clocks::Monotonic;
+use quorate_transport::{CallOptions, ChannelSender, Lane, NodeId, Runtime};
+use std::collections::BTreeSet;
 use std::io;
+use std::sync::{Arc, Mutex};
 
 /// Times that a receiver may ask to begin anew before the transfer is given up.
 const RESTARTS_MAX: u32 = 3;
+
+/// The transfers that are under way.
+pub(super) struct Sending {
+    to: BTreeSet<NodeId>,
+    pace: Arc<Pace>,
+}
+
+impl Sending {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { to: BTreeSet::new(), pace: Arc::new(Pace::new(config.snapshot_rate)) }
+    }
+
+    pub(super) fn ended(&mut self, to: NodeId) {
+        self.to.remove(&to);
+    }
+}
 
 struct Transfer {
     group: GroupId,
@@ -26,14 +45,23 @@ struct Transfer {
     file: Box<dyn SnapshotFile>,
     chunk_bytes: usize,
     patience: Duration,
+    pace: Arc<Pace>,
+    runtime: Arc<dyn Runtime>,
 }
 
 impl<M: StateMachine> Shard<M> {
-    /// Starts a transfer unless one to that member is under way.
+    /// Starts a transfer unless one to that member is under way. If too many are, the member's
+    /// next answer to a heartbeat makes the core ask again.
     pub(super) fn send_snapshot(&mut self, to: NodeId, leader_term: Term, meta: SnapshotMeta) {
-        if !self.sending.insert(to) {
+        if self.sending.to.contains(&to) {
             return;
         }
+        if self.sending.to.len() >= self.config.snapshots_sending_max {
+            self.counts.snapshots_postponed += 1;
+            self.mailbox.push(Report::SnapshotPostponed { to });
+            return;
+        }
+        self.sending.to.insert(to);
         let opened = lock(&self.snapshots).open(&meta);
         let file = match opened {
             Ok(file) => file,
@@ -52,6 +80,8 @@ impl<M: StateMachine> Shard<M> {
             file,
             chunk_bytes: self.config.snapshot_chunk_bytes as usize,
             patience: self.config.propose_deadline,
+            pace: Arc::clone(&self.sending.pace),
+            runtime: Arc::clone(&self.runtime),
         };
         let mailbox = self.mailbox.clone();
         self.runtime.spawn(
@@ -74,6 +104,8 @@ impl Transfer {
         loop {
             let chunk = self.chunk(offset, bytes_max, &mut crc)?;
             bytes_max = self.chunk_bytes;
+            let goes_at = self.pace.book(self.runtime.now(), chunk.bytes.len());
+            sleep_until(&*self.runtime, goes_at).await;
             let body = calls::encode(self.group, &Call::Chunk(chunk));
             let options = CallOptions::within(self.patience).lane(Lane::Bulk);
             let Ok(answer) = self.sender.call(self.to, body, options).await else {
@@ -117,6 +149,40 @@ impl Transfer {
     }
 }
 
+/// When bytes of snapshots may leave, so that together they keep to a rate.
+struct Pace {
+    /// Bytes a second; 0: no limit.
+    rate: u64,
+    /// When what was booked so far is through.
+    free_at: Mutex<Monotonic>,
+}
+
+impl Pace {
+    const fn new(rate: u64) -> Self {
+        Self { rate, free_at: Mutex::new(Monotonic::ZERO) }
+    }
+
+    /// When these bytes may leave. Whoever booked before goes first; time that nobody used is not
+    /// saved up.
+    fn book(&self, now: Monotonic, bytes: usize) -> Monotonic {
+        if self.rate == 0 {
+            return now;
+        }
+        let mut free_at = lock(&self.free_at);
+        let begin = now.max(*free_at);
+        let nanos = (bytes as u64).saturating_mul(1_000_000_000) / self.rate;
+        *free_at = begin.saturating_add(Duration::from_nanos(nanos));
+        begin
+    }
+}
+
+async fn sleep_until(runtime: &dyn Runtime, at: Monotonic) {
+    let wait = at.since(runtime.now());
+    if !wait.is_zero() {
+        quorate_transport::sleep(runtime, wait).await;
+    }
+}
+
 /// The CRC of a file's beginning, extended piece by piece; read again if the receiver jumps.
 #[derive(Default)]
 struct RunningCrc {
@@ -145,5 +211,33 @@ impl RunningCrc {
         self.hasher.update(piece);
         self.offset += piece.len() as u64;
         Ok(self.hasher.clone().finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Monotonic {
+        Monotonic::ZERO.saturating_add(Duration::from_millis(n))
+    }
+
+    #[test]
+    fn bytes_leave_no_faster_than_the_rate() {
+        let pace = Pace::new(1 << 20);
+        let quarter = 256 << 10;
+        assert_eq!(pace.book(ms(0), quarter), ms(0));
+        assert_eq!(pace.book(ms(0), quarter), ms(250), "of another transfer, maybe");
+        assert_eq!(pace.book(ms(100), quarter), ms(500));
+        assert_eq!(pace.book(ms(5_000), quarter), ms(5_000), "what was not used is gone");
+        assert_eq!(pace.book(ms(5_000), 0), ms(5_250));
+    }
+
+    #[test]
+    fn without_a_rate_nothing_waits() {
+        let pace = Pace::new(0);
+        for _ in 0..3 {
+            assert_eq!(pace.book(ms(7), usize::MAX), ms(7));
+        }
     }
 }

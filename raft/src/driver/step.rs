@@ -42,6 +42,8 @@ impl AddAssign for Repeats {
 pub(super) struct Done {
     pub(super) answers: Answers,
     pub(super) repeats: Repeats,
+    /// The entries that the machine was given, if they are to be noted.
+    pub(super) given: Vec<LogIndex>,
 }
 
 /// An entry for the machine.
@@ -61,11 +63,18 @@ pub(super) struct Step<'a, 'e, M> {
     has: LogIndex,
     done: Done,
     given: Vec<Given<'e>>,
+    notes_given: bool,
 }
 
 impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
     pub(super) fn new(machine: &'a mut M, sessions: &'a mut SessionTable, has: LogIndex) -> Self {
-        Self { machine, sessions, has, done: Done::default(), given: Vec::new() }
+        let (done, given) = (Done::default(), Vec::new());
+        Self { machine, sessions, has, done, given, notes_given: false }
+    }
+
+    /// Says afterwards what the machine was given.
+    pub(super) const fn note_given(&mut self) {
+        self.notes_given = true;
     }
 
     /// Applies `entries`.
@@ -155,6 +164,9 @@ impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
         let (wanted, found) = (entries.len(), replies.len());
         if found != wanted {
             return Err(format!("the machine gave {found} replies to {wanted} entries").into());
+        }
+        if self.notes_given {
+            self.done.given.extend(entries.iter().map(|e| e.id.index));
         }
         for (given, reply) in given.into_iter().zip(replies.take()) {
             if let Some((session, seq)) = given.request {
@@ -272,6 +284,19 @@ mod tests {
                 prop_assert_eq!(again.3, repeats);
             }
         }
+    }
+
+    #[test]
+    fn what_the_machine_was_given_is_noted_without_repetitions() {
+        let request =
+            EntryBody::Session { session: SessionId::new(1), seq: 1, ack: 0, data: b"asked" };
+        let open = EntryBody::Open(SessionLimits::new(Duration::from_secs(1)));
+        let block = block(&[open, request, request, EntryBody::Normal(b"plain")]);
+        let (mut machine, mut sessions) = (Seen::default(), SessionTable::new());
+        let mut step = Step::new(&mut machine, &mut sessions, LogIndex::ZERO);
+        step.note_given();
+        let done = step.apply(&block.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(done.given, [LogIndex::new(2), LogIndex::new(4)]);
     }
 
     /// A machine that keeps its own state has the request already; its session must know that.

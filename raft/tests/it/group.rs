@@ -2,9 +2,10 @@
 
 use quorate_clocks::Monotonic;
 use quorate_raft::{
-    Append, Block, Body, Boot, ConfChange, ConfError, Config, ConfigDraft, EntryBody, EntryKind,
-    GroupId, Invariant, Limits, Load, LogId, LogIndex, Membership, Message, Output, Proposal,
-    ProposeError, Proposed, Raft, ReadDone, ReadId, Role, SnapshotMeta, StepError, Term, TermRun,
+    Append, Apply, Block, Body, Boot, ConfChange, ConfError, Config, ConfigDraft, EntryBody,
+    EntryKind, GroupId, Invariant, Limits, Load, LogId, LogIndex, Membership, Message, Output,
+    Proposal, ProposeError, Proposed, Raft, ReadDone, ReadId, Role, SnapshotMeta, StepError, Term,
+    TermRun,
 };
 use quorate_transport::NodeId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -74,6 +75,8 @@ pub(crate) struct Member {
     pub(crate) unsynced: VecDeque<Append>,
     /// Every block that was handed to the disk.
     pub(crate) written: Vec<Block>,
+    /// What the machine was not given yet; empty unless the group makes it lag.
+    pub(crate) unapplied: VecDeque<Apply>,
     pub(crate) applied: Vec<(LogId, String)>,
     pub(crate) reads: Vec<ReadDone>,
     pub(crate) loads: Vec<Load>,
@@ -86,10 +89,24 @@ impl Member {
             raft,
             unsynced: VecDeque::new(),
             written: Vec::new(),
+            unapplied: VecDeque::new(),
             applied: Vec::new(),
             reads: Vec::new(),
             loads: Vec::new(),
             snapshot_wanted: false,
+        }
+    }
+
+    /// The machine takes all that it was handed.
+    fn apply(&mut self, now: Monotonic) {
+        while let Some(apply) = self.unapplied.pop_front() {
+            let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
+            self.applied.extend(apply.entries().map(|e| (e.id, text(e.data))));
+            for e in apply.entries().filter(|e| e.kind == EntryKind::Conf) {
+                let change = ConfChange::decode(e.data).unwrap();
+                self.raft.activate(now, e.id.index, &change).unwrap();
+            }
+            self.raft.applied(now, apply.token);
         }
     }
 }
@@ -110,6 +127,8 @@ pub(crate) struct Group {
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// These nodes' disks do not finish their writes.
     pub(crate) stalled: BTreeSet<u64>,
+    /// These nodes' machines do not finish.
+    pub(crate) lagging: BTreeSet<u64>,
     /// Messages that were refused on arrival.
     pub(crate) refused: Vec<StepError>,
     /// A snapshot that is wanted is made at once.
@@ -134,6 +153,7 @@ impl Group {
             flights: VecDeque::new(),
             cut: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            lagging: BTreeSet::new(),
             refused: Vec::new(),
             makes_snapshots: false,
         }
@@ -184,14 +204,9 @@ impl Group {
             member.loads.append(&mut out.load);
             member.snapshot_wanted |= out.snapshot_wanted;
             let wanted = out.snapshot_wanted && self.makes_snapshots;
-            if let Some(apply) = out.apply.take() {
-                let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
-                member.applied.extend(apply.entries().map(|e| (e.id, text(e.data))));
-                for e in apply.entries().filter(|e| e.kind == EntryKind::Conf) {
-                    let change = ConfChange::decode(e.data).unwrap();
-                    member.raft.activate(now, e.id.index, &change).unwrap();
-                }
-                member.raft.applied(now, apply.token);
+            member.unapplied.extend(out.apply.take());
+            if !self.lagging.contains(&id) {
+                member.apply(now);
             }
             if wanted {
                 let raft = &mut member.raft;
@@ -207,6 +222,14 @@ impl Group {
                 self.sync(id);
             }
         }
+    }
+
+    /// The machine of `id` catches up with all there is.
+    pub(crate) fn catch_up(&mut self, id: u64) {
+        self.lagging.remove(&id);
+        let now = self.now;
+        self.at(id).apply(now);
+        self.drain(id);
     }
 
     /// Every write of `id` becomes durable; does not drain.

@@ -8,6 +8,7 @@
 )]
 
 mod alloc;
+mod backlog;
 mod bad_input;
 mod cluster;
 mod crash;
@@ -27,5 +28,7 @@ mod scripts;
 mod sessions;
 mod sim;
 mod snapshot_resume;
+mod snapshots_sending;
 mod store;
+mod subscribe;
 mod transfers;
