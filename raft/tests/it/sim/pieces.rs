@@ -1,5 +1,5 @@
-//! Snapshots on their way: in pieces, each a call; the receiver says where it wants the next one. What
-//! arrived survives restarts of both sides, so that a broken transfer goes on there.
+//! Snapshots on their way: in pieces, each a call; the receiver says where it wants the next one.
+//! What arrived survives restarts of both sides, so that a broken transfer goes on there.
 
 use super::disk::State;
 use super::replica::{Replica, Step};
