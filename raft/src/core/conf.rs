@@ -226,16 +226,20 @@ impl Raft {
         }
         self.membership.promotions.iter().find_map(|(learner, replaces)| {
             let peer = &self.peers[self.peer_index(*learner)?];
-            if !peer.active || !caught_up(peer.matched) {
+            // Only who has answered is known to have anything.
+            let follows = peer.active && peer.state == ProgressState::Replicate;
+            if !follows || !caught_up(peer.matched) {
                 return None;
             }
             let voter = ConfOp::Voter(*learner, None);
             let replaced = replaces.filter(|old| self.membership.is_voter(*old));
-            Some(match replaced {
+            let change = match replaced {
                 Some(old) => ConfChange::new(vec![voter, ConfOp::Remove(old)])
                     .transition(Transition::JointAuto),
                 None => ConfChange::new(vec![voter]),
-            })
+            };
+            // One that is refused must not stand in the way of the others.
+            self.membership.changed(&change).is_ok().then_some(change)
         })
     }
 

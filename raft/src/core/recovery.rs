@@ -15,7 +15,9 @@ pub(super) fn lost_of(boot: &Boot) -> LogIndex {
     // H35: a log that ends before its durable commit index lost its end.
     let short = boot.hard.commit > boot.last.index;
     let shorter = if short { boot.hard.commit } else { LogIndex::ZERO };
-    boot.hard.lost.max(shorter)
+    // What an interrupted repair had brought was acknowledged too, and is given up with the rest.
+    let repaired = if boot.hard.lost > LogIndex::ZERO { boot.last.index } else { LogIndex::ZERO };
+    boot.hard.lost.max(shorter).max(repaired)
 }
 
 impl Raft {

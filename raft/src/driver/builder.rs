@@ -255,7 +255,7 @@ impl Opened {
             return Err(BootError::Applied { applied, first, commit }.into());
         }
         if let Some(meta) = &latest
-            && term_at(&log, meta.last.index) != Some(meta.last)
+            && (lost || term_at(&log, meta.last.index) != Some(meta.last))
             && meta.last.index > start.index
         {
             if log.hard.commit >= meta.last.index && !lost {
@@ -264,6 +264,10 @@ impl Opened {
                 return Err(StoreError::Damaged { what: what.into() }.into());
             }
             // The snapshot was taken in and the process ended before the log was reset to it.
+            if log.hard.lost > LogIndex::ZERO {
+                // Given up with the rest of the log, though it was acknowledged. // H36
+                log.hard.lost = log.hard.lost.max(log.last.index);
+            }
             install(store, self.group, &log, meta)?;
             log.mark = Some(meta.clone());
             log.runs.clear();
@@ -280,8 +284,10 @@ impl Opened {
 
     /// What the entries behind it change: the snapshot, or the beginning of the log.
     fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
-        // At the same entry the mark: a snapshot may have been made before the group was founded.
-        let newest = latest.into_iter().chain(&log.mark).max_by_key(|meta| meta.last.index);
+        // A snapshot that was made before the group was founded knows no members.
+        let knows_members = |meta: &&SnapshotMeta| !meta.membership.members().is_empty();
+        let known = log.mark.iter().chain(latest.filter(knows_members));
+        let newest = known.max_by_key(|meta| meta.last.index);
         let known = newest.cloned();
         known.unwrap_or_else(|| SnapshotMeta::new(LogId::ZERO, Membership::default()))
     }

@@ -104,6 +104,9 @@ impl<M: StateMachine> Members<'_, M> {
     /// # Cancel safety
     /// Dropping the future leaves the rest to whoever leads.
     pub async fn replace(self, old: NodeId, new: NodeId) -> Result<LogIndex, ConfError> {
+        if self.now().voters.contains(&new) {
+            return self.remove(old).await; // an earlier call has come so far
+        }
         let store = self.disk_of(new).await?;
         let learner = ConfOp::Learner(new, Some(store));
         let promote = ConfOp::Promote { learner: new, replaces: Some(old) };
@@ -131,7 +134,8 @@ impl<M: StateMachine> Members<'_, M> {
         let asked = Asked { change, expect, deadline, answer };
         let sent = self.node.shared.commands.send(Command::Change(asked)).await;
         sent.map_err(|_| ConfError::Stopped)?;
-        outcome.await.unwrap_or(Err(ConfError::Stopped))
+        // Dropped while the leader was being asked: it may have been appended.
+        outcome.await.unwrap_or(Err(ConfError::Unknown))
     }
 
     /// Asks until the change is accepted or refused for good: other changes may be under way, and

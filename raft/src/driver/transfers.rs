@@ -74,6 +74,10 @@ impl<M: StateMachine> Shard<M> {
         if self.unsynced.len() == self.synced {
             self.stalled = false;
         }
+        // Whoever was asked did not take over: let the others elect somebody.
+        if self.stalled && self.raft.transferee().is_none() {
+            self.raft.step_down(now);
+        }
         if self.stalls_at().is_none_or(|at| at > now) {
             return;
         }

@@ -21,6 +21,8 @@ const OPEN_BLOCKS: usize = 64;
 const BATCH_BYTES: u64 = 512 << 10;
 /// What a block takes in a batch besides its own bytes, at most.
 const RECORD_BYTES: u64 = 64;
+/// Bytes of the hard state's record.
+const META_BYTES: u64 = 128;
 
 /// Logs in a [`Wal`]. The `Wal` may be shared with other users; whoever opened it shuts it down.
 ///
@@ -258,12 +260,14 @@ impl LogStore for WalLog {
         let batch_bytes = BATCH_BYTES.min(self.batch_bytes_max);
         let mut batches = vec![Batch::new()];
         state.begin(&mut batches[0], &request);
+        let mut holds_blocks = false;
         for block in request.blocks {
             let bytes = block.as_bytes().len() as u64 + RECORD_BYTES;
-            let over = |b: &Batch| !b.is_empty() && b.bytes() as u64 + bytes > batch_bytes;
+            let over = |b: &Batch| holds_blocks && b.bytes() as u64 + bytes > batch_bytes;
             if batches.last().is_some_and(over) {
-                batches.push(Batch::new());
+                batches.push(state.next_batch());
             }
+            holds_blocks = true;
             if let Some(batch) = batches.last_mut() {
                 state.add(batch, block);
             }
@@ -294,7 +298,8 @@ impl LogStore for WalLog {
     }
 
     fn block_bytes_max(&self) -> u64 {
-        self.batch_bytes_max.saturating_sub(RECORD_BYTES)
+        // Beside the hard state, which every batch carries.
+        self.batch_bytes_max.saturating_sub(2 * RECORD_BYTES + META_BYTES)
     }
 
     fn bytes(&self, group: GroupId) -> u64 {
@@ -329,6 +334,13 @@ impl Group {
             // vote was in it. // H36
             batch.meta(stream, META, &self.meta.encode());
         }
+    }
+
+    /// A further batch of an append: it may be all that can be read behind a hole. // H36
+    fn next_batch(&self) -> Batch {
+        let mut batch = Batch::new();
+        batch.meta(stream_id(self.meta.group), META, &self.meta.encode());
+        batch
     }
 
     fn add(&mut self, batch: &mut Batch, block: &Block) {
