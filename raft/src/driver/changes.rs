@@ -255,13 +255,19 @@ impl<M: StateMachine> Shard<M> {
         }
         let body = calls::encode(self.group, &Call::Roll { founders: Vec::new() });
         let reply = self.sender.call(node, body, CallOptions::within(self.config.propose_deadline));
+        let own = self.store_id;
         self.runtime.spawn(
             "raft-roll",
             Box::pin(async move {
                 let store = match reply.await {
-                    Ok(bytes) => calls::decode_roll(&bytes)
-                        .map(|roll| roll.store)
-                        .ok_or_else(|| "it answered with something else".into()),
+                    Ok(bytes) => match calls::decode_roll(&bytes) {
+                        // Its log would be taken for this group's.
+                        Some(roll) if roll.founded && roll.known != Some(own) => {
+                            Err("it belongs to a group that does not know this node".into())
+                        }
+                        Some(roll) => Ok(roll.store),
+                        None => Err("it answered with something else".into()),
+                    },
                     Err(error) => Err(error.to_string().into()),
                 };
                 let _ = answer.send(store);

@@ -102,6 +102,31 @@ fn h36_a_restart_in_the_middle_of_the_repair_forgets_nothing() {
     assert_eq!(g.role(3), Role::Follower);
 }
 
+/// What an interrupted repair had brought and acknowledged beyond the loss is lost with it: a crash
+/// comes before the end of the repair is written.
+#[test]
+fn h36_what_was_acknowledged_during_the_repair_counts_as_lost_after_a_crash() {
+    let mut damaged = boot(3, &[1, 2, 3], 1, &[]);
+    damaged.hard.lost = index(2);
+    let on_disk = damaged.hard;
+    let mut g = Group::with(&draft().build().unwrap(), vec![damaged]);
+    let all = block(1, LogId::ZERO, &["a", "b", "c", "d"]);
+    let append = Body::Append { prev: LogId::ZERO, commit: index(2), blocks: vec![all.clone()] };
+    g.stalled.insert(3);
+    g.hand(1, 3, message(1, append)).unwrap();
+    let write = g.members[&3].unsynced.back().unwrap();
+    let acks = |m: &Body| matches!(m, Body::Accepted { index } if index.value() == 4);
+    assert!(write.gated.iter().any(|e| acks(&e.message.body)), "it will say so once it is durable");
+    // The entries and the acknowledgement got out, the end of the repair did not.
+    let mut again = boot(3, &[1, 2, 3], 1, &[all]);
+    again.hard = write.hard.unwrap_or(on_disk);
+    again.hard.lost = on_disk.lost;
+    let mut g = Group::with(&draft().build().unwrap(), vec![again]);
+    assert_eq!(g.raft(3).lost(), Some(index(4)), "not only what was lost at first");
+    g.drain(3);
+    assert_eq!(g.members[&3].raft.status().hard.lost, index(4));
+}
+
 /// A log in a `Wal` on this disk, however damaged it is.
 fn salvaged(disk: &Arc<MemVfs>) -> WalLog {
     let config = Config::embedded()

@@ -391,6 +391,21 @@ fn a_blank_node_is_added_as_a_learner_and_promoted_by_the_next_leader() {
     assert!(g.members[&leader].raft.membership().promotions.is_empty());
 }
 
+/// Of a newcomer that has not answered nothing is known, however short the log is.
+#[test]
+fn a_learner_that_never_answered_is_not_promoted() {
+    let mut g = usual(&[1, 2, 3], &[4]);
+    g.isolate(4, &[1, 2, 3]);
+    g.elect(1);
+    let promote = ConfOp::Promote { learner: node(4), replaces: None };
+    g.change(1, &ConfChange::new(vec![learner(4), promote])).unwrap();
+    g.settle();
+    assert_eq!(g.raft(1).promotion_due(|_| true), None);
+    g.cut.clear();
+    g.pass(T / 2);
+    assert!(g.raft(1).promotion_due(|_| true).is_some());
+}
+
 /// The progress of members that stay is kept; of new ones nothing is assumed.
 #[test]
 fn members_that_stay_are_fed_on_and_new_ones_are_probed() {

@@ -90,12 +90,12 @@ async fn blocks_that_the_log_cannot_take_are_refused_at_the_start() {
         .start(Map::default())
         .await;
     let Err(StartError::BlockTooLarge { needed, max }) = refused else { panic!("{refused:?}") };
-    assert_eq!((needed, max), ((1 << 20) + 72, (1 << 18) - 64));
+    assert_eq!((needed, max), ((1 << 20) + 72, (1 << 18) - 256));
     // The largest that fits is written.
-    let limits = Limits::default().entry_bytes_max((1 << 18) - 136).block_bytes_max(128 << 10);
+    let limits = Limits::default().entry_bytes_max((1 << 18) - 328).block_bytes_max(128 << 10);
     let config = small().limits(limits).build().unwrap();
     let (node, _endpoint) = alone_on(&disk, config).await;
-    applied(guard(node.propose(vec![b'x'; (1 << 18) - 136])).await);
+    applied(guard(node.propose(vec![b'x'; (1 << 18) - 328])).await);
 }
 
 /// A full disk is not a broken one: proposals are refused, reads are served, and when there is
