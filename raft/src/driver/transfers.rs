@@ -64,7 +64,8 @@ impl<M: StateMachine> Shard<M> {
     /// When the oldest write will have stood still for too long; none if there is none to watch.
     pub(super) fn stalls_at(&self) -> Option<Monotonic> {
         let leads = self.raft.role() == Role::Leader;
-        let oldest = self.unsynced.get(self.synced).filter(|_| leads && !self.stalled)?;
+        let watched = leads && !self.stalled && !self.store.is_full();
+        let oldest = self.unsynced.get(self.synced).filter(|_| watched)?;
         Some(oldest.since().saturating_add(self.config.disk_stall))
     }
 
@@ -73,6 +74,10 @@ impl<M: StateMachine> Shard<M> {
     pub(super) fn watch_disk(&mut self, now: Monotonic) {
         if self.unsynced.len() == self.synced {
             self.stalled = false;
+        }
+        // A full disk waits for space, which the others may lack as well: reads go on meanwhile.
+        if self.store.is_full() {
+            return;
         }
         // Whoever was asked did not take over: let the others elect somebody.
         if self.stalled && self.raft.transferee().is_none() {
