@@ -60,7 +60,7 @@ pub enum ConfOp {
     /// The learner becomes a voter, in the place of another if one is named, once it has caught up:
     /// by whoever leads then.
     Promote {
-        /// Must be a learner, else no effect.
+        /// Must be a learner.
         learner: NodeId,
         /// Is removed by the same change.
         replaces: Option<NodeId>,

@@ -266,13 +266,15 @@ impl Raft {
     }
 
     /// The group begins, with these members: for a replica that was started without any, because
-    /// their disks were not known yet. Does nothing once there are members.
-    pub fn found(&mut self, now: Monotonic, membership: Membership) {
+    /// their disks were not known yet. False, and nothing done, once there are members.
+    pub fn found(&mut self, now: Monotonic, membership: Membership) -> bool {
         let blank = self.membership.members().is_empty() && self.log.last() == LogId::ZERO;
-        if self.observe(now).is_ok() && blank {
-            self.membership = membership;
-            self.become_follower(self.term, None);
+        if self.observe(now).is_err() || !blank {
+            return false;
         }
+        self.membership = membership;
+        self.become_follower(self.term, None);
+        true
     }
 
     /// Whether a message of `from` comes from the disk that is known of it; `fold` is what the

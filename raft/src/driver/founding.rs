@@ -133,8 +133,9 @@ impl<M: StateMachine> Shard<M> {
         match result {
             Ok(membership) => {
                 self.founding = None;
-                self.machine.found(&membership);
-                self.raft.found(now, membership);
+                if self.raft.found(now, membership.clone()) {
+                    self.machine.found(&membership);
+                }
             }
             Err(error) => self.stop(&format!("log store: {error}")),
         }
@@ -154,9 +155,12 @@ impl<M: StateMachine> Shard<M> {
             return;
         }
         let membership = self.raft.membership();
+        // Of a group that is about to be recorded, too: it will not know another disk. // H23
+        let recording = self.founding.as_ref().filter(|founding| founding.recording);
+        let recorded = recording.and_then(|founding| founding.known.get(&from));
         let roll = Roll {
             store: self.store_id,
-            known: membership.stores.get(&from).copied(),
+            known: membership.stores.get(&from).or(recorded).copied(),
             founded: !membership.members().is_empty(),
         };
         // Whoever does not hear it asks again.

@@ -4,13 +4,16 @@ use super::changes::Asked;
 use super::watch::NodeState;
 use super::{Command, Node};
 use crate::conf_change::{ConfChange, ConfOp};
-use crate::error::ConfError;
+use crate::error::{ConfError, ConfInvalid};
 use crate::machine::StateMachine;
 use crate::{LogIndex, Membership, StoreId};
 use quorate_clocks::Monotonic;
 use quorate_transport::NodeId;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+const ALREADY_VOTES: ConfError = ConfError::Invalid { why: ConfInvalid::AlreadyVotes };
+const NOT_LEARNER: ConfError = ConfError::Invalid { why: ConfInvalid::NotLearner };
 
 /// The members of a group. From [`Node::members`].
 ///
@@ -57,29 +60,38 @@ impl<M: StateMachine> Members<'_, M> {
 
     /// Adds `node` as a learner: it receives the log and does not vote. It must be running, as a
     /// node without founders, and answer: its disk is recorded, and from then on it is the only one
-    /// it may come back with.
+    /// it may come back with. One that is a learner already stays what it is.
     ///
     /// # Errors
-    /// [`ConfError`]; [`ConfError::Unreachable`] if it does not answer.
+    /// [`ConfError`]; [`ConfError::Unreachable`] if it does not answer; [`ConfError::Invalid`] if
+    /// it votes: [`change`](Self::change) can demote it.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the change done.
     pub async fn add_learner(self, node: NodeId) -> Result<LogIndex, ConfError> {
         let store = self.disk_of(node).await?;
-        self.insist(ConfChange::new(vec![ConfOp::Learner(node, Some(store))])).await
+        let learner = ConfChange::new(vec![ConfOp::Learner(node, Some(store))]);
+        self.insist(|m| if m.is_voter(node) { Err(ALREADY_VOTES) } else { Ok(learner.clone()) })
+            .await
     }
 
     /// Makes the learner `node` a voter, once its log lacks less than `promote_lag`. Waits for that
-    /// for `conf_timeout`.
+    /// for `conf_timeout`. One that votes already stays what it is.
     ///
     /// # Errors
-    /// [`ConfError`]; after [`ConfError::TimedOut`] it is still promoted when it has caught up.
+    /// [`ConfError`]; [`ConfError::Invalid`] if it is no member; after [`ConfError::TimedOut`] it
+    /// is still promoted when it has caught up.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the promotion to whoever leads.
     pub async fn promote(self, node: NodeId) -> Result<LogIndex, ConfError> {
-        let promote = ConfOp::Promote { learner: node, replaces: None };
-        self.insist(ConfChange::new(vec![promote])).await?;
+        let promote = ConfChange::new(vec![ConfOp::Promote { learner: node, replaces: None }]);
+        match self.insist(|_| Ok(promote.clone())).await {
+            Ok(_) => {}
+            // As an earlier call wanted.
+            Err(NOT_LEARNER) if self.now().voters.contains(&node) => {}
+            Err(refusal) => return Err(refusal),
+        }
         self.until(|m| m.voters.contains(&node) && !m.is_joint()).await
     }
 
@@ -91,7 +103,8 @@ impl<M: StateMachine> Members<'_, M> {
     /// # Cancel safety
     /// Dropping the future may leave the change done.
     pub async fn remove(self, node: NodeId) -> Result<LogIndex, ConfError> {
-        self.insist(ConfChange::new(vec![ConfOp::Remove(node)])).await
+        let remove = ConfChange::new(vec![ConfOp::Remove(node)]);
+        self.insist(|_| Ok(remove.clone())).await
     }
 
     /// Puts `new` in the place of the voter `old`: it becomes a learner, catches up, and takes over
@@ -110,7 +123,9 @@ impl<M: StateMachine> Members<'_, M> {
         let store = self.disk_of(new).await?;
         let learner = ConfOp::Learner(new, Some(store));
         let promote = ConfOp::Promote { learner: new, replaces: Some(old) };
-        self.insist(ConfChange::new(vec![learner, promote])).await?;
+        let change = ConfChange::new(vec![learner, promote]);
+        self.insist(|m| if m.is_voter(new) { Err(ALREADY_VOTES) } else { Ok(change.clone()) })
+            .await?;
         let done = |m: &Membership| m.voters.contains(&new) && !m.is_voter(old) && !m.is_joint();
         self.until(done).await
     }
@@ -139,11 +154,17 @@ impl<M: StateMachine> Members<'_, M> {
     }
 
     /// Asks until the change is accepted or refused for good: other changes may be under way, and
-    /// leadership may be moving.
-    async fn insist(self, change: ConfChange) -> Result<LogIndex, ConfError> {
+    /// leadership may be moving. What is planned from the members as they are here is accepted only
+    /// if they are the same where it is decided; else it is planned anew.
+    async fn insist(
+        self,
+        plan: impl Fn(&Membership) -> Result<ConfChange, ConfError>,
+    ) -> Result<LogIndex, ConfError> {
         let deadline = self.node.deadline();
         loop {
-            let refusal = match self.change(change.clone(), None).await {
+            let now = self.now();
+            let refusal = match self.change(plan(&now)?, Some(now.index)).await {
+                Err(ConfError::Conflict { current }) => ConfError::Conflict { current },
                 Err(refusal) if refusal.is_retryable() => refusal,
                 outcome => return outcome,
             };
@@ -152,7 +173,9 @@ impl<M: StateMachine> Members<'_, M> {
             }
             match refusal {
                 ConfError::Joint => self.wait(deadline, |s| !s.membership.is_joint()).await,
-                ConfError::Pending { index } => self.wait(deadline, |s| s.applied >= index).await,
+                ConfError::Pending { index } | ConfError::Conflict { current: index } => {
+                    self.wait(deadline, |s| s.applied >= index).await;
+                }
                 _ => self.pause().await,
             }
         }

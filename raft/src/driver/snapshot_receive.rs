@@ -32,7 +32,10 @@ impl<M: StateMachine> Shard<M> {
             // A sender that went away will ask again.
             let _ = reply.reply(calls::encode_chunk_answer(answer));
         };
-        if chunk.leader_term < self.raft.progress().term || self.stopped.is_some() {
+        // While the founders are being recorded the log begins with them; a snapshot under way
+        // would be undone by that. It is offered again.
+        let unready = self.stopped.is_some() || self.founding.is_some();
+        if unready || chunk.leader_term < self.raft.progress().term {
             answer(reply, ChunkAnswer::Refused);
             return;
         }

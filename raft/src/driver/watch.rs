@@ -38,8 +38,15 @@ pub struct NodeState {
 impl NodeState {
     /// As it starts.
     pub(super) fn of(raft: &Raft) -> Self {
-        let membership = Arc::new(raft.membership().clone());
-        Self { membership, ..Self::default() }
+        let progress = raft.progress();
+        Self {
+            term: progress.term,
+            commit: progress.commit,
+            applied: progress.applied,
+            membership: Arc::new(raft.membership().clone()),
+            lost: raft.lost(),
+            ..Self::default()
+        }
     }
 }
 

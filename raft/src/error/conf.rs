@@ -45,6 +45,17 @@ pub enum ConfInvalid {
     /// Effect: none. More than 64 operations, or 64 KiB of context.
     #[error("more than 64 operations or 64 KiB of context")]
     TooLarge,
+    /// Effect: none. Only a learner can be promoted: add it first.
+    #[error("promotes a node that is no learner")]
+    NotLearner,
+    /// Effect: none. A member cannot go on with another disk, for the votes and entries of the
+    /// first would count as the second's: remove it, and add it anew with a later change.
+    #[error("gives a member another disk")]
+    OtherDisk,
+    /// Effect: none. It votes already; to demote it, ask for that by
+    /// [`ConfOp::Learner`](crate::ConfOp).
+    #[error("adds a voter as a learner")]
+    AlreadyVotes,
 }
 
 /// A membership change was not accepted.

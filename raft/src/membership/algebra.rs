@@ -106,6 +106,12 @@ impl Membership {
         let mut next = self.clone();
         let mut fresh = BTreeSet::new();
         for op in ops {
+            self.check_disk(*op)?;
+            if let ConfOp::Promote { learner, .. } = op
+                && !next.learners.contains(learner)
+            {
+                return Err(ConfInvalid::NotLearner);
+            }
             let was_member = next.contains(op.node());
             next.apply(*op);
             let is_member = next.contains(op.node());
@@ -126,6 +132,18 @@ impl Membership {
             return Err(ConfInvalid::TooManyMembers);
         }
         Ok(Changed { membership: next, fresh: fresh.into_iter().collect() })
+    }
+
+    /// A member keeps its disk, also if the change removes it and adds it again: what the first
+    /// disk voted for and acknowledged was counted, and the other knows nothing of it. // H23
+    fn check_disk(&self, op: ConfOp) -> Result<(), ConfInvalid> {
+        let (ConfOp::Voter(id, Some(store)) | ConfOp::Learner(id, Some(store))) = op else {
+            return Ok(());
+        };
+        match self.stores.get(&id) {
+            Some(known) if *known != store => Err(ConfInvalid::OtherDisk),
+            _ => Ok(()),
+        }
     }
 
     fn apply(&mut self, op: ConfOp) {
@@ -156,9 +174,7 @@ impl Membership {
                 remove(&mut self.learners_next, id);
             }
             ConfOp::Promote { learner, replaces } => {
-                if self.learners.contains(&learner) {
-                    self.promotions.insert(learner, replaces);
-                }
+                self.promotions.insert(learner, replaces);
             }
             ConfOp::Update(_) => {}
         }

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::{Block, GroupId, HardState, Limits, LogId, LogIndex, SnapshotMeta};
 use quorate_wal::{Ack, Batch, Health, ReadError, RecoveryReport, Slot, StreamId, StreamLog, Wal};
 use std::collections::BTreeMap;
-use worker::{Job, Worker};
+use worker::{Compaction, Job, Worker};
 
 /// Streams of raft groups are in this space of the log.
 const SPACE: u16 = 1;
@@ -288,12 +288,12 @@ impl LogStore for WalLog {
         if !self.groups.contains_key(&group) {
             return Err(StoreError::Closed);
         }
-        let stream = stream_id(group);
-        let mut batch = Batch::new();
-        batch.meta(stream, MARK, &encode_mark(mark));
-        batch.keep_from(stream, mark.last.index.next().value());
         // The snapshot behind it is durable; the compaction may take its time.
-        self.worker.compact(batch);
+        self.worker.compact(Compaction {
+            stream: stream_id(group),
+            mark: encode_mark(mark),
+            keep_from: mark.last.index.next().value(),
+        });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! handled). Here those of the log and of reads; elections, disks and whole nodes in the modules.
 
 mod damage;
+mod damaged_nodes;
 mod disks;
 mod durable;
 mod elections;

@@ -48,7 +48,7 @@ fn h11_a_vote_is_asked_for_only_once_the_candidates_term_and_log_are_durable() {
 
 /// A machine that keeps its state itself; clones share it, as processes share a disk.
 #[derive(Clone, Default)]
-struct OnDisk(Arc<Mutex<(u64, Vec<Vec<u8>>)>>);
+pub(crate) struct OnDisk(pub(crate) Arc<Mutex<(u64, Vec<Vec<u8>>)>>);
 
 impl StateMachine for OnDisk {
     fn apply(&mut self, batch: Batch<'_>, out: &mut Replies) {

@@ -24,6 +24,7 @@ mod model;
 #[cfg(mutant)]
 mod mutants;
 mod props;
+mod refusals;
 mod scripts;
 mod sessions;
 mod sim;

@@ -2,7 +2,8 @@
 
 use crate::cluster::{Cluster, guard};
 use quorate_raft::{
-    ConfChange, ConfError, ConfOp, Config, LogIndex, Membership, Outcome, Read, Transition,
+    ConfChange, ConfError, ConfInvalid, ConfOp, Config, LogIndex, Membership, Outcome, Read,
+    Transition,
 };
 use quorate_transport::NodeId;
 
@@ -135,6 +136,10 @@ async fn changes_are_refused_with_a_reason_from_any_node() {
         assert_eq!(guard(leave).await, Err(ConfError::NotJoint));
         let stranger = guard(members.add_learner(NodeId::new(99))).await;
         assert!(matches!(stranger, Err(ConfError::Unreachable { .. })), "{stranger:?}");
+        let unasked = guard(members.promote(NodeId::new(99))).await;
+        assert_eq!(unasked, Err(ConfError::Invalid { why: ConfInvalid::NotLearner }));
+        let demoted = guard(members.add_learner(NodeId::new(2))).await;
+        assert_eq!(demoted, Err(ConfError::Invalid { why: ConfInvalid::AlreadyVotes }));
     }
     assert_eq!(cluster.node(0).members().now().index, LogIndex::ZERO);
 }

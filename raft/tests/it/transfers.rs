@@ -9,6 +9,7 @@ use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
 };
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 fn config() -> Config {
     Config::local().build().unwrap()
@@ -94,18 +95,24 @@ impl LogStore for Stalling {
     }
 }
 
-/// The others go on committing without its disk, but it can apply nothing and answer nobody.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h38_a_leader_whose_disk_stands_still_hands_over() {
+struct Stalled {
+    nodes: Vec<Node<Map>>,
+    disks: Vec<Stalling>,
+    endpoints: Vec<Endpoint>,
+    leader: usize,
+}
+
+/// So many nodes whose disks can be told to stand still.
+async fn start(n: u64, config: Config) -> Stalled {
     let network = MemoryNetwork::new();
-    let ids = [1, 2, 3].map(NodeId::new);
+    let ids: Vec<NodeId> = (1..=n).map(NodeId::new).collect();
     let (mut nodes, mut disks, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
-    for id in ids {
-        let me = Identity::new(ClusterId::new(7), id, Incarnation::new(1));
+    for id in &ids {
+        let me = Identity::new(ClusterId::new(7), *id, Incarnation::new(1));
         let endpoint = Endpoint::start(network.node(me), EndpointConfig::default()).unwrap();
         let disk = Stalling::default();
         let builder = Node::<Map>::builder(&endpoint).founders(&ids).log(disk.clone());
-        let builder = builder.snapshots(MemorySnapshots::new()).config(config());
+        let builder = builder.snapshots(MemorySnapshots::new()).config(config.clone());
         nodes.push(builder.start(Map::default()).await.unwrap());
         disks.push(disk);
         endpoints.push(endpoint);
@@ -113,6 +120,14 @@ async fn h38_a_leader_whose_disk_stands_still_hands_over() {
     let led = |s: &quorate_raft::NodeState| s.leader.is_some();
     let first = guard(nodes[0].watch().wait_for(led)).await.unwrap().leader.unwrap();
     let leader = usize::try_from(first.value()).unwrap() - 1;
+    Stalled { nodes, disks, endpoints, leader }
+}
+
+/// The others go on committing without its disk, but it can apply nothing and answer nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h38_a_leader_whose_disk_stands_still_hands_over() {
+    let Stalled { nodes, disks, leader, endpoints: _endpoints } = start(3, config()).await;
+    let first = NodeId::new(leader as u64 + 1);
     disks[leader].stall();
     let other = (leader + 1) % 3;
     let node = nodes[other].clone();
@@ -129,4 +144,30 @@ async fn h38_a_leader_whose_disk_stands_still_hands_over() {
     assert!(nodes[leader].stats().disk_stalls >= 1);
     disks[leader].go_on();
     guard(nodes[leader].watch().wait_for(|s| s.applied >= id.index)).await.unwrap();
+}
+
+/// Whom it hands over to is gone: nobody may have to wait for a disk because of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h38_a_leader_whose_disk_stands_still_and_whose_successor_is_gone_steps_down() {
+    let (t, stall) = (Duration::from_millis(600), Duration::from_millis(400));
+    let config = Config::local().election_timeout(t).disk_stall(stall).build().unwrap();
+    let Stalled { nodes, disks, leader, mut endpoints } = start(5, config).await;
+    let first = NodeId::new(leader as u64 + 1);
+    assert!(matches!(guard(nodes[leader].propose("a=1")).await, Outcome::Applied { .. }));
+    disks[leader].stall();
+    let followers: Vec<usize> = (0..5).filter(|i| *i != leader).collect();
+    let node = nodes[followers[0]].clone();
+    let proposing = tokio::spawn(async move { node.propose("b=2").await });
+    assert!(matches!(guard(proposing).await.unwrap(), Outcome::Applied { .. }));
+    // All others have it, so that the last of them is as good as any, and is the one.
+    for i in &followers {
+        let last = nodes[*i].stats().last;
+        guard(nodes[*i].watch().wait_for(|s| s.commit >= last)).await.unwrap();
+    }
+    let successor = *followers.last().unwrap();
+    let _ = endpoints.remove(successor).shutdown().await;
+    let moved = |s: &quorate_raft::NodeState| s.leader.is_some_and(|id| id != first);
+    guard(nodes[followers[0]].watch().wait_for(moved)).await.unwrap();
+    assert!(matches!(guard(nodes[followers[0]].propose("c=3")).await, Outcome::Applied { .. }));
+    assert!(nodes[leader].stats().disk_stalls >= 1);
 }

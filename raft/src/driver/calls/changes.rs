@@ -15,7 +15,8 @@ mod kind {
     pub(super) const TRANSFERRING: u8 = 6;
 }
 
-const INVALID: [ConfInvalid; 9] = [
+/// By their numbers: never moved, only added to.
+const INVALID: [ConfInvalid; 12] = [
     ConfInvalid::NoVoters,
     ConfInvalid::SeveralVoters,
     ConfInvalid::SimpleInJoint,
@@ -25,6 +26,9 @@ const INVALID: [ConfInvalid; 9] = [
     ConfInvalid::TooManyVoters,
     ConfInvalid::TooManyMembers,
     ConfInvalid::TooLarge,
+    ConfInvalid::NotLearner,
+    ConfInvalid::OtherDisk,
+    ConfInvalid::AlreadyVotes,
 ];
 
 /// Code and detail of a rejection: what is in the way, then a number that belongs to it.
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_no_leader_says_is_no_refusal() {
-        for bytes in [&b""[..], &[0; 9], &[5, 9, 0, 0, 0, 0, 0, 0, 0], &[6; 8], &[2; 10]] {
+        for bytes in [&b""[..], &[0; 9], &[5, 12, 0, 0, 0, 0, 0, 0, 0], &[6; 8], &[2; 10]] {
             assert_eq!(decode_refusal(Bytes::from_static(bytes)), None, "{bytes:?}");
         }
     }

@@ -1,10 +1,11 @@
 //! The two threads of a [`WalLog`](super::WalLog): one stages and waits for the disk, one reads.
 //! While the first waits, appends pile up; then they go out together.
 
+use super::{MARK, META};
 use crate::error::StoreError;
 use crate::store::Completion;
 use crate::sync::lock;
-use quorate_wal::{Ack, AppendError, Batch, InDoubt, ReadError, Wal, WriteError};
+use quorate_wal::{Ack, AppendError, Batch, InDoubt, ReadError, StreamId, Wal, WriteError};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -24,6 +25,30 @@ pub(super) struct Job {
     pub(super) done: Completion<()>,
 }
 
+/// The log of a group begins later from now on.
+#[derive(Debug)]
+pub(super) struct Compaction {
+    pub(super) stream: StreamId,
+    /// Encoded.
+    pub(super) mark: Vec<u8>,
+    /// The first index that is kept.
+    pub(super) keep_from: u64,
+}
+
+impl Compaction {
+    /// With the newest hard state, as every batch: whoever finds a hole before this one knows that
+    /// no newer vote was in it. It is read when the batch is staged, on the thread that stages all
+    /// hard states, so that no older one takes the place of a newer. // H36
+    fn batch(&self, wal: &Wal) -> Batch {
+        let mut batch = Batch::new();
+        if let Some(meta) = wal.stream(self.stream).meta(META) {
+            batch.meta(self.stream, META, &meta);
+        }
+        batch.meta(self.stream, MARK, &self.mark).keep_from(self.stream, self.keep_from);
+        batch
+    }
+}
+
 type Read = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
@@ -31,7 +56,7 @@ pub(super) struct Worker {
     jobs: Option<Sender<Job>>,
     reads: Option<Sender<Read>>,
     threads: Vec<JoinHandle<()>>,
-    compactions: Arc<Mutex<VecDeque<Batch>>>,
+    compactions: Arc<Mutex<VecDeque<Compaction>>>,
     full: Arc<AtomicBool>,
     closing: Arc<AtomicBool>,
 }
@@ -74,8 +99,8 @@ impl Worker {
 
     /// Only frees space. Done with the next append, or while one waits for space; bounded by how
     /// often snapshots are made.
-    pub(super) fn compact(&self, batch: Batch) {
-        lock(&self.compactions).push_back(batch);
+    pub(super) fn compact(&self, compaction: Compaction) {
+        lock(&self.compactions).push_back(compaction);
     }
 
     /// Bounded by the core: one load per member and one for application.
@@ -109,7 +134,7 @@ impl Drop for Worker {
 struct Writer {
     wal: Wal,
     arriving: Receiver<Job>,
-    compactions: Arc<Mutex<VecDeque<Batch>>>,
+    compactions: Arc<Mutex<VecDeque<Compaction>>>,
     full: Arc<AtomicBool>,
     closing: Arc<AtomicBool>,
 }
@@ -195,8 +220,8 @@ impl Writer {
     /// Compactions go first, also past an append that waits for the space they give back.
     fn free_space(&self) {
         loop {
-            let Some(batch) = lock(&self.compactions).pop_front() else { return };
-            if let Err(error) = self.stage(&batch) {
+            let Some(compaction) = lock(&self.compactions).pop_front() else { return };
+            if let Err(error) = self.stage(&compaction.batch(&self.wal)) {
                 // Put off, not lost: the next compaction says the same and more.
                 tracing::debug!(%error, "compaction put off");
             }

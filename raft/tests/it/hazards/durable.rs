@@ -1,7 +1,7 @@
 //! Whole nodes over the memory transport, each with its log on a disk that can be damaged.
 
 use crate::cluster::{Map, guard};
-use quorate_raft::{Config, LogIndex, MemorySnapshots, Node, Outcome, WalLog};
+use quorate_raft::{Config, LogIndex, MemorySnapshots, Node, Outcome, StateMachine, WalLog};
 use quorate_transport::{
     ClusterId, Endpoint, EndpointConfig, Identity, Incarnation, MemoryNetwork, NodeId,
 };
@@ -10,18 +10,30 @@ use quorate_wal::{Recovery, Wal};
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) struct Cluster {
+pub(super) struct Cluster<M = Map> {
     network: MemoryNetwork,
+    /// The machine of a node that starts: a new one, or what its disk holds.
+    machine: Box<dyn Fn(usize) -> M + Send + Sync>,
     pub(super) disks: Vec<Arc<MemVfs>>,
     snapshots: Vec<MemorySnapshots>,
-    running: Vec<Option<(Node<Map>, Endpoint)>>,
+    running: Vec<Option<(Node<M>, Endpoint)>>,
     lives: u64,
 }
 
 impl Cluster {
     pub(super) async fn start(n: usize) -> Self {
+        Self::start_with(n, |_| Map::default()).await
+    }
+}
+
+impl<M: StateMachine> Cluster<M> {
+    pub(super) async fn start_with(
+        n: usize,
+        machine: impl Fn(usize) -> M + Send + Sync + 'static,
+    ) -> Self {
         let mut cluster = Self {
             network: MemoryNetwork::new(),
+            machine: Box::new(machine),
             disks: (0..n).map(|_| Arc::new(MemVfs::new())).collect(),
             snapshots: (0..n).map(|_| MemorySnapshots::new()).collect(),
             running: (0..n).map(|_| None).collect(),
@@ -48,12 +60,12 @@ impl Cluster {
         let (wal, report) = Wal::open_on(disk, Path::new("log"), config, None).unwrap();
         let limits =
             quorate_raft::Limits::default().entry_bytes_max(1 << 16).block_bytes_max(1 << 16);
-        let node = Node::<Map>::builder(&endpoint)
+        let node = Node::<M>::builder(&endpoint)
             .founders(&ids)
             .log(WalLog::salvaged(wal, &report).unwrap())
             .snapshots(self.snapshots[i].clone())
-            .config(Config::local().limits(limits).build().unwrap())
-            .start(Map::default())
+            .config(Config::local().limits(limits).log_trailing_bytes(0).build().unwrap())
+            .start((self.machine)(i))
             .await
             .unwrap();
         self.running[i] = Some((node, endpoint));
@@ -65,7 +77,7 @@ impl Cluster {
         guard(endpoint.shutdown()).await.unwrap();
     }
 
-    pub(super) fn node(&self, i: usize) -> &Node<Map> {
+    pub(super) fn node(&self, i: usize) -> &Node<M> {
         &self.running[i].as_ref().unwrap().0
     }
 

@@ -3,7 +3,8 @@
 use crate::cluster::{Cluster, guard};
 use crate::group::{Group, T, boot, draft, index, message, node, nodes};
 use quorate_raft::{
-    Body, ConfError, Config, LogId, Membership, Outcome, Raft, StepError, StoreId, wire,
+    Body, ConfError, ConfInvalid, ConfOp, Config, LogId, Membership, Outcome, Raft, StepError,
+    StoreId, wire,
 };
 use std::time::Duration;
 
@@ -69,14 +70,44 @@ fn h23_messages_from_another_disk_have_no_effect() {
     assert_eq!(raft.check_store(node(3), 99), Ok(()));
 }
 
+/// What the first disk voted for and acknowledged was counted; a change that exchanged it would
+/// have quorums that never heard of that.
+#[test]
+fn h23_no_change_gives_a_member_another_disk() {
+    let (old, new) = (Some(StoreId::new(11)), Some(StoreId::new(12)));
+    let stores = [(node(1), StoreId::new(11)), (node(4), StoreId::new(11))];
+    let group = Membership::of_voters(&nodes(&[1, 2, 3])).with_learners(&nodes(&[4]));
+    let group = group.with_stores(stores);
+    let refused = Err(ConfInvalid::OtherDisk);
+    for id in [1, 4].map(node) {
+        for exchange in [
+            vec![ConfOp::Voter(id, new)],
+            vec![ConfOp::Learner(id, new)],
+            vec![ConfOp::Remove(id), ConfOp::Voter(id, new)],
+            vec![ConfOp::Remove(id), ConfOp::Learner(id, new)],
+        ] {
+            assert_eq!(group.simple(&exchange), refused, "{exchange:?}");
+            assert_eq!(group.enter_joint(&exchange, true), refused, "{exchange:?}");
+        }
+    }
+    // The disk it has, or one where none was known, is fine; and so is another one later.
+    let same = group.simple(&[ConfOp::Voter(node(4), old)]).unwrap().membership;
+    assert_eq!(same.stores, group.stores);
+    let learned = group.simple(&[ConfOp::Voter(node(2), new)]).unwrap().membership;
+    assert_eq!(learned.stores[&node(2)], StoreId::new(12));
+    let without = group.simple(&[ConfOp::Remove(node(1))]).unwrap().membership;
+    let changed = without.simple(&[ConfOp::Learner(node(1), new)]).unwrap();
+    assert_eq!(changed.fresh, [node(1)], "of its log nothing is assumed");
+}
+
 /// A core that is to be founded hears and does nothing before.
 #[test]
 fn h23_members_are_set_once_and_only_on_an_empty_log() {
     let mut g = Group::with(&draft().build().unwrap(), vec![boot(1, &[], 0, &[])]);
     assert_eq!(g.raft(1).poll_timeout(), None, "it does not campaign");
     let now = g.now;
-    g.raft(1).found(now, Membership::of_voters(&nodes(&[1])));
-    g.raft(1).found(now, Membership::of_voters(&nodes(&[1, 2, 3])));
+    assert!(g.raft(1).found(now, Membership::of_voters(&nodes(&[1]))));
+    assert!(!g.raft(1).found(now, Membership::of_voters(&nodes(&[1, 2, 3]))));
     assert_eq!(g.voters(1).0, [1]);
     g.elect(1);
     assert_eq!(g.commit(1), 1);

@@ -345,6 +345,10 @@ fn h54_a_refused_change_does_not_look_accepted() {
     let wordy = one(voter(4)).context(vec![0; (64 << 10) + 1]);
     assert_eq!(g.change(1, &all), invalid(ConfInvalid::NoVoters));
     assert_eq!(g.change(1, &wordy), invalid(ConfInvalid::TooLarge));
+    for who in [1, 4] {
+        let promote = ConfOp::Promote { learner: node(who), replaces: None };
+        assert_eq!(g.change(1, &one(promote)), invalid(ConfInvalid::NotLearner), "node {who}");
+    }
     assert_eq!(g.change(1, &ConfChange::leave()), Err(ConfError::NotJoint));
     assert_eq!(
         g.change(2, &one(voter(4))),

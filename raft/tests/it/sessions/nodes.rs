@@ -39,6 +39,34 @@ fn log_of(blocks: &[Block]) -> MemoryLog {
     log
 }
 
+/// With nothing in the log behind it, only the snapshot knows the group's time: the next one made
+/// after a restart must not begin it anew, or sessions would live on that have expired elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn group_time_goes_on_behind_a_snapshot_and_a_restart() {
+    let (log, snapshots) = (MemoryLog::new(), MemorySnapshots::new());
+    let mut before = 0;
+    for life in 1..=3 {
+        let (node, endpoint) = alone(&log, &snapshots).await;
+        if life == 1 {
+            guard(time_passes(&node, &snapshots)).await;
+        }
+        guard(node.snapshot()).await.unwrap();
+        guard(node.shutdown()).await.unwrap();
+        guard(endpoint.shutdown()).await.unwrap();
+        let time_ms = snapshots.latest().unwrap().unwrap().time_ms;
+        assert!(time_ms > 0 && time_ms >= before, "life {life}: {time_ms}, before it {before}");
+        before = time_ms;
+    }
+}
+
+/// Waits for a snapshot whose time is that of a leader that has been one for a while.
+async fn time_passes(node: &Node<Map>, snapshots: &MemorySnapshots) {
+    while snapshots.latest().unwrap().is_none_or(|meta| meta.time_ms == 0) {
+        applied(node.propose("x=1").await);
+        node.snapshot().await.unwrap();
+    }
+}
+
 /// Further blocks at the end of a log, committed.
 fn add(log: &mut MemoryLog, blocks: &[Block]) {
     let last = blocks.last().unwrap().last();
