@@ -1,11 +1,17 @@
-//! Writes the corpora that fuzzing of the transport, histories and plans begins with, the first from
-//! the golden vectors of its FORMAT.md: `cargo run --example seeds` in this directory. Nothing of
-//! it is committed.
+//! Writes the corpora that fuzzing of the transport, replicas, histories and plans begins with, the
+//! first from the golden vectors of its FORMAT.md: `cargo run --example seeds` in this directory.
+//! Nothing of it is committed.
 
+use quorate_raft::{
+    Ballot, Block, Body, ConfChange, ConfOp, EntryBody, GroupId, Limits, LogId, LogIndex,
+    Membership, Message, Proposal, SnapshotMeta, Term, wire, write_snapshot,
+};
+use quorate_transport::NodeId;
 use std::fs;
 use std::io;
 use std::path::Path;
 
+const GROUP: GroupId = GroupId::new(1);
 const FORMAT: &str = include_str!("../transport/FORMAT.md");
 /// One of every fault, which the tests of the simulator read as well.
 const PLANS: &str = include_str!("../sim/src/plan/every.plan");
@@ -89,7 +95,62 @@ fn main() -> io::Result<()> {
     let muxes = [play.concat(), with(&steps[0], &steps[3]), with(&steps[1], &steps[5])];
     write("transport_mux", &muxes)?;
     write("sim_history", &histories())?;
-    write("sim_plan", &plans())
+    write("sim_plan", &plans())?;
+    raft()
+}
+
+/// As the library writes them.
+fn raft() -> io::Result<()> {
+    let with = |head: u8, bytes: &[u8]| [&[head][..], bytes].concat();
+    let block = block();
+    let change = ConfChange::new(vec![ConfOp::Learner(NodeId::new(4), None)]);
+    let payload = change.encode();
+    // Its head says that it holds a change, and one entry; the target puts the checksums right.
+    let mut head = block.as_bytes()[..64].to_vec();
+    (head[5], head[48]) = (1, 1);
+    let len = (payload.len() as u32).to_le_bytes();
+    let change = [&head[..], &[2, 0, 0, 0], &len, &payload].concat();
+    let blocks = [with(1, block.as_bytes()), with(1, &change)];
+    write("raft_block", &blocks)?;
+
+    let founders = Membership::of_voters(&[1, 2, 3].map(NodeId::new));
+    let bodies = [
+        Body::Append { prev: LogId::ZERO, commit: LogIndex::new(1), blocks: vec![block.clone()] },
+        Body::Accepted { index: LogIndex::new(4) },
+        Body::Vote(Ballot::default()),
+        Body::VoteResp { granted: true, commit: LogId::ZERO },
+        Body::SnapshotRequest { have: LogIndex::ZERO },
+        Body::TimeoutNow,
+    ];
+    let message = |body| wire::encode(&Message::new(GROUP, Term::new(2), body), 9);
+    let pieces = bodies.into_iter().filter_map(message);
+    write("raft_message", &pieces.map(|p| with(1, &p.concat())).collect::<Vec<_>>())?;
+    // Version, kind, and room for what the kind adds.
+    let calls = [(1, 8), (2, 80), (3, 12), (4, 24), (5, 16), (5, 44)];
+    let call =
+        |(kind, len)| with(1, &[&[1, kind][..], &[0; 6], &[1], &[0; 7], &vec![0; len]].concat());
+    write("raft_call", &calls.map(call))?;
+
+    let meta = SnapshotMeta::new(LogId::new(2, 3), founders);
+    let mut file = Vec::new();
+    let state = |w: &mut dyn io::Write| w.write_all(b"state");
+    write_snapshot(&mut file, &meta, Box::new(state))?;
+    // Promised as term 2, index 3.
+    write("raft_snapshot", &[with(1 | 2 << 1 | 3 << 4, &file)])?;
+    // The mark stands behind magic, version and its length.
+    let len = u32::from_le_bytes([file[8], file[9], file[10], file[11]]) as usize;
+    let mark = with(4 | 1, &file[12..12 + len]);
+    let hard =
+        with(4, &[b"QRM1\x01", &[0; 3][..], &[1], &[0; 7], &[7], &[0; 103], &[0; 4]].concat());
+    write("raft_store", &[mark, hard, with(2, block.as_bytes())])
+}
+
+fn block() -> Block {
+    let mut proposal = Proposal::new(&Limits::default());
+    for body in [EntryBody::Noop, EntryBody::Normal(b"one"), EntryBody::Normal(b"two")] {
+        proposal.push(body).expect("small");
+    }
+    proposal.stamp(GROUP, Term::new(2), LogId::ZERO, 7)
 }
 
 /// One of each model, in both formats.

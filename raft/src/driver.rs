@@ -30,6 +30,8 @@ mod waiters;
 mod watch;
 
 pub use builder::{NodeBuilder, StartError};
+#[cfg(fuzzing)]
+pub use calls::check_call;
 pub use members::Members;
 pub use outcome::{Outcome, Read, ShutdownError};
 pub use sessions::Session;

@@ -220,3 +220,10 @@ pub use store::{
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+/// What fuzzing reaches beside the public interface.
+#[cfg(all(fuzzing, feature = "tokio"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::driver::check_call;
+}

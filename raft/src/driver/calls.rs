@@ -285,6 +285,29 @@ pub(super) fn decode_roll(bytes: &Bytes) -> Option<Roll> {
     Some(Roll { store: StoreId::new(store), known, founded: rest.get_u32_le() & 1 != 0 })
 }
 
+/// Whatever is taken for a call, or for the answer to one, is the same when it is written again.
+#[cfg(fuzzing)]
+pub fn check_call(bytes: &Bytes) {
+    let group = GroupId::new(1);
+    if let Some(call) = decode(group, bytes) {
+        let again = encode(group, &call);
+        let twice = decode(group, &again).map(|call| encode(group, &call));
+        assert_eq!(twice, Some(again));
+    }
+    let placed = decode_placed(bytes);
+    assert_eq!(placed.map(encode_placed).as_ref().and_then(decode_placed), placed);
+    let answer = decode_chunk_answer(bytes);
+    assert_eq!(answer.map(encode_chunk_answer).as_ref().and_then(decode_chunk_answer), answer);
+    let count = decode_count(bytes);
+    assert_eq!(count.map(encode_count).as_ref().and_then(decode_count), count);
+    let roll = decode_roll(bytes);
+    assert_eq!(roll.map(|r| encode_roll(group, r)).as_ref().and_then(decode_roll), roll);
+    let refusal = changes::decode_refusal(bytes.clone());
+    let again =
+        refusal.as_ref().and_then(|why| changes::decode_refusal(changes::encode_refusal(why).1));
+    assert_eq!(again, refusal);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
