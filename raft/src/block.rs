@@ -402,6 +402,16 @@ impl Block {
         (self.bytes.len() - HEADER_LEN) as u64 - headers
     }
 
+    /// Payload bytes of the entries from `from` to `to`: usually all, which takes no look at them.
+    /// A session's numbers count, as they did when the entries were proposed.
+    pub(crate) fn payload_bytes_within(&self, from: LogIndex, to: LogIndex) -> u64 {
+        if from <= self.first() && self.last().index <= to {
+            return self.payload_bytes();
+        }
+        let within = self.iter().filter(|e| (from..=to).contains(&e.id.index));
+        within.map(|e| e.raw.len() as u64).sum()
+    }
+
     /// The entries in order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let (term, first, time_ms) = (self.head.term, self.head.first, self.head.time_ms);

@@ -446,7 +446,7 @@ impl Raft {
         }
         let (from, limit) = (self.log.applying.next(), self.apply_limit());
         let room = self.config.apply_bytes_max - self.out.applying_bytes;
-        let blocks = match self.log.covering(from, room) {
+        let mut blocks = match self.log.covering(from, room) {
             Slice::Blocks(blocks) => blocks,
             Slice::Empty => return None,
             Slice::Stored => match self.loaded_for_apply(from, room) {
@@ -457,16 +457,11 @@ impl Raft {
                 }
             },
         };
-        let blocks: Vec<Block> = blocks.into_iter().filter(|b| b.first() <= limit).collect();
+        blocks.truncate(blocks.partition_point(|b| b.first() <= limit));
         let to = blocks.last()?.last().index.min(limit);
         self.log.applying = to;
         let bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
-        let payload_bytes = blocks
-            .iter()
-            .flat_map(Block::iter)
-            .filter(|e| (from..=to).contains(&e.id.index))
-            .map(|e| e.data.len() as u64)
-            .sum();
+        let payload_bytes = blocks.iter().map(|b| b.payload_bytes_within(from, to)).sum();
         self.out.applying_bytes += bytes;
         Some(Apply { blocks, range: from..=to, token: ApplyToken { to, bytes, payload_bytes } })
     }
