@@ -1,8 +1,8 @@
 //! Lane P6: the commit index out of what each voter has. An operation is one acknowledgement: a
 //! voter's value rises, and the commit index is asked for.
 //!
-//! Every contender finds the voter and counts as it does in its own core: ours by binary search in
-//! the members and `quorum::committed`; `raft` by its `ProgressTracker` (hash maps); `openraft`
+//! Every contender finds the voter and counts as it does in its own core: ours in the
+//! sorted members and by `quorum::committed`; `raft` by its `ProgressTracker` (hash maps); `openraft`
 //! 0.10 by `VecProgress` of its `quorum-set`, which keeps the values sorted and counts only when
 //! the result can change.
 
@@ -16,6 +16,7 @@ use quorate_transport::NodeId;
 use quorum_set::{IdVal, VecProgress};
 use raft07::eraftpb::{ConfChangeSingle, ConfChangeType};
 use raft07::{Changer, ProgressTracker};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::Duration;
@@ -133,7 +134,15 @@ impl Ours {
     fn acknowledge(&mut self, id: u64, more: u64) -> u64 {
         let at = self.position(NodeId::new(id)).expect("a member");
         self.members[at].matched += more;
-        let matched = |id| self.position(id).map_or(0, |i| self.members[i].matched);
+        // As the core does: the next voter is usually the next member.
+        let next = Cell::new(0);
+        let matched = |id| {
+            let guess = next.get();
+            let is_right = self.members.get(guess).is_some_and(|member| member.id == id);
+            let at = if is_right { Some(guess) } else { self.position(id) };
+            next.set(at.map_or(0, |at| at + 1));
+            at.map_or(0, |at| self.members[at].matched)
+        };
         quorum::committed(&self.incoming, &self.outgoing, matched).expect("there are voters")
     }
 }
