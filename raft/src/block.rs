@@ -182,10 +182,12 @@ impl Proposal {
             return Err(TooLarge { what: "block", found: grown, max });
         }
         let len = u32::try_from(found).unwrap_or(u32::MAX); // found ≤ entry_bytes_max, a u32
-        self.buf.put_u8(kind as u8);
-        self.buf.put_bytes(0, 3);
-        self.buf.put_u32_le(len);
-        self.buf.put_slice(prefix);
+        self.buf.reserve(ENTRY_HEADER_LEN + found as usize);
+        // The kind, three zeros, the length.
+        self.buf.put_u64_le(kind as u64 | u64::from(len) << 32);
+        if !prefix.is_empty() {
+            self.buf.put_slice(prefix);
+        }
         self.buf.put_slice(data);
         self.count += 1;
         self.confs += u32::from(kind == EntryKind::Conf);

@@ -97,8 +97,7 @@ fn half_committed(voters: &[NodeId], acked: impl Fn(NodeId) -> u64) -> Option<u6
 /// median at the end: no branch depends on the values. Knuth, TAOCP 3, 5.3.4; Devillard, *Fast
 /// median search*, 1998.
 const MEDIAN_OF_3: [(usize, usize); 3] = [(0, 1), (1, 2), (0, 1)];
-const MEDIAN_OF_5: [(usize, usize); 7] =
-    [(0, 1), (3, 4), (0, 3), (1, 4), (1, 2), (2, 3), (1, 2)];
+const MEDIAN_OF_5: [(usize, usize); 7] = [(0, 1), (3, 4), (0, 3), (1, 4), (1, 2), (2, 3), (1, 2)];
 #[rustfmt::skip]
 const MEDIAN_OF_7: [(usize, usize); 13] = [
     (0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6),
