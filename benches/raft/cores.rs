@@ -70,8 +70,12 @@ impl Cores {
             }
             if let Some(append) = out.append.take() {
                 let sync = append.sync || append.install.is_some();
-                let request =
-                    AppendRequest::new(append.hard, &append.blocks, append.install.as_ref(), sync);
+                let request = AppendRequest::new(
+                    append.hard,
+                    &append.blocks,
+                    append.install.as_deref(),
+                    sync,
+                );
                 let durable = Completion::new(|done| done.expect("memory takes everything"));
                 stores[i].append(GROUP, request, durable);
                 for envelope in append.gated {

@@ -445,7 +445,7 @@ impl Raft {
             }
             Body::Snapshot(meta) => {
                 if self.follow(from) {
-                    self.handle_snapshot(from, meta);
+                    self.handle_snapshot(from, *meta);
                 }
             }
             Body::Commit { index } => self.handle_commit_notice(from, index),

@@ -68,7 +68,7 @@ pub struct SoftState {
 ///
 /// fn request(append: &Append) -> AppendRequest<'_> {
 ///     let sync = append.sync || append.install.is_some();
-///     AppendRequest::new(append.hard, &append.blocks, append.install.as_ref(), sync)
+///     AppendRequest::new(append.hard, &append.blocks, append.install.as_deref(), sync)
 /// }
 /// ```
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub struct Append {
     /// To be written; a first index at or below the log's last replaces from there.
     pub blocks: Vec<Block>,
     /// Replaces log and state before `blocks`: the driver has the content already.
-    pub install: Option<SnapshotMeta>,
+    pub install: Option<Box<SnapshotMeta>>,
     /// May leave only after this and everything before it is durable; may be addressed to this node
     /// itself, then hand it to [`Raft::handle_message`]. // H11
     pub gated: Vec<Envelope>,
@@ -394,7 +394,7 @@ impl Raft {
         let hard = self.changed_hard_state();
         let blocks = self.log.unhanded();
         let install = match &self.log.pending_snapshot {
-            Some(meta) if !self.log.snapshot_handed => Some(meta.clone()),
+            Some(meta) if !self.log.snapshot_handed => Some(Box::new(meta.clone())),
             _ => None,
         };
         let gated = core::mem::take(&mut self.out.gated);
@@ -409,7 +409,7 @@ impl Raft {
         self.out.hard = hard.unwrap_or(before);
         self.log.handed = self.log.last().index;
         self.log.snapshot_handed = self.log.pending_snapshot.is_some();
-        let token = self.append_token(install.as_ref());
+        let token = self.append_token(install.as_deref());
         Some(Append { hard, sync, blocks, install, gated, token })
     }
 

@@ -26,7 +26,7 @@ impl Raft {
         }
         self.peers[i].become_snapshot(meta.last.index);
         let to = self.peers[i].id;
-        self.send(to, Body::Snapshot(meta));
+        self.send(to, Body::Snapshot(Box::new(meta)));
         true
     }
 
