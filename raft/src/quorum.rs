@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn every_size_counts_every_order_right() {
         for n in 1..=VOTERS_MAX {
-            let voters: Vec<NodeId> = (0..n as u64).map(NodeId::new).collect();
+            let voters: Vec<NodeId> = (1..=n as u64).map(NodeId::new).collect();
             for bits in 0..1_u64 << n {
                 let ones = bits.count_ones() as usize;
                 let expected = u64::from(ones > n / 2);
-                let found = committed(&voters, &[], |id| bits >> id.value() & 1);
+                let found = committed(&voters, &[], |id| bits >> (id.value() - 1) & 1);
                 assert_eq!(found, Some(expected), "{n} voters, {bits:b}");
             }
         }
