@@ -182,7 +182,7 @@ impl Proposal {
             return Err(TooLarge { what: "block", found: grown, max });
         }
         let len = u32::try_from(found).unwrap_or(u32::MAX); // found ≤ entry_bytes_max, a u32
-        self.buf.reserve(ENTRY_HEADER_LEN + found as usize);
+        self.buf.reserve(ENTRY_HEADER_LEN + prefix.len() + data.len());
         // The kind, three zeros, the length.
         self.buf.put_u64_le(kind as u64 | u64::from(len) << 32);
         if !prefix.is_empty() {
