@@ -145,6 +145,10 @@ fn judged(measured: &Measured, batch: usize, size: usize) -> Line {
     let lead = ways.iter().map(|way| rounds.ratio(way, OURS)).fold(f64::INFINITY, f64::min);
     let wanted = if batch == 1 { 2.0 } else { 5.0 };
     line = line.goal(&format!("≥ {wanted}× raft"), lead >= wanted);
+    let possible = ways.iter().map(|way| rounds.ratio(way, FLOOR)).fold(f64::INFINITY, f64::min);
+    if possible < wanted {
+        line = line.note(&format!("the floor itself is {possible:.1}× quicker than raft"));
+    }
     let most = match (size, batch) {
         (16, 64) => Some(150.0),
         (16, 1024) => Some(50.0),
