@@ -182,10 +182,12 @@ impl Proposal {
             return Err(TooLarge { what: "block", found: grown, max });
         }
         let len = u32::try_from(found).unwrap_or(u32::MAX); // found ≤ entry_bytes_max, a u32
-        self.buf.put_u8(kind as u8);
-        self.buf.put_bytes(0, 3);
-        self.buf.put_u32_le(len);
-        self.buf.put_slice(prefix);
+        self.buf.reserve(ENTRY_HEADER_LEN + prefix.len() + data.len());
+        // The kind, three zeros, the length.
+        self.buf.put_u64_le(kind as u64 | u64::from(len) << 32);
+        if !prefix.is_empty() {
+            self.buf.put_slice(prefix);
+        }
         self.buf.put_slice(data);
         self.count += 1;
         self.confs += u32::from(kind == EntryKind::Conf);
@@ -400,6 +402,16 @@ impl Block {
     pub fn payload_bytes(&self) -> u64 {
         let headers = u64::from(self.head.count) * ENTRY_HEADER_LEN as u64;
         (self.bytes.len() - HEADER_LEN) as u64 - headers
+    }
+
+    /// Payload bytes of the entries from `from` to `to`: usually all, which takes no look at them.
+    /// A session's numbers count, as they did when the entries were proposed.
+    pub(crate) fn payload_bytes_within(&self, from: LogIndex, to: LogIndex) -> u64 {
+        if from <= self.first() && self.last().index <= to {
+            return self.payload_bytes();
+        }
+        let within = self.iter().filter(|e| (from..=to).contains(&e.id.index));
+        within.map(|e| e.raw.len() as u64).sum()
     }
 
     /// The entries in order.

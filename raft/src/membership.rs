@@ -86,6 +86,11 @@ impl Membership {
         !self.outgoing.is_empty()
     }
 
+    /// Whether nobody is a member.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.voters.is_empty() && self.outgoing.is_empty() && self.learners.is_empty()
+    }
+
     /// Every member once, ascending.
     #[must_use]
     pub fn members(&self) -> Vec<NodeId> {

@@ -146,8 +146,9 @@ pub enum Body {
     /// Leader → member: campaign now, without waiting.
     TimeoutNow,
     /// Leader → member: this state replaces your log. Never on the wire: the driver transfers the
-    /// content first and then hands this to the receiving core.
-    Snapshot(SnapshotMeta),
+    /// content first and then hands this to the receiving core. Boxed: it is rare, and all others
+    /// would be as large.
+    Snapshot(Box<SnapshotMeta>),
     /// Member → leader: confirm that you lead and tell me the commit index.
     ReadIndex {
         /// The reads that wait.

@@ -10,9 +10,10 @@ impl Raft {
     pub(super) fn advance_commit(&mut self) -> bool {
         let m = &self.membership;
         let counts_itself = crate::plant::planted("removed_leader_counts");
-        let matched = |id: NodeId| match self.peer_index(id) {
-            Some(i) => self.peers[i].matched.value(),
-            None if counts_itself => self.log.last().index.value(),
+        let (find, last) = (self.peers_in_order(), self.log.last().index);
+        let matched = move |id: NodeId| match find(id) {
+            Some(p) => p.matched.value(),
+            None if counts_itself => last.value(),
             None => 0,
         };
         // A leader that is no voter any more does not count itself. // H22

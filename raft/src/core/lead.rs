@@ -283,7 +283,8 @@ impl Raft {
         }
         let told = p.sent_commit;
         let tell = commit > told && told < p.next.prev();
-        if self.advance_commit() {
+        // What is committed already commits nothing more: the last of a quorum need not count.
+        if index > commit && self.advance_commit() {
             self.broadcast_commit();
         } else if from != self.id && tell {
             self.notify_commit(i);

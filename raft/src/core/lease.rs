@@ -143,9 +143,10 @@ impl Raft {
             return None;
         }
         // Its own vote it gives to nobody while it leads.
-        let expiry = |id: NodeId| match self.peer_index(id) {
+        let find = self.peers_in_order();
+        let expiry = |id: NodeId| match find(id) {
             _ if id == self.id => u64::MAX,
-            Some(i) => self.peers[i].promised_until.as_nanos(),
+            Some(p) => p.promised_until.as_nanos(),
             None => 0,
         };
         let m = &self.membership;

@@ -68,7 +68,7 @@ pub struct SoftState {
 ///
 /// fn request(append: &Append) -> AppendRequest<'_> {
 ///     let sync = append.sync || append.install.is_some();
-///     AppendRequest::new(append.hard, &append.blocks, append.install.as_ref(), sync)
+///     AppendRequest::new(append.hard, &append.blocks, append.install.as_deref(), sync)
 /// }
 /// ```
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub struct Append {
     /// To be written; a first index at or below the log's last replaces from there.
     pub blocks: Vec<Block>,
     /// Replaces log and state before `blocks`: the driver has the content already.
-    pub install: Option<SnapshotMeta>,
+    pub install: Option<Box<SnapshotMeta>>,
     /// May leave only after this and everything before it is durable; may be addressed to this node
     /// itself, then hand it to [`Raft::handle_message`]. // H11
     pub gated: Vec<Envelope>,
@@ -394,7 +394,7 @@ impl Raft {
         let hard = self.changed_hard_state();
         let blocks = self.log.unhanded();
         let install = match &self.log.pending_snapshot {
-            Some(meta) if !self.log.snapshot_handed => Some(meta.clone()),
+            Some(meta) if !self.log.snapshot_handed => Some(Box::new(meta.clone())),
             _ => None,
         };
         let gated = core::mem::take(&mut self.out.gated);
@@ -409,7 +409,7 @@ impl Raft {
         self.out.hard = hard.unwrap_or(before);
         self.log.handed = self.log.last().index;
         self.log.snapshot_handed = self.log.pending_snapshot.is_some();
-        let token = self.append_token(install.as_ref());
+        let token = self.append_token(install.as_deref());
         Some(Append { hard, sync, blocks, install, gated, token })
     }
 
@@ -446,7 +446,7 @@ impl Raft {
         }
         let (from, limit) = (self.log.applying.next(), self.apply_limit());
         let room = self.config.apply_bytes_max - self.out.applying_bytes;
-        let blocks = match self.log.covering(from, room) {
+        let mut blocks = match self.log.covering(from, room) {
             Slice::Blocks(blocks) => blocks,
             Slice::Empty => return None,
             Slice::Stored => match self.loaded_for_apply(from, room) {
@@ -457,16 +457,11 @@ impl Raft {
                 }
             },
         };
-        let blocks: Vec<Block> = blocks.into_iter().filter(|b| b.first() <= limit).collect();
+        blocks.truncate(blocks.partition_point(|b| b.first() <= limit));
         let to = blocks.last()?.last().index.min(limit);
         self.log.applying = to;
         let bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
-        let payload_bytes = blocks
-            .iter()
-            .flat_map(Block::iter)
-            .filter(|e| (from..=to).contains(&e.id.index))
-            .map(|e| e.data.len() as u64)
-            .sum();
+        let payload_bytes = blocks.iter().map(|b| b.payload_bytes_within(from, to)).sum();
         self.out.applying_bytes += bytes;
         Some(Apply { blocks, range: from..=to, token: ApplyToken { to, bytes, payload_bytes } })
     }

@@ -182,9 +182,10 @@ impl Raft {
     /// Answers the reads that a quorum has confirmed, and starts the next round if more wait.
     pub(super) fn confirm_reads(&mut self) {
         let position = self.reads.position();
-        let echoed = |id: NodeId| match self.peer_index(id) {
-            _ if id == self.id => position,
-            Some(i) => self.peers[i].read.min(position),
+        let (find, own) = (self.peers_in_order(), self.id);
+        let echoed = move |id: NodeId| match find(id) {
+            _ if id == own => position,
+            Some(p) => p.read.min(position),
             None => 0,
         };
         let m = &self.membership;

@@ -26,14 +26,14 @@ impl Raft {
         }
         self.peers[i].become_snapshot(meta.last.index);
         let to = self.peers[i].id;
-        self.send(to, Body::Snapshot(meta));
+        self.send(to, Body::Snapshot(Box::new(meta)));
         true
     }
 
     /// Whether only a snapshot brings this replica on: a node that was added to a group knows the
     /// changes that follow in the log, but not the membership they change.
     pub(super) fn needs_snapshot(&self) -> bool {
-        self.membership.members().is_empty() && self.config.blank_needs_snapshot
+        self.membership.is_empty() && self.config.blank_needs_snapshot
     }
 
     /// A member holds no more than `have`, whatever it acknowledged before: it lost a part of its

@@ -285,7 +285,7 @@ impl Opened {
     /// What the entries behind it change: the snapshot, or the beginning of the log.
     fn base(&self, log: &OpenLog, latest: Option<&SnapshotMeta>) -> SnapshotMeta {
         // A snapshot that was made before the group was founded knows no members.
-        let knows_members = |meta: &&SnapshotMeta| !meta.membership.members().is_empty();
+        let knows_members = |meta: &&SnapshotMeta| !meta.membership.is_empty();
         let known = log.mark.iter().chain(latest.filter(knows_members));
         let newest = known.max_by_key(|meta| meta.last.index);
         let known = newest.cloned();

@@ -161,7 +161,7 @@ impl<M: StateMachine> Shard<M> {
         let roll = Roll {
             store: self.store_id,
             known: membership.stores.get(&from).or(recorded).copied(),
-            founded: !membership.members().is_empty(),
+            founded: !membership.is_empty(),
         };
         // Whoever does not hear it asks again.
         let _ = reply.reply(calls::encode_roll(self.group, roll));

@@ -334,7 +334,7 @@ impl<M: StateMachine> Shard<M> {
             Report::SnapshotReceived { from, term, meta } => {
                 self.receiving = None;
                 self.counts.snapshots_received += 1;
-                let message = Message::new(self.group, term, Body::Snapshot(meta));
+                let message = Message::new(self.group, term, Body::Snapshot(Box::new(meta)));
                 // From a leader that was deposed meanwhile it is refused, and asked for again.
                 let _ = self.raft.handle_message(now, from, message);
             }

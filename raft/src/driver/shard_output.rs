@@ -98,7 +98,7 @@ impl<M: StateMachine> Shard<M> {
     fn transmit(&mut self, envelope: Envelope) {
         let Envelope { to, message } = envelope;
         if let Body::Snapshot(meta) = message.body {
-            self.send_snapshot(to, message.term, meta);
+            self.send_snapshot(to, message.term, *meta);
             return;
         }
         let Some(pieces) = wire::encode(&message, self.store_id.fold()) else { return };
@@ -127,12 +127,12 @@ impl<M: StateMachine> Shard<M> {
         let request = AppendRequest::new(
             append.hard,
             &append.blocks,
-            append.install.as_ref(),
+            append.install.as_deref(),
             append.sync || append.install.is_some(),
         );
         self.store.append(self.group, request, done);
         let Append { gated, token, install, .. } = append;
-        let install = match install.map(|meta| self.open_snapshot(meta)).transpose() {
+        let install = match install.map(|meta| self.open_snapshot(*meta)).transpose() {
             Ok(install) => install,
             Err(error) => {
                 self.stop(&format!("snapshot: {error}"));

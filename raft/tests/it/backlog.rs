@@ -2,7 +2,7 @@
 //! lost, and all of it ends by itself. (5.9)
 
 use crate::group::{Group, T, boot, draft};
-use quorate_raft::{BusyWhy, LogId, ProposeError, Role};
+use quorate_raft::{BusyWhy, EntryBody, LogId, Proposal, ProposeError, Role, SessionId};
 
 /// Four batches of this may wait.
 const BATCH: u64 = 1 << 10;
@@ -128,4 +128,20 @@ fn a_follower_whose_machine_lags_votes_and_nothing_acknowledged_is_lost() {
     g.pass(T * 2);
     assert_eq!(applied(&g, 1), applied(&g, 2));
     assert_eq!(g.refused, []);
+}
+
+#[test]
+fn what_is_applied_makes_room_whatever_it_is() {
+    let config = draft().uncommitted_bytes_max(1 << 10).build().unwrap();
+    let mut g = Group::with(&config, vec![boot(1, &[1], 0, &[])]);
+    g.elect(1);
+    let now = g.now;
+    for seq in 1..=200 {
+        // The numbers of a request count when it is proposed, so they count when it is applied.
+        let mut p = Proposal::new(config.limits());
+        p.push(EntryBody::Session { session: SessionId::new(1), seq, ack: seq - 1, data: b"x" })
+            .unwrap();
+        g.raft(1).propose(now, p).map_err(|(refusal, _)| refusal).unwrap();
+        g.settle();
+    }
 }

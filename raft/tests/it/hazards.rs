@@ -244,14 +244,14 @@ fn h09_a_snapshot_never_moves_a_follower_back_nor_drops_its_suffix() {
     let mut start = boot(2, &[1, 2, 3], 1, &[log]);
     start.hard.commit = index(2);
     let mut g = Group::with(&draft().build().unwrap(), vec![start]);
-    let offered = |n| message(1, Body::Snapshot(snapshot(LogId::new(1, n), &[1, 2, 3])));
+    let offered = |n| message(1, Body::Snapshot(snapshot(LogId::new(1, n), &[1, 2, 3]).into()));
     g.hand(1, 2, offered(1)).unwrap();
     assert_eq!((g.commit(2), g.last(2)), (2, LogId::new(1, 4)));
     g.hand(1, 2, offered(3)).unwrap();
     assert_eq!((g.commit(2), g.last(2)), (3, LogId::new(1, 4)), "the suffix is kept");
     let answers: Vec<u64> = g.take(2, 1).iter().map(answered_index).collect();
     assert_eq!(answers, [2, 3]);
-    let another = Body::Snapshot(snapshot(LogId::new(1, 9), &[1, 3, 4]));
+    let another = Body::Snapshot(snapshot(LogId::new(1, 9), &[1, 3, 4]).into());
     g.hand(1, 2, message(1, another)).unwrap();
     assert_eq!(g.last(2), LogId::new(1, 4), "a group without this node is none of its business");
 }

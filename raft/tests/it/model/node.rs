@@ -23,7 +23,7 @@ impl Disk {
     fn write(&mut self, append: &Append) {
         self.hard = append.hard.unwrap_or(self.hard);
         if let Some(mark) = &append.install {
-            self.mark = Some(mark.clone());
+            self.mark = Some(SnapshotMeta::clone(mark));
             self.blocks.clear();
         }
         for block in &append.blocks {

@@ -389,8 +389,11 @@ impl Env {
 
     fn send_snapshot(&mut self, from: u64, to: u64) -> String {
         let node = self.node(from);
-        let message =
-            Message::new(GROUP, node.raft.status().hard.term, Body::Snapshot(node.newest.clone()));
+        let message = Message::new(
+            GROUP,
+            node.raft.status().hard.term,
+            Body::Snapshot(node.newest.clone().into()),
+        );
         let item = Item::Message { from: node.id, to: NodeId::new(to), message };
         let text = item.text() + "\n";
         self.queue.push(item);
@@ -493,7 +496,7 @@ impl Node {
         if let Some(meta) = &append.install {
             self.start = meta.last.index;
             self.stable.clear();
-            self.newest = meta.clone();
+            self.newest = SnapshotMeta::clone(meta);
             return;
         }
         for line in print::lines_of(&append.blocks) {
@@ -588,7 +591,7 @@ fn append_work(me: NodeId, mut append: Append) -> Work {
         print::commit_field(hard.commit.value()),
         print::entries_field(&print::lines_of(&append.blocks)),
     );
-    let install = append.install.as_ref().map(print::snapshot_field).unwrap_or_default();
+    let install = append.install.as_deref().map(print::snapshot_field).unwrap_or_default();
     text += &install;
     let mut responses: Vec<Item> = std::mem::take(&mut append.gated)
         .into_iter()

@@ -77,7 +77,7 @@ pub(crate) struct Disk {
 impl Disk {
     /// Takes a write; it is durable after [`sync_one`](Self::sync_one) was called for it.
     pub(crate) fn write(&mut self, append: &Append, installed: Option<State>) {
-        let install = append.install.clone().zip(installed);
+        let install = append.install.as_deref().cloned().zip(installed);
         self.unsynced.push_back(Write {
             hard: append.hard,
             blocks: append.blocks.clone(),
