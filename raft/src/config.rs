@@ -74,6 +74,8 @@ pub struct Config {
     pub(crate) forward_in_core: bool,
     /// A vote is asked for only once the own term, vote and log are durable. // H11
     pub(crate) gate_votes: bool,
+    /// A candidate asks those again who have not answered, once in a heartbeat interval.
+    pub(crate) ask_again: bool,
     /// Every answered heartbeat makes a leader send again, not only one in a heartbeat interval.
     pub(crate) resend_each_heartbeat: bool,
     pub(crate) lease_reads: bool,
@@ -137,6 +139,7 @@ impl Config {
         c.blank_needs_snapshot = false;
         c.forward_in_core = true;
         c.gate_votes = false;
+        c.ask_again = false;
         c.resend_each_heartbeat = true;
         c.limits = Limits::UNLIMITED;
         c.append_bytes_max = u64::MAX;
@@ -318,6 +321,7 @@ impl ConfigDraft {
             blank_needs_snapshot: true,
             forward_in_core: false,
             gate_votes: true,
+            ask_again: true,
             resend_each_heartbeat: false,
             lease_reads: false,
             lease: false,

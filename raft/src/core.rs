@@ -312,6 +312,7 @@ impl Raft {
             check.min(self.heartbeat_start.saturating_add(self.config.heartbeat_interval))
         } else if self.is_promotable() {
             let timeout = self.election_start.saturating_add(self.randomized);
+            let timeout = self.asks_again_at().map_or(timeout, |at| at.min(timeout));
             self.must_not_campaign_until().map_or(timeout, |until| until.max(timeout))
         } else {
             Monotonic::FAR_FUTURE

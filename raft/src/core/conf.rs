@@ -266,20 +266,11 @@ impl Raft {
     }
 
     /// The group begins, with these members: for a replica that was started without any, because
-<<<<<<< HEAD
     /// their disks were not known yet. False, and nothing done, once there are members.
     pub fn found(&mut self, now: Monotonic, membership: Membership) -> bool {
         let blank = self.membership.members().is_empty() && self.log.last() == LogId::ZERO;
         if self.observe(now).is_err() || !blank {
             return false;
-=======
-    /// their disks were not known yet. Does nothing once there are members.
-    pub fn found(&mut self, now: Monotonic, membership: Membership) {
-        let blank = self.membership.is_empty() && self.log.last() == LogId::ZERO;
-        if self.observe(now).is_ok() && blank {
-            self.membership = membership;
-            self.become_follower(self.term, None);
->>>>>>> raft-bench-a
         }
         self.membership = membership;
         self.become_follower(self.term, None);

@@ -157,20 +157,40 @@ impl Raft {
             self.become_candidate();
             self.term
         };
+        // The own vote counts once it is durable, like any other. // H11
         let commit = self.vote_commit();
-        let force = campaign == Campaign::Forced;
-        let ballot = Ballot { last: self.log.last(), commit, force };
-        for voter in self.membership.all_voters() {
-            let body = match (voter == self.id, pre) {
-                // The own vote counts once it is durable, like any other. // H11
-                (true, true) => Body::PreVoteResp { granted: true, commit },
-                (true, false) => Body::VoteResp { granted: true, commit },
-                (false, true) => Body::PreVote(ballot),
-                (false, false) => Body::Vote(ballot),
-            };
-            self.send_in(voter, term, body);
-        }
+        let own = if pre {
+            Body::PreVoteResp { granted: true, commit }
+        } else {
+            Body::VoteResp { granted: true, commit }
+        };
+        self.send_in(self.id, term, own);
+        self.ask_for_votes(campaign == Campaign::Forced);
         Ok(())
+    }
+
+    /// Asks the other voters who have not answered yet.
+    fn ask_for_votes(&mut self, force: bool) {
+        self.heartbeat_start = self.now;
+        let pre = self.role == Role::PreCandidate;
+        let term = if pre { self.term.next() } else { self.term };
+        let ballot = Ballot { last: self.log.last(), commit: self.vote_commit(), force };
+        for voter in self.membership.all_voters() {
+            if voter != self.id && !self.votes.contains_key(&voter) {
+                let body = if pre { Body::PreVote(ballot) } else { Body::Vote(ballot) };
+                self.send_in(voter, term, body);
+            }
+        }
+    }
+
+    /// When a candidate asks again: one lost message must not cost it an election timeout. Voters
+    /// answer a repeated question as they did the first. It asks after one heartbeat interval, then
+    /// after twice as long each time, since where answers are just slow more questions do not help.
+    pub(super) fn asks_again_at(&self) -> Option<Monotonic> {
+        let asks = matches!(self.role, Role::PreCandidate | Role::Candidate);
+        let asked = self.heartbeat_start.since(self.election_start);
+        let pause = self.config.heartbeat_interval + asked;
+        (asks && self.config.ask_again).then(|| self.heartbeat_start.saturating_add(pause))
     }
 
     pub(super) fn is_promotable(&self) -> bool {
@@ -267,9 +287,14 @@ impl Raft {
     /// R7, non-leaders.
     pub(super) fn follower_timeouts(&mut self) {
         let due = self.now.since(self.election_start) >= self.randomized;
-        if self.is_promotable() && due && self.must_not_campaign_until().is_none() {
-            self.election_start = self.now;
-            let _refused = self.start_campaign(Campaign::Usual);
+        if self.is_promotable() && self.must_not_campaign_until().is_none() {
+            if due {
+                self.election_start = self.now;
+                let _refused = self.start_campaign(Campaign::Usual);
+            } else if self.asks_again_at().is_some_and(|at| at <= self.now) {
+                // Not by force: whoever hears from a leader again does not break with it any more.
+                self.ask_for_votes(false);
+            }
         }
         self.read_timeouts();
     }

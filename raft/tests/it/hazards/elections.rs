@@ -135,6 +135,47 @@ fn h14_late_votes_start_no_second_campaign() {
     assert_eq!((g.role(1), g.term(1), g.last(1)), (Role::Leader, 1, LogId::new(1, 1)));
 }
 
+/// A lost question, of the pre-vote or of the vote, costs a heartbeat interval, not an election
+/// timeout; who answered is not asked again, and another candidacy is not begun.
+#[test]
+fn h14_a_candidate_asks_again_whoever_did_not_answer() {
+    for lost in [Role::PreCandidate, Role::Candidate] {
+        let mut g = Group::new(&[1, 2, 3]);
+        let now = g.now;
+        g.raft(1).campaign(now).unwrap();
+        g.drain(1);
+        if lost == Role::Candidate {
+            let granted = Body::PreVoteResp { granted: true, commit: LogId::ZERO };
+            g.hand(2, 1, message(1, granted)).unwrap();
+        }
+        assert_eq!(g.role(1), lost);
+        g.flights.clear();
+        g.pass(T / 20);
+        assert_eq!((g.role(1), g.flights.len()), (lost, 0), "not before an interval has passed");
+        g.pass(T / 10);
+        assert_eq!((g.role(1), g.term(1)), (Role::Leader, 1));
+    }
+    // Asked for by force it asks again, too, but not by force.
+    let mut g = Group::new(&[1, 2, 3]);
+    g.hand(2, 1, message(0, heartbeat(0, 0))).unwrap();
+    g.hand(2, 1, message(0, Body::TimeoutNow)).unwrap();
+    assert_eq!(g.role(1), Role::Candidate);
+    let forced = |g: &mut Group| {
+        let asked = |m: &Message| match m.body {
+            Body::Vote(ballot) => Some(ballot.force),
+            _ => None,
+        };
+        [2, 3].map(|to| g.take(1, to).iter().filter_map(asked).next_back())
+    };
+    assert_eq!(forced(&mut g), [Some(true); 2]);
+    g.hand(2, 1, message(1, Body::VoteResp { granted: false, commit: LogId::ZERO })).unwrap();
+    g.isolate(1, &[]);
+    let next = g.raft(1).poll_timeout().unwrap();
+    g.raft(1).handle_timeout(next);
+    g.drain(1);
+    assert_eq!(forced(&mut g), [None, Some(false)]);
+}
+
 #[test]
 fn h15_a_grant_puts_the_own_candidacy_off_and_learners_vote_when_asked() {
     let mut g = Group::new(&[1, 2, 3]);
