@@ -4,9 +4,11 @@
 
 mod confchange;
 mod env;
+mod node;
 mod parse;
 mod print;
 mod quorum;
+mod work;
 
 use parse::Case;
 use std::any::Any;

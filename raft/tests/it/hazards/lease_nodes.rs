@@ -105,11 +105,14 @@ async fn h30_the_clock_is_read_again_after_the_state() {
     let leader = group.leader().await;
     applied(guard(leader.propose("k=1")).await);
     let get = |m: &Map| m.0.get("k").cloned();
-    while leader.stats().lease_reads == 0 {
-        let value = guard(leader.read(Read::Lease, get)).await.unwrap();
-        assert_eq!(value.as_deref(), Some("1"));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    guard(async {
+        while leader.stats().lease_reads == 0 {
+            let value = leader.read(Read::Lease, get).await.unwrap();
+            assert_eq!(value.as_deref(), Some("1"));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     // While it reads the state, the machine is suspended for a minute: what it has read may be old.
     let suspended = guard(leader.read(Read::Lease, |m| {
         group.ahead.fetch_add(60_000_000_000, Ordering::SeqCst);
