@@ -3,6 +3,12 @@
 //! `cargo bench --manifest-path benches/Cargo.toml --bench raft`, with names of lanes (`-- P1 P3`)
 //! only those, with `--quick` fewer and shorter turns.
 
+mod cluster;
+mod group;
+mod host;
+mod ours_cluster;
+mod peers;
+
 use quorate_benches::count::Counting;
 use quorate_benches::device::load;
 use quorate_benches::processor;
@@ -52,7 +58,7 @@ fn main() {
     let turn = Duration::from_millis(turn);
     let mut bench = Bench { sheet, rounds, turn, quick, wanted };
     let begun = Instant::now();
-    // Lanes: bench.run("P1", commit::lane); ...
+    bench.run("P2", cluster::lane);
     let after =
         format!("Took {:.0} s; load at the end {}.\n", begun.elapsed().as_secs_f64(), load());
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("records");
