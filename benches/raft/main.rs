@@ -4,10 +4,14 @@
 //! only those, with `--quick` fewer and shorter turns.
 
 mod cluster;
+mod durable;
 mod group;
 mod host;
 mod ours_cluster;
 mod peers;
+mod reads;
+mod snapshot;
+mod tap;
 
 use quorate_benches::count::Counting;
 use quorate_benches::device::load;
@@ -59,6 +63,9 @@ fn main() {
     let mut bench = Bench { sheet, rounds, turn, quick, wanted };
     let begun = Instant::now();
     bench.run("P2", cluster::lane);
+    bench.run("P3", durable::lane);
+    bench.run("P5", reads::lane);
+    bench.run("P8", snapshot::lane);
     let after =
         format!("Took {:.0} s; load at the end {}.\n", begun.elapsed().as_secs_f64(), load());
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("records");
