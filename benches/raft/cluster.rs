@@ -51,10 +51,7 @@ impl<G: Group> Hosted<G> {
     }
 
     /// A contender whose turn is done by `turn`.
-    pub(crate) fn contender<'a>(
-        &'a self,
-        turn: impl Fn(&Host, &G) -> f64 + 'a,
-    ) -> Contender<'a> {
+    pub(crate) fn contender<'a>(&'a self, turn: impl Fn(&Host, &G) -> f64 + 'a) -> Contender<'a> {
         Contender::new(&self.name, move || turn(&self.host, &self.group))
     }
 

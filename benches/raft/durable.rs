@@ -5,7 +5,7 @@
 use crate::Bench;
 use crate::cluster::{Hosted, better, line_of_better};
 use crate::group::{Group, latency_turn, propose_turn};
-use crate::host::{THREADS, Threads};
+use crate::host::{Host, THREADS, Threads};
 use crate::ours_cluster::{self, Setup};
 use crate::peers::{OPENRAFT09, OPENRAFT10, openraft09, openraft10};
 use quorate_benches::device::Place;
@@ -50,7 +50,7 @@ impl<G: Group> Subject<G> {
         place: &Place,
         whose: &str,
         threads: Threads,
-        start: impl FnOnce(&crate::host::Host, Vec<Wal>) -> G,
+        start: impl FnOnce(&Host, Vec<Wal>) -> G,
     ) -> Self {
         let name = threads.name(whose);
         let wals: Vec<Wal> = (0..3).map(|n| open(&place.dir(&format!("{name} {n}")))).collect();
@@ -153,6 +153,13 @@ fn syncs_for_each<G: Group>(subject: &Subject<G>, before: (u64, u64)) -> f64 {
     syncs as f64 / commands.max(1) as f64
 }
 
+/// Ours with logs there, for a profiler.
+pub(crate) fn ours(host: &Host, place: &Place) -> ours_cluster::Ours {
+    let wals: Vec<Wal> = (0..3).map(|n| open(&place.dir(&n.to_string()))).collect();
+    let setup = Setup { size: SIZE, lease: false };
+    ours_cluster::start(host, setup, move |n| WalLog::new(wals[n].clone()))
+}
+
 /// Everybody twice, once on each kind of runtime.
 struct Subjects {
     ours: [Subject<ours_cluster::Ours>; 2],
@@ -215,7 +222,7 @@ impl Subjects {
 
 /// What a contender does in a turn, whoever it is.
 trait Turn: Copy {
-    fn take<G: Group>(self, host: &crate::host::Host, group: &G) -> f64;
+    fn take<G: Group>(self, host: &Host, group: &G) -> f64;
 }
 
 /// One client; the median of its latencies.
@@ -223,7 +230,7 @@ trait Turn: Copy {
 struct Latency(Duration);
 
 impl Turn for Latency {
-    fn take<G: Group>(self, host: &crate::host::Host, group: &G) -> f64 {
+    fn take<G: Group>(self, host: &Host, group: &G) -> f64 {
         latency_turn(host, group, self.0)
     }
 }
@@ -233,7 +240,7 @@ impl Turn for Latency {
 struct Throughput(u64, Duration);
 
 impl Turn for Throughput {
-    fn take<G: Group>(self, host: &crate::host::Host, group: &G) -> f64 {
+    fn take<G: Group>(self, host: &Host, group: &G) -> f64 {
         propose_turn(host, group, self.0, self.1)
     }
 }

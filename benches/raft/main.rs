@@ -1,7 +1,8 @@
 //! `quorate-raft` beside its peers and the floors, in one process.
 //!
 //! `cargo bench --manifest-path benches/Cargo.toml --bench raft`, with names of lanes (`-- P1 P3`)
-//! only those, with `--quick` fewer and shorter turns.
+//! only those, with `--quick` fewer and shorter turns. With `--profile one` (or `some`, `many`, `reads`,
+//! `durable`, `durable-many`) ours alone for some seconds, for a profiler.
 
 mod cluster;
 mod durable;
@@ -9,6 +10,7 @@ mod group;
 mod host;
 mod ours_cluster;
 mod peers;
+mod profile;
 mod reads;
 mod snapshot;
 mod tap;
@@ -49,6 +51,9 @@ impl Bench {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|arg| arg == "--profile") {
+        return arguments[at + 1..].iter().for_each(|what| profile::run(what));
+    }
     let quick = arguments.iter().any(|arg| arg == "--quick");
     let wanted = arguments.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     let (rounds, turn) = if quick { (3, 20) } else { (11, 60) };

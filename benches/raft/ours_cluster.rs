@@ -1,8 +1,6 @@
 //! Ours: three nodes over the memory transport.
 
-use crate::group::{
-    ELECTION, Group, HEARTBEAT, KEPT, Ledger, SNAPSHOT_AFTER, Tally, weight_of,
-};
+use crate::group::{ELECTION, Group, HEARTBEAT, KEPT, Ledger, SNAPSHOT_AFTER, Tally, weight_of};
 use crate::host::Host;
 use bytes::Bytes;
 use quorate_raft::{

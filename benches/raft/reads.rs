@@ -73,7 +73,13 @@ fn count(machine: &Counter) -> u64 {
     machine.0.values().0
 }
 
-fn reader<'a>(name: &str, host: &'a Host, node: &Node<Counter>, how: Read, time: Duration) -> Contender<'a> {
+fn reader<'a>(
+    name: &str,
+    host: &'a Host,
+    node: &Node<Counter>,
+    how: Read,
+    time: Duration,
+) -> Contender<'a> {
     let node = node.clone();
     Contender::new(name, move || {
         let node = node.clone();

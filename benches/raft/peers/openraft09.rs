@@ -5,9 +5,7 @@
 //! `replication_lag_threshold` lies above, as its documentation asks.
 
 use super::store::{Command, Durable, Window, Written};
-use crate::group::{
-    ELECTION, Group, HEARTBEAT, KEPT, Ledger, SNAPSHOT_AFTER, Tally, weight_of,
-};
+use crate::group::{ELECTION, Group, HEARTBEAT, KEPT, Ledger, SNAPSHOT_AFTER, Tally, weight_of};
 use crate::host::Host;
 use openraft09::error::{InstallSnapshotError, RPCError, RaftError, RemoteError};
 use openraft09::network::RPCOption;
