@@ -1,18 +1,28 @@
 //! `quorate-raft` beside its peers and the floors, in one process.
 //!
 //! `cargo bench --manifest-path benches/Cargo.toml --bench raft`, with names of lanes (`-- P1 P3`)
-//! only those, with `--quick` fewer and shorter turns.
+//! only those, with `--quick` fewer and shorter turns. With `--profile one` (or `some`, `many`,
+//! `reads`, `durable`, `durable-many`) ours alone for some seconds, for a profiler.
 
 mod applier;
+mod cluster;
 mod commit;
 mod core_reads;
 mod cores;
+mod durable;
 mod failover;
 mod floors;
+mod group;
+mod host;
 mod messages;
+mod ours_cluster;
 mod pace;
 mod peers;
+mod profile;
 mod quorum;
+mod reads;
+mod snapshot;
+mod tap;
 
 use quorate_benches::count::Counting;
 use quorate_benches::device::load;
@@ -50,6 +60,9 @@ impl Bench {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|arg| arg == "--profile") {
+        return arguments[at + 1..].iter().for_each(|what| profile::run(what));
+    }
     let quick = arguments.iter().any(|arg| arg == "--quick");
     let wanted = arguments.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     let (rounds, turn) = if quick { (3, 20) } else { (11, 60) };
@@ -64,10 +77,14 @@ fn main() {
     let mut bench = Bench { sheet, rounds, turn, quick, wanted };
     let begun = Instant::now();
     bench.run("P1", commit::lane);
+    bench.run("P2", cluster::lane);
+    bench.run("P3", durable::lane);
     bench.run("P4", messages::lane);
     bench.run("P5", core_reads::lane);
+    bench.run("P5", reads::lane);
     bench.run("P6", quorum::lane);
     bench.run("P7", failover::lane);
+    bench.run("P8", snapshot::lane);
     let after =
         format!("Took {:.0} s; load at the end {}.\n", begun.elapsed().as_secs_f64(), load());
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("records");
