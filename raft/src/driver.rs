@@ -25,6 +25,7 @@ mod snapshot_send;
 mod snapshots;
 mod step;
 mod subscribe;
+mod timing;
 mod transfers;
 mod waiters;
 mod watch;
@@ -39,8 +40,9 @@ pub use subscribe::{Applied, AppliedEntry, Lagged, SubscribeError};
 pub use watch::{NodeState, Watch};
 
 use crate::error::{BusyWhy, ProposeError, ReadError};
+use crate::histogram::Latencies;
 use crate::machine::StateMachine;
-use crate::stats::Stats;
+use crate::stats::{PeerStats, Stats};
 use crate::{Config, LogId, LogIndex};
 use apply::Machine;
 use bytes::Bytes;
@@ -64,6 +66,7 @@ enum Command {
     Snapshot { answer: oneshot::Sender<Result<LogId, Arc<str>>> },
     Change(changes::Asked),
     DiskOf { node: NodeId, answer: oneshot::Sender<Result<crate::StoreId, Arc<str>>> },
+    Peers { answer: oneshot::Sender<Vec<PeerStats>> },
     Shutdown { answer: oneshot::Sender<Result<(), ShutdownError>> },
 }
 
@@ -76,6 +79,7 @@ struct Shared<M> {
     queued_bytes: Arc<AtomicUsize>,
     state: state_watch::Receiver<NodeState>,
     stats: Arc<Mutex<Stats>>,
+    latencies: Arc<Mutex<Latencies>>,
     fresh: reads::Freshness,
     lease: Arc<leases::Lease>,
 }
@@ -358,6 +362,28 @@ impl<M: StateMachine> Node<M> {
     #[must_use]
     pub fn state(&self) -> NodeState {
         self.shared.state.borrow().clone()
+    }
+
+    /// What this node, if it leads, knows of each member, itself included, ascending; empty on
+    /// others, and once it has stopped.
+    ///
+    /// # Cost
+    /// One message to the task that owns the replica.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the question.
+    pub async fn peers(&self) -> Vec<PeerStats> {
+        let (answer, peers) = oneshot::channel();
+        if self.shared.commands.send(Command::Peers { answer }).await.is_err() {
+            return Vec::new();
+        }
+        peers.await.unwrap_or_default()
+    }
+
+    /// How long writes, proposals and reads took since the start.
+    #[must_use]
+    pub fn latencies(&self) -> Latencies {
+        *crate::sync::lock(&self.shared.latencies)
     }
 
     /// Counters and gauges.

@@ -163,6 +163,8 @@ mod entry;
 mod error;
 #[cfg(all(feature = "tokio", feature = "wal"))]
 pub mod guide;
+#[cfg(feature = "tokio")]
+mod histogram;
 mod ids;
 mod inflight;
 mod log_view;
@@ -198,6 +200,8 @@ pub use error::{
     BlockError, BootError, BusyWhy, CampaignError, ConfError, ConfInvalid, ForgetError, Invariant,
     ProposeError, ReadError, StepError, StoreError, TransferError,
 };
+#[cfg(feature = "tokio")]
+pub use histogram::{Histogram, Latencies};
 pub use ids::{GroupId, LogId, LogIndex, ReadId, SessionId, StoreId, Term};
 pub use log_view::TermRun;
 #[cfg(feature = "tokio")]
@@ -207,7 +211,7 @@ pub use message::{Ballot, Body, Envelope, Message, SnapshotMeta};
 pub use progress::ProgressState;
 pub use session::{FrozenSessions, SessionLimits, SessionTable, SessionVerdict};
 #[cfg(feature = "tokio")]
-pub use stats::Stats;
+pub use stats::{PeerStats, Stats};
 #[cfg(feature = "wal")]
 pub use store::WalLog;
 pub use store::{AppendRequest, Completion, LogStore, MemoryLog, OpenLog, Owner};

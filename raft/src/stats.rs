@@ -1,6 +1,6 @@
 //! Counters and gauges of a node.
 
-use crate::core::Role;
+use crate::core::{PeerStatus, Role};
 use crate::{LogIndex, Term};
 use quorate_transport::NodeId;
 
@@ -39,8 +39,12 @@ pub struct Stats {
     pub apply_refusals: u64,
     /// Writes handed to the store and not durable yet.
     pub appends_pending: u64,
+    /// Elections that this node began, pre-votes included.
+    pub elections_started: u64,
     /// Times this node became leader.
     pub elections_won: u64,
+    /// Times this node ceased to be leader.
+    pub step_downs: u64,
     /// Blocks proposed as a leader.
     pub blocks_proposed: u64,
     /// Entries proposed as a leader.
@@ -97,4 +101,22 @@ pub struct Stats {
     pub subscribers_lagged: u64,
     /// Snapshots taken in.
     pub snapshots_received: u64,
+}
+
+/// What a leader knows of one member. From `Node::peers`.
+///
+/// # Examples
+/// ```
+/// # use quorate_raft::PeerStats;
+/// fn is_falling_behind(peer: &PeerStats) -> bool {
+///     !peer.status.active || peer.lag_bytes > 64 << 20
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// How it is fed, and how far it is.
+    pub status: PeerStatus,
+    /// Bytes of log that it lacks, in whole writes.
+    pub lag_bytes: u64,
 }

@@ -10,6 +10,7 @@ use super::reads::{Freshness, Reads};
 use super::shard::{Inputs, Shard};
 use super::snapshot_send::Sending;
 use super::snapshots::{Making, SharedSnapshots, Sizes};
+use super::timing::Timing;
 use super::watch::NodeState;
 use super::{Node, Shared};
 use crate::core::{Boot, Output, Raft};
@@ -382,25 +383,23 @@ struct Parts<M> {
 impl<M: StateMachine> Parts<M> {
     fn run(
         self,
-        started: Started,
+        Started { boot, store_id, founding }: Started,
         (sender, receiver): (quorate_transport::ChannelSender, quorate_transport::ChannelReceiver),
     ) -> Result<Node<M>, StartError> {
-        let Started { boot, store_id, founding } = started;
         let runtime = Arc::clone(self.endpoint.runtime());
-        let group = boot.group;
         let raft = Raft::new(self.config.clone(), boot, runtime.now(), runtime.seed())?;
         let (commands_tx, commands) = mpsc::channel(self.config.proposal_queue_max);
         let (batches, batches_rx) = mpsc::unbounded_channel();
         let (state, state_rx) = watch::channel(NodeState::of(&raft));
         let stats = Arc::new(Mutex::new(Stats::default()));
+        let (timing, latencies) = Timing::new();
         let (lease, lease_reader) = LeasePublisher::new();
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mailbox = Mailbox::default();
-        let since_snapshot = self.store.bytes(group);
+        let since_snapshot = self.store.bytes(raft.group());
         let sizes = Sizes::of(raft.last().index, since_snapshot);
         let shard = Shard {
+            group: raft.group(),
             raft,
-            group,
             store_id,
             config: self.config.clone(),
             timer: runtime.timer(),
@@ -416,6 +415,7 @@ impl<M: StateMachine> Parts<M> {
             stats: Arc::clone(&stats),
             lease,
             counts: Stats::default(),
+            timing,
             proposals: Proposals::default(),
             changes: Changes::default(),
             transfers: Vec::new(),
@@ -440,20 +440,21 @@ impl<M: StateMachine> Parts<M> {
             out: Output::default(),
             runtime: Arc::clone(&runtime),
         };
-        let applying = apply::run(self.machine.clone(), batches_rx, mailbox);
-        runtime.spawn("raft-apply", Box::pin(applying));
+        runtime
+            .spawn("raft-apply", Box::pin(apply::run(self.machine.clone(), batches_rx, mailbox)));
         runtime.spawn("raft", Box::pin(shard.run()));
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             endpoint: self.endpoint,
             config: self.config,
             machine: self.machine,
             commands: commands_tx,
-            queued_bytes,
+            queued_bytes: Arc::new(AtomicUsize::new(0)),
             state: state_rx,
             stats,
+            latencies,
             fresh: Freshness::default(),
             lease: lease_reader,
-        };
-        Ok(Node { shared: Arc::new(shared) })
+        });
+        Ok(Node { shared })
     }
 }

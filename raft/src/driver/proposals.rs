@@ -148,6 +148,7 @@ impl<M: StateMachine> Shard<M> {
             Ok(Proposed::Appended { term, range }) => {
                 self.counts.blocks_proposed += 1;
                 self.counts.entries_proposed += entries;
+                self.timing.appended(now, term, &range);
                 self.await_application(batch, Placed { term, first: *range.start() });
                 true
             }
@@ -394,6 +395,7 @@ impl<M: StateMachine> Shard<M> {
             Ok(Proposed::Appended { term, range }) => {
                 self.counts.blocks_proposed += 1;
                 self.counts.entries_proposed += entries;
+                self.timing.appended(now, term, &range);
                 // A caller that is gone learns nothing; the entries stand.
                 let _ = reply.reply(calls::encode_placed(Placed { term, first: *range.start() }));
             }

@@ -32,6 +32,8 @@ pub(super) struct Confirmed {
 pub(super) struct ReadWaiter {
     answer: oneshot::Sender<Result<Confirmed, ReadError>>,
     deadline: Monotonic,
+    /// When the question arrived.
+    since: Monotonic,
     kind: ReadKind,
     by_lease: bool,
 }
@@ -42,7 +44,7 @@ impl ReadWaiter {
         deadline: Monotonic,
         kind: ReadKind,
     ) -> Self {
-        Self { answer, deadline, kind, by_lease: false }
+        Self { answer, deadline, since: Monotonic::ZERO, kind, by_lease: false }
     }
 
     fn finish(self, result: Result<LogIndex, ReadError>) {
@@ -118,7 +120,8 @@ impl Reads {
 }
 
 impl<M: StateMachine> Shard<M> {
-    pub(super) fn take_read(&mut self, waiter: ReadWaiter) {
+    pub(super) fn take_read(&mut self, now: Monotonic, mut waiter: ReadWaiter) {
+        waiter.since = now;
         if self.reads.len() >= self.config.reads_pending_max {
             waiter.finish(Err(ReadError::Busy));
         } else {
@@ -166,7 +169,7 @@ impl<M: StateMachine> Shard<M> {
     }
 
     /// Serves whoever waited for no more than what is applied now.
-    pub(super) fn release_reads(&mut self) {
+    pub(super) fn release_reads(&mut self, now: Monotonic) {
         let applied = self.machine.applied();
         while let Some(entry) = self.reads.confirmed.first_entry() {
             if *entry.key() > applied {
@@ -174,6 +177,7 @@ impl<M: StateMachine> Shard<M> {
             }
             let (index, waiters) = entry.remove_entry();
             self.counts.reads += waiters.len() as u64;
+            self.timing.read(now, waiters.iter().map(|w| w.since));
             waiters.into_iter().for_each(|w| w.finish(Ok(index)));
         }
     }

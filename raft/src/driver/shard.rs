@@ -16,13 +16,14 @@ use super::shard_output::Unsynced;
 use super::snapshot_receive::Receiving;
 use super::snapshot_send::Sending;
 use super::snapshots::{Making, SharedSnapshots, Sizes};
+use super::timing::Timing;
 use super::transfers::Transferring;
 use super::watch::NodeState;
-use crate::core::{Apply, Output, Raft, Role};
+use crate::core::{Apply, Output, PeerStatus, Raft, Role};
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::message::{Body, Message};
-use crate::stats::Stats;
+use crate::stats::{PeerStats, Stats};
 use crate::store::LogStore;
 use crate::{Config, GroupId, Membership, StoreId, wire};
 use bytes::Bytes;
@@ -68,6 +69,7 @@ pub(super) struct Shard<M> {
     pub(super) stats: Arc<Mutex<Stats>>,
     pub(super) lease: LeasePublisher,
     pub(super) counts: Stats,
+    pub(super) timing: Timing,
 
     pub(super) proposals: Proposals,
     pub(super) changes: Changes,
@@ -215,7 +217,8 @@ impl<M: StateMachine> Shard<M> {
         self.flush_proposals(now);
         self.flush_reads(now);
         self.carry_out(now);
-        self.release_reads();
+        self.release_reads(now);
+        self.timing.look(now, &self.raft.progress(), self.machine.applied());
         self.answer_questions(now);
         self.maybe_snapshot();
         self.machine.want_replies(self.proposals.wants_replies());
@@ -280,7 +283,7 @@ impl<M: StateMachine> Shard<M> {
     fn handle_command(&mut self, now: Monotonic, command: Command) {
         match command {
             Command::Propose(pending) => self.take_proposal(pending),
-            Command::Read(waiter) => self.take_read(waiter),
+            Command::Read(waiter) => self.take_read(now, waiter),
             Command::Replicated { at, voters, deadline, answer } => {
                 self.ask_replicated(now, at, voters, deadline, Asker::Local(answer));
             }
@@ -289,6 +292,7 @@ impl<M: StateMachine> Shard<M> {
             }
             Command::Change(asked) => self.take_change(asked),
             Command::DiskOf { node, answer } => self.ask_disk(node, answer),
+            Command::Peers { answer } => drop(answer.send(self.peers())),
             Command::Snapshot { answer } => self.ask_snapshot(answer),
             Command::Shutdown { answer } => self.begin_closing(now, Some(answer)),
         }
@@ -410,6 +414,14 @@ impl<M: StateMachine> Shard<M> {
         let mut answers = self.closing.take().map(|c| c.answers).unwrap_or_default();
         answers.append(&mut late);
         (answers, result)
+    }
+
+    fn peers(&self) -> Vec<PeerStats> {
+        let of = |status: PeerStatus| {
+            let lag_bytes = self.sizes.behind(status.matched);
+            PeerStats { status, lag_bytes }
+        };
+        self.raft.status().peers.into_iter().map(of).collect()
     }
 
     /// Tells watchers and statistics where things stand.

@@ -48,7 +48,7 @@ impl<M: StateMachine> Shard<M> {
 
     fn carry_out_one(&mut self, now: Monotonic, out: &mut Output) {
         if let Some(soft) = out.soft {
-            self.counts.elections_won += u64::from(soft.role == Role::Leader);
+            self.count_role(soft.role);
             self.proposals.retry_at = Monotonic::ZERO;
             let node = self.raft.id();
             tracing::debug!(%node, role = ?soft.role, leader = ?soft.leader, "role");
@@ -83,6 +83,14 @@ impl<M: StateMachine> Shard<M> {
             self.tell_operator(&event);
         }
         self.flush_proposals(now);
+    }
+
+    fn count_role(&mut self, role: Role) {
+        let before = core::mem::replace(&mut self.counts.role, role);
+        let (asks, asked) = (is_candidate(role), is_candidate(before));
+        self.counts.elections_started += u64::from(asks && !asked);
+        self.counts.elections_won += u64::from(role == Role::Leader);
+        self.counts.step_downs += u64::from(before == Role::Leader && role != Role::Leader);
     }
 
     fn tell_operator(&mut self, event: &Event) {
@@ -181,6 +189,9 @@ impl<M: StateMachine> Shard<M> {
             }
             self.synced -= 1;
             let Some(done) = self.unsynced.pop_front() else { return };
+            if !done.only_waits {
+                self.timing.written(now, done.since);
+            }
             for envelope in done.gated {
                 if envelope.to == self.raft.id() {
                     // Its own vote or acknowledgement; refused only by a replica that has stopped.
@@ -202,6 +213,10 @@ impl<M: StateMachine> Shard<M> {
         self.forget_up_to(now, meta.last.index);
         self.release(now);
     }
+}
+
+const fn is_candidate(role: Role) -> bool {
+    matches!(role, Role::PreCandidate | Role::Candidate)
 }
 
 /// Votes and heartbeats must not stand behind entries. (6)

@@ -23,6 +23,7 @@ mod members;
 mod model;
 #[cfg(mutant)]
 mod mutants;
+mod observe;
 mod props;
 mod refusals;
 mod scripts;
