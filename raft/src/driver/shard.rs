@@ -37,6 +37,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Most inputs of one turn, of each kind.
 const TURN_MAX: usize = 1_024;
+/// How often in a turn the answers of a store that answers at once are looked for.
+const INLINE_MAX: usize = 4;
 /// Turns after which the task lets others run even if more waits.
 const TURNS_MAX: u32 = 8;
 
@@ -116,6 +118,7 @@ impl<M: StateMachine> Shard<M> {
         let mut turns = 0;
         loop {
             poll_fn(|cx| self.poll_inputs(cx)).await;
+            self.mailbox.disarm();
             let now = self.runtime.now();
             self.turn(now);
             if self.is_finished(now) {
@@ -212,11 +215,17 @@ impl<M: StateMachine> Shard<M> {
             self.expire_changes(now);
             self.reads.expire(now);
         }
-        self.flush_changes(now);
-        self.repeat_of_older_terms(now);
-        self.flush_proposals(now);
-        self.flush_reads(now);
-        self.carry_out(now);
+        for _ in 0..INLINE_MAX {
+            self.flush_changes(now);
+            self.repeat_of_older_terms(now);
+            self.flush_proposals(now);
+            self.flush_reads(now);
+            self.carry_out(now);
+            if !self.take_stored(now) {
+                break;
+            }
+        }
+        self.carry_out(now); // what followed from the last answer
         self.release_reads(now);
         self.timing.look(now, &self.raft.progress(), self.machine.applied());
         self.answer_questions(now);
@@ -227,6 +236,17 @@ impl<M: StateMachine> Shard<M> {
         // After it: who asked finds what it asked for.
         self.settle_changes();
         self.settle_transfers(now);
+    }
+
+    /// What the store finished while this turn went on: an acknowledgement need not wait for a turn
+    /// of its own. False if there was nothing.
+    fn take_stored(&mut self, now: Monotonic) -> bool {
+        let mut any = false;
+        while self.stopped.is_none() && self.mailbox.take_stored() {
+            self.stored(now);
+            any = true;
+        }
+        any
     }
 
     fn handle_inbound(&mut self, now: Monotonic, inbound: Inbound) {
@@ -466,13 +486,14 @@ impl<M: StateMachine> Shard<M> {
             ..self.counts
         };
         *crate::sync::lock(&self.stats) = counts;
-        // After the statistics: who waits for a state finds them no older.
+        // After the statistics: who waits for a state finds them no older. The handles of the node
+        // hold one receiver, which only ever looks.
         self.state.send_if_modified(|state| {
             let changed = *state != next;
             if changed {
                 *state = next;
             }
-            changed
+            changed && self.state.receiver_count() > 1
         });
     }
 }
