@@ -12,6 +12,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 pub(crate) const HEADER_LEN: usize = 64;
 const ENTRY_HEADER_LEN: usize = 8;
+/// What an entry counts in budgets of memory beside its payload: whoever waits for an empty one
+/// takes room, too.
+const ENTRY_CHARGE: u64 = 64;
 const MAGIC: u32 = u32::from_le_bytes(*b"QRB1");
 const VERSION: u8 = 1;
 /// At least one entry of the block changes the membership.
@@ -115,6 +118,11 @@ impl Proposal {
     #[must_use]
     pub const fn payload_bytes(&self) -> u64 {
         self.payload_bytes
+    }
+
+    /// What it counts in budgets of memory.
+    pub(crate) fn charge(&self) -> u64 {
+        self.payload_bytes + u64::from(self.count) * ENTRY_CHARGE
     }
 
     /// Whether an entry changes the membership.
@@ -314,14 +322,14 @@ impl Block {
         (self.bytes.len() - HEADER_LEN) as u64 - headers
     }
 
-    /// Payload bytes of the entries from `from` to `to`: usually all, which takes no look at them.
-    /// A session's numbers count, as they did when the entries were proposed.
-    pub(crate) fn payload_bytes_within(&self, from: LogIndex, to: LogIndex) -> u64 {
+    /// What the entries from `from` to `to` count in budgets of memory, as they did when they were
+    /// proposed: usually all, which takes no look at them.
+    pub(crate) fn charge_within(&self, from: LogIndex, to: LogIndex) -> u64 {
         if from <= self.first() && self.last().index <= to {
-            return self.payload_bytes();
+            return self.payload_bytes() + u64::from(self.count()) * ENTRY_CHARGE;
         }
         let within = self.iter().filter(|e| (from..=to).contains(&e.id.index));
-        within.map(|e| e.raw.len() as u64).sum()
+        within.map(|e| e.raw.len() as u64 + ENTRY_CHARGE).sum()
     }
 
     /// The entries in order.

@@ -245,7 +245,8 @@ setters! {
     /// Append bytes in flight to a peer. Default 2 MiB (wan 4 MiB) · ≥ `append_bytes_max` · as
     /// above.
     inflight_bytes_max: u64;
-    /// Bytes a leader appends beyond its commit index. Default 64 MiB · ≥ 1 entry · too small →
+    /// Bytes a leader appends beyond what its machine has applied; each entry counts 64 more than
+    /// its data. Default 64 MiB · ≥ 1 entry · too small →
     /// early `Busy` · too large → memory.
     uncommitted_bytes_max: u64;
     /// Bytes handed out for application and not yet applied. Default 16 MiB · ≥ 1 entry · as above.

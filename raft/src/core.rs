@@ -212,8 +212,9 @@ impl Raft {
     /// # Errors
     /// [`BootError`] if the store's content contradicts itself.
     pub fn new(config: Config, boot: Boot, now: Monotonic, seed: u64) -> Result<Self, BootError> {
-        let voters = boot.membership.all_voters().len();
-        if voters == 0 && !boot.membership.learners.is_empty() || voters > quorum::VOTERS_MAX {
+        let Membership { voters, outgoing, learners, .. } = &boot.membership;
+        let leaderless = voters.is_empty() && outgoing.is_empty() && !learners.is_empty();
+        if leaderless || voters.len().max(outgoing.len()) > quorum::VOTERS_MAX {
             return Err(BootError::Membership);
         }
         let lost = recovery::lost_of(&boot);

@@ -90,7 +90,7 @@ impl Raft {
         }
         self.log.applied = self.log.applied.max(token.to);
         self.out.applying_bytes = self.out.applying_bytes.saturating_sub(token.bytes);
-        self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(token.payload_bytes);
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(token.charge);
         self.maybe_leave_joint();
         self.resume_acknowledging();
         self.log.evict(self.config.log_cache_bytes);

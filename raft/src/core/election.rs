@@ -188,9 +188,13 @@ impl Raft {
     /// after twice as long each time, since where answers are just slow more questions do not help.
     pub(super) fn asks_again_at(&self) -> Option<Monotonic> {
         let asks = matches!(self.role, Role::PreCandidate | Role::Candidate);
+        // A change that is committed and not applied may make it no voter. // H19
+        if !asks || !self.config.ask_again || self.has_unapplied_change() {
+            return None;
+        }
         let asked = self.heartbeat_start.since(self.election_start);
         let pause = self.config.heartbeat_interval + asked;
-        (asks && self.config.ask_again).then(|| self.heartbeat_start.saturating_add(pause))
+        Some(self.heartbeat_start.saturating_add(pause))
     }
 
     pub(super) fn is_promotable(&self) -> bool {
@@ -211,8 +215,10 @@ impl Raft {
         let free = self.vote == Some(from)
             || (self.vote.is_none() && self.leader.is_none())
             || (pre && term > self.term);
-        // Only an election that the leader asked for may break the promise made to it.
-        let promised = self.promised_until().is_some() && !ballot.force;
+        // Only an election that the leader asked for may break the promise made to it; a vote that
+        // was given is given again, for its answer may be lost, and elects nobody else.
+        let repeats = !pre && self.vote == Some(from);
+        let promised = self.promised_until().is_some() && !ballot.force && !repeats;
         // H10: terms first, then indexes
         let whole = self.lost().is_none(); // H36
         let granted = free && !promised && whole && ballot.last >= self.log.last();

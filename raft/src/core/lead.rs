@@ -98,13 +98,13 @@ impl Raft {
         if proposal.count() == 0 {
             return Err(ProposeError::Empty);
         }
-        let size = proposal.payload_bytes();
-        if size > 0 && self.machine_lags() {
+        let size = proposal.charge();
+        if self.machine_lags() {
             return Err(ProposeError::Busy { why: BusyWhy::Apply });
         }
         let max = self.config.uncommitted_bytes_max;
-        // An empty payload always passes, and so does the first however large.
-        if size > 0 && self.uncommitted_bytes > 0 && self.uncommitted_bytes + size > max {
+        // The first passes however large.
+        if self.uncommitted_bytes > 0 && self.uncommitted_bytes.saturating_add(size) > max {
             return Err(ProposeError::Busy { why: BusyWhy::Uncommitted });
         }
         Ok(())
@@ -112,7 +112,7 @@ impl Raft {
 
     /// Stamps and appends; the leader acknowledges to itself once its own disk has it.
     pub(super) fn append_own(&mut self, proposal: Proposal) -> RangeInclusive<LogIndex> {
-        self.uncommitted_bytes += proposal.payload_bytes();
+        self.uncommitted_bytes += proposal.charge();
         // Group time: from the previous entry on, by the leader's monotonic clock. // H55
         let passed = self.now.since(self.appended_at).as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);

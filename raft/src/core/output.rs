@@ -174,7 +174,8 @@ impl Apply {
 pub struct ApplyToken {
     pub(super) to: LogIndex,
     pub(super) bytes: u64,
-    pub(super) payload_bytes: u64,
+    /// What the entries count that this leader proposed.
+    pub(super) charge: u64,
 }
 
 /// Which load a result belongs to.
@@ -461,9 +462,11 @@ impl Raft {
         let to = blocks.last()?.last().index.min(limit);
         self.log.applying = to;
         let bytes = blocks.iter().map(|b| b.as_bytes().len() as u64).sum();
-        let payload_bytes = blocks.iter().map(|b| b.payload_bytes_within(from, to)).sum();
+        // Those of leaders before were never counted here.
+        let own = blocks.iter().filter(|b| b.term() == self.term);
+        let charge = own.map(|b| b.charge_within(from, to)).sum();
         self.out.applying_bytes += bytes;
-        Some(Apply { blocks, range: from..=to, token: ApplyToken { to, bytes, payload_bytes } })
+        Some(Apply { blocks, range: from..=to, token: ApplyToken { to, bytes, charge } })
     }
 
     /// Blocks that were loaded for application, if they hold `from` and are still this log's.

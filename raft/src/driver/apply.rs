@@ -160,7 +160,8 @@ impl<M: StateMachine> Machine<M> {
     pub(super) fn subscribe(&self, from: LogIndex) -> Result<Subscription, SubscribeError> {
         // Under the lock: nothing is applied between the look and the subscription.
         let placed = self.shared();
-        self.feed.subscribe(from, placed.at.index)
+        // What the machine had before is not given to it again, nor to anybody else.
+        self.feed.subscribe(from, placed.at.index.max(self.has))
     }
 
     pub(super) const fn feed(&self) -> &Feed {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const ALREADY_VOTES: ConfError = ConfError::Invalid { why: ConfInvalid::AlreadyVotes };
+const NOT_VOTER: ConfError = ConfError::Invalid { why: ConfInvalid::NotVoter };
 const NOT_LEARNER: ConfError = ConfError::Invalid { why: ConfInvalid::NotLearner };
 
 /// The members of a group. From [`Node::members`].
@@ -112,7 +113,8 @@ impl<M: StateMachine> Members<'_, M> {
     /// `conf_timeout`.
     ///
     /// # Errors
-    /// [`ConfError`]; after [`ConfError::TimedOut`] it goes on by itself.
+    /// [`ConfError`]; [`ConfError::Invalid`] if `old` does not vote; after [`ConfError::TimedOut`]
+    /// it goes on by itself.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the rest to whoever leads.
@@ -124,8 +126,12 @@ impl<M: StateMachine> Members<'_, M> {
         let learner = ConfOp::Learner(new, Some(store));
         let promote = ConfOp::Promote { learner: new, replaces: Some(old) };
         let change = ConfChange::new(vec![learner, promote]);
-        self.insist(|m| if m.is_voter(new) { Err(ALREADY_VOTES) } else { Ok(change.clone()) })
-            .await?;
+        let plan = |m: &Membership| match (m.is_voter(old), m.is_voter(new)) {
+            (_, true) => Err(ALREADY_VOTES),
+            (false, _) => Err(NOT_VOTER),
+            (true, false) => Ok(change.clone()),
+        };
+        self.insist(plan).await?;
         let done = |m: &Membership| m.voters.contains(&new) && !m.is_voter(old) && !m.is_joint();
         self.until(done).await
     }

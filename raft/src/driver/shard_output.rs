@@ -23,6 +23,8 @@ pub(super) struct Unsynced {
     token: Option<AppendToken>,
     /// It writes nothing: it only waits for what was written before it.
     only_waits: bool,
+    /// It is durable when it is done.
+    syncs: bool,
     /// The snapshot to restore from, opened when it was taken in: newer ones may replace it
     /// meanwhile.
     install: Option<(SnapshotMeta, Box<dyn SnapshotFile>)>,
@@ -132,12 +134,9 @@ impl<M: StateMachine> Shard<M> {
         }
         let mailbox = self.mailbox.clone();
         let done = Completion::new(move |result| mailbox.push(Report::Stored(result)));
-        let request = AppendRequest::new(
-            append.hard,
-            &append.blocks,
-            append.install.as_deref(),
-            append.sync || append.install.is_some(),
-        );
+        let syncs = append.sync || append.install.is_some();
+        let request =
+            AppendRequest::new(append.hard, &append.blocks, append.install.as_deref(), syncs);
         self.store.append(self.group, request, done);
         let Append { gated, token, install, .. } = append;
         let install = match install.map(|meta| self.open_snapshot(*meta)).transpose() {
@@ -147,7 +146,7 @@ impl<M: StateMachine> Shard<M> {
                 None
             }
         };
-        self.unsynced.push_back(Unsynced { since: now, gated, token, only_waits, install });
+        self.unsynced.push_back(Unsynced { since: now, gated, token, only_waits, syncs, install });
     }
 
     /// Messages that wait for nothing new wait with those that already do: on a disk that stands
@@ -175,6 +174,9 @@ impl<M: StateMachine> Shard<M> {
 
     /// The oldest write is durable.
     pub(super) fn stored(&mut self, now: Monotonic) {
+        if let Some(write) = self.unsynced.get(self.synced).filter(|w| w.syncs && !w.only_waits) {
+            self.timing.written(now, write.since);
+        }
         self.synced += 1;
         self.release(now);
     }
@@ -189,9 +191,6 @@ impl<M: StateMachine> Shard<M> {
             }
             self.synced -= 1;
             let Some(done) = self.unsynced.pop_front() else { return };
-            if !done.only_waits {
-                self.timing.written(now, done.since);
-            }
             for envelope in done.gated {
                 if envelope.to == self.raft.id() {
                     // Its own vote or acknowledgement; refused only by a replica that has stopped.

@@ -68,6 +68,8 @@ impl<M: StateMachine> Shard<M> {
             Err(error) => {
                 tracing::warn!(node = %self.raft.id(), peer = %to, %error, "snapshot unreadable");
                 self.mailbox.push(Report::SnapshotSent { to, ok: false });
+                // It may have been replaced by one that arrived and was not wanted any more.
+                self.make_snapshot();
                 return;
             }
         };

@@ -83,6 +83,8 @@ pub(super) struct Making {
     /// Asked for while the machine was ahead of its sessions, or the group did not exist yet.
     postponed: bool,
     askers: Vec<Asker>,
+    /// Came while one was being made: it may hold less than they have seen applied.
+    later: Vec<Asker>,
 }
 
 impl<M: StateMachine> Shard<M> {
@@ -95,8 +97,12 @@ impl<M: StateMachine> Shard<M> {
     }
 
     pub(super) fn ask_snapshot(&mut self, asker: Asker) {
-        self.making.askers.push(asker);
-        self.make_snapshot();
+        if self.making.running {
+            self.making.later.push(asker);
+        } else {
+            self.making.askers.push(asker);
+            self.make_snapshot();
+        }
     }
 
     pub(super) fn make_snapshot(&mut self) {
@@ -148,6 +154,10 @@ impl<M: StateMachine> Shard<M> {
         self.publish();
         for asker in self.making.askers.drain(..) {
             let _ = asker.send(outcome.clone());
+        }
+        if !self.making.later.is_empty() {
+            self.making.askers = core::mem::take(&mut self.making.later);
+            self.make_snapshot();
         }
     }
 

@@ -56,6 +56,9 @@ pub enum ConfInvalid {
     /// [`ConfOp::Learner`](crate::ConfOp).
     #[error("adds a voter as a learner")]
     AlreadyVotes,
+    /// Effect: none. Only a voter can be replaced.
+    #[error("replaces a node that does not vote")]
+    NotVoter,
 }
 
 /// A membership change was not accepted.

@@ -2,6 +2,7 @@
 //! FORMAT.md.
 
 use crate::error::StoreError;
+use crate::quorum::VOTERS_MAX;
 use crate::{LogId, LogIndex, MEMBERS_MAX, Membership, SnapshotMeta, StoreId};
 use bytes::{Buf as _, BufMut as _};
 use quorate_transport::NodeId;
@@ -79,6 +80,10 @@ pub(crate) fn decode_mark(bytes: &[u8]) -> Result<SnapshotMeta, StoreError> {
     let counts: [usize; 6] = std::array::from_fn(|_| usize::from(r.get_u16_le()));
     let _zero = r.get_u32_le();
     let index = LogIndex::new(r.get_u64_le());
+    let [voters, outgoing, ..] = counts;
+    if voters.max(outgoing) > VOTERS_MAX {
+        return Err(damaged("more than 15 voters"));
+    }
     let [lists @ .., promotions, stores] = counts;
     let ids = lists.iter().sum::<usize>() * 8;
     let expected = ids + promotions * PROMOTION_LEN + stores * STORE_LEN;

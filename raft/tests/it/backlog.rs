@@ -63,8 +63,7 @@ fn a_leader_whose_machine_lags_refuses_until_it_has_caught_up() {
     g.pass(T * 3);
     assert_eq!((g.leaders(), g.last(1)), (vec![1], last));
     assert_eq!(propose(&mut g, 1, 100), Err(BUSY));
-    assert_eq!(g.propose(1, "").map(|id| id.index), Ok(last.index.next()), "nothing to wait for");
-    g.settle();
+    assert_eq!(g.propose(1, "").map(|id| id.index), Err(BUSY), "an empty one waits, too");
     g.catch_up(1);
     assert!(propose(&mut g, 1, 101).is_ok());
     assert_eq!(applied(&g, 1), applied(&g, 2));
@@ -144,4 +143,23 @@ fn what_is_applied_makes_room_whatever_it_is() {
         g.raft(1).propose(now, p).map_err(|(refusal, _)| refusal).unwrap();
         g.settle();
     }
+}
+
+/// Whoever waits for an entry takes room, however little it says.
+#[test]
+fn empty_data_is_bounded_too() {
+    let config = draft().uncommitted_bytes_max(1 << 20).build().unwrap();
+    let mut g = Group::with(&config, (1..=3).map(|id| boot(id, &[1, 2, 3], 0, &[])).collect());
+    g.elect(1);
+    g.isolate(1, &[2, 3]);
+    let now = g.now;
+    let mut propose = |entries: usize| {
+        let mut p = Proposal::new(config.limits());
+        (0..entries).for_each(|_| p.push(EntryBody::Normal(b"")).unwrap());
+        g.raft(1).propose(now, p).map(drop).map_err(|(why, _)| why)
+    };
+    let taken = (0..100).take_while(|_| propose(1_000).is_ok()).count();
+    assert_eq!(taken, 16, "1 MiB by 64 bytes an entry");
+    assert_eq!(propose(1_000), Err(ProposeError::Busy { why: BusyWhy::Uncommitted }));
+    assert_eq!(propose(384), Ok(()));
 }

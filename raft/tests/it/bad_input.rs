@@ -9,8 +9,11 @@ use bytes::Bytes;
 use quorate_clocks::Monotonic;
 use quorate_raft::{
     Block, BlockError, Body, BootError, BusyWhy, Config, EntryBody, GroupId, Limits, LogId,
-    Membership, Message, Proposal, ProposeError, Raft, ReadError, ReadId, StepError, Term, wire,
+    Membership, MemorySnapshots, Message, Proposal, ProposeError, Raft, ReadError, ReadId,
+    SnapshotMeta, SnapshotStore as _, StepError, Term, wire, write_snapshot,
 };
+use quorate_transport::NodeId;
+use std::io;
 
 const LIMITS: fn() -> Limits = Limits::default;
 
@@ -360,4 +363,20 @@ fn starts_that_contradict_themselves_are_refused() {
     ahead.applied = index(2);
     let expected = BootError::Applied { applied: index(2), first: index(0), commit: index(0) };
     assert_eq!(start(ahead), Err(expected));
+}
+
+/// More voters than majorities are counted over: refused where it is read, so that it never gets to
+/// where it is counted.
+#[test]
+fn a_snapshot_with_too_many_voters_is_refused() {
+    for (voters, fits) in [(15, true), (16, false)] {
+        let members: Vec<NodeId> = (1..=voters).map(NodeId::new).collect();
+        let meta = SnapshotMeta::new(LogId::new(1, 9), Membership::of_voters(&members));
+        let mut file = Vec::new();
+        let state = |w: &mut dyn io::Write| w.write_all(b"x");
+        write_snapshot(&mut file, &meta, Box::new(state)).unwrap();
+        let mut receiver = MemorySnapshots::new().receive(&meta).unwrap();
+        receiver.write(&file).unwrap();
+        assert_eq!(receiver.finish().is_ok(), fits, "{voters} voters");
+    }
 }

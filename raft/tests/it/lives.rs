@@ -219,3 +219,40 @@ async fn h38_a_slow_read_does_not_depose_the_leader() {
     reader.join().unwrap().unwrap();
     assert!(matches!(guard(stuck).await.unwrap(), Outcome::Applied { .. }));
 }
+
+/// Such a machine is not given again what it has: who follows what it is given must not take the
+/// next entry for the one behind the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_is_told_what_a_machine_with_its_own_state_is_not_given_again() {
+    let (log, snapshots, machine) = (MemoryLog::new(), MemorySnapshots::new(), OnDisk::default());
+    let config = Config::local().election_timeout(Duration::from_millis(100)).build().unwrap();
+    let mut seen = LogIndex::ZERO;
+    for life in 1..=2_u64 {
+        let me = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(life));
+        let endpoint =
+            Endpoint::start(MemoryNetwork::new().node(me), EndpointConfig::default()).unwrap();
+        let node = Node::<OnDisk>::builder(&endpoint)
+            .founders(&[me.node])
+            .log(log.clone())
+            .snapshots(snapshots.clone())
+            .config(config.clone())
+            .start(machine.clone())
+            .await
+            .unwrap();
+        if life == 1 {
+            let outcome = guard(node.propose("entry")).await;
+            let Outcome::Applied { id, .. } = outcome else { panic!("{outcome:?}") };
+            seen = id.index;
+            let more: Vec<_> = (0..5).map(|n| format!("entry {n}").into()).collect();
+            guard(node.propose_many(more)).await;
+        } else {
+            let mut entries = node.subscribe(seen.next()).unwrap();
+            let outcome = guard(node.propose("after")).await;
+            assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+            let first = guard(entries.next()).await.unwrap();
+            assert!(first.is_err(), "a silent gap: {first:?}");
+        }
+        guard(node.shutdown()).await.unwrap();
+        guard(endpoint.shutdown()).await.unwrap();
+    }
+}

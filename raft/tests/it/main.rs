@@ -31,6 +31,7 @@ mod sessions;
 mod sim;
 mod snapshot_resume;
 mod snapshots_sending;
+mod snapshots_wanted;
 mod store;
 mod subscribe;
 mod transfers;

@@ -125,8 +125,9 @@ async fn a_replacement_that_a_crash_interrupts_is_finished_by_the_next_leader() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_refused_with_a_reason_from_any_node() {
-    let cluster = Cluster::start(3, config()).await;
+    let mut cluster = Cluster::start(3, config()).await;
     write(&cluster, 0, "a=1").await;
+    cluster.join().await;
     for i in 0..3 {
         let members = cluster.node(i).members();
         let stale = members
@@ -138,6 +139,8 @@ async fn changes_are_refused_with_a_reason_from_any_node() {
         assert!(matches!(stranger, Err(ConfError::Unreachable { .. })), "{stranger:?}");
         let unasked = guard(members.promote(NodeId::new(99))).await;
         assert_eq!(unasked, Err(ConfError::Invalid { why: ConfInvalid::NotLearner }));
+        let nobody = guard(members.replace(NodeId::new(99), NodeId::new(4))).await;
+        assert_eq!(nobody, Err(ConfError::Invalid { why: ConfInvalid::NotVoter }));
         let demoted = guard(members.add_learner(NodeId::new(2))).await;
         assert_eq!(demoted, Err(ConfError::Invalid { why: ConfInvalid::AlreadyVotes }));
     }

@@ -16,7 +16,7 @@ mod kind {
 }
 
 /// By their numbers: never moved, only added to.
-const INVALID: [ConfInvalid; 12] = [
+const INVALID: [ConfInvalid; 13] = [
     ConfInvalid::NoVoters,
     ConfInvalid::SeveralVoters,
     ConfInvalid::SimpleInJoint,
@@ -29,6 +29,7 @@ const INVALID: [ConfInvalid; 12] = [
     ConfInvalid::NotLearner,
     ConfInvalid::OtherDisk,
     ConfInvalid::AlreadyVotes,
+    ConfInvalid::NotVoter,
 ];
 
 /// Code and detail of a rejection: what is in the way, then a number that belongs to it.
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_no_leader_says_is_no_refusal() {
-        for bytes in [&b""[..], &[0; 9], &[5, 12, 0, 0, 0, 0, 0, 0, 0], &[6; 8], &[2; 10]] {
+        for bytes in [&b""[..], &[0; 9], &[5, 13, 0, 0, 0, 0, 0, 0, 0], &[6; 8], &[2; 10]] {
             assert_eq!(decode_refusal(Bytes::from_static(bytes)), None, "{bytes:?}");
         }
     }

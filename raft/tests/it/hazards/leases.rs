@@ -547,3 +547,44 @@ fn h63_a_lease_holds_between_clocks_slewed_as_far_as_they_may() {
     let fresh = Boot::fresh(node(1), GROUP, Membership::of_voters(&nodes(&[1])));
     assert_eq!(fresh.drift, Drift::SLEWED);
 }
+
+/// The leader asks for an election, and the answer of a voter is lost: asked again, no longer by
+/// force, it says what it said.
+#[test]
+fn h62_a_vote_that_was_given_by_force_is_given_again_without() {
+    let mut start = boot(3, &[1, 2, 3], 0, &[]);
+    start.drift = Drift::SLEWED;
+    let mut now = Monotonic::ZERO.saturating_add(T * 100);
+    let config = draft().lease(true).build().unwrap();
+    let mut raft = Raft::new(config, start, now, 3).unwrap();
+    now = now.saturating_add(T * 2);
+    let beat = Body::Heartbeat { commit: index(0), read: 0, stamp: Monotonic::from_nanos(7) };
+    raft.handle_message(now, node(1), message(1, beat)).unwrap();
+    answers(&mut raft, now);
+    let ask = |to: &mut Raft, from: u64, force: bool| {
+        let mut ballot = Ballot::default();
+        ballot.last = LogId::new(1, 9);
+        ballot.force = force;
+        to.handle_message(now, node(from), message(2, Body::Vote(ballot))).unwrap();
+        answers(to, now)
+    };
+    let granted = |bodies: &[Body]| matches!(bodies, [Body::VoteResp { granted: true, .. }]);
+    assert!(granted(&ask(&mut raft, 2, true)));
+    assert!(granted(&ask(&mut raft, 2, false)), "the same vote, another answer");
+    assert!(!granted(&ask(&mut raft, 1, true)), "nobody else gets it");
+}
+
+/// What it says, now that its writes are durable.
+fn answers(raft: &mut Raft, now: Monotonic) -> Vec<Body> {
+    let (mut out, mut said) = (Output::default(), Vec::new());
+    while raft.has_output() {
+        raft.drain(&mut out);
+        said.extend(out.send.drain(..).map(|e| e.message.body));
+        let Some(append) = out.append.take() else { continue };
+        said.extend(append.gated.into_iter().map(|e| e.message.body));
+        if let Some(token) = append.token {
+            raft.appended(now, token);
+        }
+    }
+    said
+}

@@ -3,8 +3,8 @@
 use super::win;
 use crate::group::{Group, T, boot, draft, index, message, node, nodes};
 use quorate_raft::{
-    Body, CampaignError, ConfChange, ConfError, ConfInvalid, ConfOp, Config, LogId, ProgressState,
-    Role, Transition,
+    Body, BootError, CampaignError, ConfChange, ConfError, ConfInvalid, ConfOp, Config, LogId,
+    Membership, ProgressState, Raft, Role, Transition,
 };
 
 const fn voter(id: u64) -> ConfOp {
@@ -475,4 +475,55 @@ fn a_lost_majority_is_not_replaced_by_a_change() {
     g.settle();
     // Node 4 would be the second of four; it does not count before the change is decided.
     assert_eq!((g.commit(1), g.voters(1).0), (before, vec![1, 2, 3]));
+}
+
+/// Each half of a joint phase may be as large as a group: a restart within the phase must work.
+#[test]
+fn h20_a_joint_phase_of_two_large_halves_can_be_started_from() {
+    let old: Vec<u64> = (1..=8).collect();
+    let members = Membership::of_voters(&nodes(&old));
+    let mut ops: Vec<ConfOp> = (9..=16).map(voter).collect();
+    ops.extend((1..=8).map(removal));
+    let change = ConfChange::new(ops).transition(Transition::JointAuto);
+    let joint = members.changed(&change).unwrap().membership;
+    assert_eq!(joint.all_voters().len(), 16);
+    let mut start = boot(1, &old, 1, &[]);
+    start.membership = joint;
+    let g = Group::with(&draft().build().unwrap(), vec![start.clone()]);
+    assert_eq!(g.voters(1).1, old);
+    start.membership.voters = (1..=16).map(node).collect();
+    let refused = Raft::new(draft().build().unwrap(), start, g.now, 1);
+    assert!(matches!(refused, Err(BootError::Membership)), "16 in one half");
+}
+
+/// R5: what a candidate learns while it asks may forbid it to go on.
+#[test]
+fn h19_a_candidate_that_learns_of_a_change_to_apply_does_not_ask_again() {
+    let config = draft().build().unwrap();
+    let mut g = Group::with(&config, (1..=4).map(|id| boot(id, &[1, 2, 3], 0, &[])).collect());
+    g.elect(1);
+    // Node 2 holds a change and does not know that it is committed.
+    g.cut.insert((1, 3));
+    g.change(1, &one(voter(4))).unwrap();
+    for m in g.take(1, 2) {
+        g.hand(1, 2, m).unwrap();
+    }
+    g.flights.clear();
+    assert_eq!((g.last(2).index.value(), g.commit(2)), (2, 1));
+    g.lagging.insert(2);
+    g.cut.clear();
+    g.isolate(1, &[2, 3, 4]);
+    g.pass_at(2, T * 3);
+    assert_eq!(g.role(2), Role::PreCandidate);
+    g.flights.clear();
+    let term = g.term(2);
+    let refusal = Body::PreVoteResp { granted: false, commit: LogId::new(1, 2) };
+    g.hand(3, 2, message(term, refusal)).unwrap();
+    assert_eq!(g.commit(2), 2);
+    for _ in 0..30 {
+        g.pass_at(2, T / 5);
+        let asks = |body: &Body| matches!(body, Body::PreVote(_) | Body::Vote(_));
+        assert!(!g.flights.iter().any(|f| asks(&f.message.body)));
+        g.flights.clear();
+    }
 }
