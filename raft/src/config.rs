@@ -231,7 +231,8 @@ setters! {
     /// Entries may be handed out for application before the local disk has them. Default off · on →
     /// the application may run ahead of the local disk after a crash.
     apply_before_durable: bool;
-    /// What one block may hold; the same on every member. Default 1 MiB entries, 512 KiB and 16,384
+    /// What one block may hold; the same on every member. Default 1 MiB less 4 KiB for
+    /// entries, 512 KiB and 16,384
     /// entries a block. A block must fit the log ([`LogStore::block_bytes_max`]) and a frame.
     ///
     /// [`LogStore::block_bytes_max`]: crate::LogStore::block_bytes_max

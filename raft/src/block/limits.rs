@@ -27,7 +27,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entry_bytes_max: 1 << 20, block_bytes_max: 512 << 10, block_entries_max: 16_384 }
+        Self {
+            // With what surrounds it, it fits a write of a log of 1 MiB, as an embedded `Wal` takes.
+            entry_bytes_max: (1 << 20) - (4 << 10),
+            block_bytes_max: 512 << 10,
+            block_entries_max: 16_384,
+        }
     }
 }
 
@@ -35,7 +40,8 @@ impl Limits {
     pub(crate) const UNLIMITED: Self =
         Self { entry_bytes_max: 1 << 30, block_bytes_max: 1 << 30, block_entries_max: u32::MAX };
 
-    /// Largest payload of one entry, the 24 bytes of a session's request included. Default 1 MiB.
+    /// Largest payload of one entry, the 24 bytes of a session's request included. Default 1 MiB
+    /// less 4 KiB.
     #[must_use]
     pub const fn entry_bytes_max(mut self, bytes: u32) -> Self {
         self.entry_bytes_max = bytes;

@@ -6,14 +6,16 @@ use crate::store::on_disk;
 use quorate_raft::{
     Batch, Config, ConfigDraft, Limits, LogId, MemoryLog, MemorySnapshots, Message, Node, Outcome,
     Owner, ProposeError, Read, Replies, Role, SnapshotSource, SnapshotStore, StartError,
-    StateMachine, wire, write_snapshot,
+    StateMachine, WalLog, wire, write_snapshot,
 };
 use quorate_transport::{
     BodyCheck, ChannelId, ChannelOptions, ClusterId, Endpoint, EndpointConfig, Identity, Inbound,
     Incarnation, Lane, MemoryNetwork, NodeId,
 };
+use quorate_wal::Wal;
 use quorate_wal::vfs::{MemVfs, OpKind};
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,12 +92,34 @@ async fn blocks_that_the_log_cannot_take_are_refused_at_the_start() {
         .start(Map::default())
         .await;
     let Err(StartError::BlockTooLarge { needed, max }) = refused else { panic!("{refused:?}") };
-    assert_eq!((needed, max), ((1 << 20) + 72, (1 << 18) - 256));
+    assert_eq!((needed, max), ((1 << 20) - (4 << 10) + 72, (1 << 18) - 256));
     // The largest that fits is written.
     let limits = Limits::default().entry_bytes_max((1 << 18) - 328).block_bytes_max(128 << 10);
     let config = small().limits(limits).build().unwrap();
     let (node, _endpoint) = alone_on(&disk, config).await;
     applied(guard(node.propose(vec![b'x'; (1 << 18) - 328])).await);
+}
+
+/// Nobody has to set anything: the largest entry of one default is what the other takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn default_limits_fit_the_presets_of_the_log() {
+    for preset in [quorate_wal::Config::embedded(), quorate_wal::Config::server()] {
+        let (disk, config) = (Arc::new(MemVfs::new()), preset.build().unwrap());
+        let (wal, _) = Wal::open_on(disk, Path::new("log"), config, None).unwrap();
+        let me = Identity::new(ClusterId::new(7), NodeId::new(1), Incarnation::new(1));
+        let endpoint =
+            Endpoint::start(MemoryNetwork::new().node(me), EndpointConfig::default()).unwrap();
+        let node = Node::<Map>::builder(&endpoint)
+            .founders(&[me.node])
+            .log(WalLog::new(wal))
+            .snapshots(MemorySnapshots::new())
+            .config(Config::local().build().unwrap())
+            .start(Map::default())
+            .await
+            .unwrap();
+        applied(guard(node.propose(vec![b'x'; (1 << 20) - (4 << 10)])).await);
+        guard(node.shutdown()).await.unwrap();
+    }
 }
 
 /// A full disk is not a broken one: proposals are refused, reads are served, and when there is
