@@ -137,6 +137,13 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl<'a> Batch<'a> {
+    /// These entries, which are all the application's.
+    pub(crate) fn of(entries: Vec<Entry<'a>>) -> Self {
+        Self { entries: entries.into_iter() }
+    }
+}
+
 impl<'a> Iterator for Batch<'a> {
     type Item = Entry<'a>;
 
@@ -175,6 +182,11 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// Empty, with room for so many.
+    pub(crate) fn with_capacity(replies: usize) -> Self {
+        Self { replies: Vec::with_capacity(replies) }
+    }
+
     /// The reply to the next entry; empty if there is nothing to say.
     pub fn push(&mut self, reply: impl Into<Bytes>) {
         self.replies.push(reply.into());

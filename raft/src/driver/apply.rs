@@ -189,8 +189,10 @@ impl<M: StateMachine> Machine<M> {
             return Err(format!("apply at {first}, but the machine is at {at}").into());
         }
         let mut entries = apply.entries();
+        let mut step: Vec<Entry<'_>> = Vec::with_capacity(STEP_ENTRIES);
         loop {
-            let step: Vec<Entry<'_>> = entries.by_ref().take(STEP_ENTRIES).collect();
+            step.clear();
+            step.extend(entries.by_ref().take(STEP_ENTRIES));
             if step.is_empty() {
                 return Ok(applied);
             }
@@ -215,6 +217,10 @@ impl<M: StateMachine> Machine<M> {
         if self.feed.is_wanted() {
             step.note_given();
         }
+        // Whoever asks for an entry says so before it is proposed: who asks later asks for others.
+        if !self.replies_wanted.load(Ordering::Acquire) {
+            step.forget_answers();
+        }
         let done = step.apply(entries).inspect_err(|_| placed.broken = true)?;
         for entry in entries.iter().filter(|e| e.kind == EntryKind::Conf) {
             // Blocks are verified when they are read. A change that no membership follows from
@@ -234,8 +240,11 @@ impl<M: StateMachine> Machine<M> {
         self.feed.applied(blocks, entries, &done.given);
         applied.sessions = placed.sessions.len() as u64;
         applied.repeats += done.repeats;
-        let keep = self.replies_wanted.load(Ordering::Acquire);
-        applied.answers.extend(done.answers.into_iter().map(|(id, a)| (id, a.filter(|_| keep))));
+        if applied.answers.is_empty() {
+            applied.answers = done.answers;
+        } else {
+            applied.answers.extend(done.answers);
+        }
         Ok(())
     }
 }

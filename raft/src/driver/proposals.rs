@@ -223,6 +223,9 @@ impl<M: StateMachine> Shard<M> {
     /// These are a session's: with the same numbers they take effect once, however often they stand
     /// in the log.
     fn repeat(&mut self, now: Monotonic, again: Vec<Pending>) {
+        if again.is_empty() {
+            return;
+        }
         let (late, again): (Vec<_>, Vec<_>) = again.into_iter().partition(|p| p.deadline <= now);
         for pending in late {
             self.proposals.waiters.tell_unknown(pending, None);

@@ -46,9 +46,8 @@ pub(super) struct Done {
     pub(super) given: Vec<LogIndex>,
 }
 
-/// An entry for the machine.
-struct Given<'e> {
-    entry: Entry<'e>,
+/// Who asked for an entry that is the machine's.
+struct Asked {
     /// Of which session, with its number there.
     request: Option<(SessionId, u64)>,
     /// Where its answer belongs.
@@ -62,14 +61,30 @@ pub(super) struct Step<'a, 'e, M> {
     /// The machine has these entries already.
     has: LogIndex,
     done: Done,
-    given: Vec<Given<'e>>,
+    given: Vec<Entry<'e>>,
+    /// Of those, in the same order.
+    asked: Vec<Asked>,
+    keeps_answers: bool,
     notes_given: bool,
 }
 
 impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
     pub(super) fn new(machine: &'a mut M, sessions: &'a mut SessionTable, has: LogIndex) -> Self {
-        let (done, given) = (Done::default(), Vec::new());
-        Self { machine, sessions, has, done, given, notes_given: false }
+        Self {
+            machine,
+            sessions,
+            has,
+            done: Done::default(),
+            given: Vec::new(),
+            asked: Vec::new(),
+            keeps_answers: true,
+            notes_given: false,
+        }
+    }
+
+    /// Nobody here waits for what becomes of the entries.
+    pub(super) const fn forget_answers(&mut self) {
+        self.keeps_answers = false;
     }
 
     /// Says afterwards what the machine was given.
@@ -82,6 +97,11 @@ impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
     /// The machine gets them in few batches; what it is given and what the sessions become depends
     /// on the order of entries alone, not on where steps or batches end.
     pub(super) fn apply(mut self, entries: &[Entry<'e>]) -> Result<Done, Arc<str>> {
+        self.given.reserve(entries.len());
+        self.asked.reserve(entries.len());
+        if self.keeps_answers {
+            self.done.answers.reserve(entries.len());
+        }
         for entry in entries {
             let answer = match entry.body() {
                 Some(EntryBody::Normal(_)) => {
@@ -101,7 +121,9 @@ impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
                 }
                 _ => None,
             };
-            self.done.answers.push((entry.id, answer));
+            if self.keeps_answers {
+                self.done.answers.push((entry.id, answer));
+            }
         }
         self.run()?;
         Ok(self.done)
@@ -145,7 +167,8 @@ impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
     fn give(&mut self, entry: &Entry<'e>, request: Option<(SessionId, u64)>) {
         if entry.id.index > self.has {
             let slot = self.done.answers.len();
-            self.given.push(Given { entry: *entry, request, slot });
+            self.given.push(*entry);
+            self.asked.push(Asked { request, slot });
         } else if let Some((session, seq)) = request {
             self.sessions.answered_before(session, seq);
         }
@@ -157,22 +180,22 @@ impl<'a, 'e, M: StateMachine> Step<'a, 'e, M> {
             return Ok(());
         }
         let given = core::mem::take(&mut self.given);
-        let entries: Vec<Entry<'_>> = given.iter().map(|g| g.entry).collect();
-        let mut replies = Replies::default();
-        catch_unwind(AssertUnwindSafe(|| self.machine.apply(Batch::new(&entries), &mut replies)))
+        let wanted = given.len();
+        if self.notes_given {
+            self.done.given.extend(given.iter().map(|e| e.id.index));
+        }
+        let mut replies = Replies::with_capacity(wanted);
+        catch_unwind(AssertUnwindSafe(|| self.machine.apply(Batch::of(given), &mut replies)))
             .map_err(|_| "the machine panicked in apply")?;
-        let (wanted, found) = (entries.len(), replies.len());
+        let found = replies.len();
         if found != wanted {
             return Err(format!("the machine gave {found} replies to {wanted} entries").into());
         }
-        if self.notes_given {
-            self.done.given.extend(entries.iter().map(|e| e.id.index));
-        }
-        for (given, reply) in given.into_iter().zip(replies.take()) {
-            if let Some((session, seq)) = given.request {
+        for (asked, reply) in self.asked.drain(..).zip(replies.take()) {
+            if let Some((session, seq)) = asked.request {
                 self.sessions.answered(session, seq, &reply);
             }
-            if let Some((_, answer)) = self.done.answers.get_mut(given.slot) {
+            if let Some((_, answer)) = self.done.answers.get_mut(asked.slot) {
                 *answer = Some(Answer::Reply(reply));
             }
         }

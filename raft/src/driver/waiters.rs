@@ -6,7 +6,7 @@ use super::step::Answer;
 use crate::error::ProposeError;
 use crate::{LogId, LogIndex, Term};
 use quorate_clocks::Monotonic;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 /// How many learned what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub(super) struct Tally {
     pub(super) unknown: u64,
 }
 
+/// Where an entry stands that is waited for.
+type Place = (LogIndex, Term);
+
 /// Callers waiting for entries that were appended, by index *and* term: an index may be waited for
 /// in two terms, and only application tells which one stands. // H48
 ///
@@ -23,7 +26,8 @@ pub(super) struct Tally {
 /// methods that return proposals.
 #[derive(Default)]
 pub(super) struct Waiters {
-    waiting: BTreeMap<(LogIndex, Term), Pending>,
+    /// In that order: entries are appended, and applied, one after the other.
+    waiting: VecDeque<(Place, Pending)>,
     tally: Tally,
 }
 
@@ -38,19 +42,20 @@ impl Waiters {
     }
 
     pub(super) fn insert(&mut self, id: LogId, pending: Pending) {
-        self.waiting.insert((id.index, id.term), pending);
+        let place = (id.index, id.term);
+        if self.waiting.back().is_none_or(|(last, _)| *last < place) {
+            self.waiting.push_back((place, pending));
+            return;
+        }
+        let at = self.waiting.partition_point(|(before, _)| *before < place);
+        self.waiting.insert(at, (place, pending));
     }
 
     /// The entry `id` was applied: who waited for it has its answer, who waited for another one at
     /// this index knows that it never takes effect.
     pub(super) fn settle(&mut self, id: LogId, answer: &Answer) -> Vec<Pending> {
         let mut again = self.forget_up_to(id.index.prev());
-        while let Some(entry) = self.waiting.first_entry() {
-            let (index, term) = *entry.key();
-            if index > id.index {
-                break;
-            }
-            let pending = entry.remove();
+        while let Some((term, pending)) = self.take_up_to(id.index).map(|((_, t), p)| (t, p)) {
             if term == id.term || crate::plant::planted("waiter_by_index") {
                 self.tell_applied(pending, id, answer);
             } else if pending.is_repeatable() {
@@ -61,6 +66,12 @@ impl Waiters {
             }
         }
         again
+    }
+
+    /// The first one, if it waits for no more than `index`.
+    fn take_up_to(&mut self, index: LogIndex) -> Option<(Place, Pending)> {
+        self.waiting.front().is_some_and(|((at, _), _)| *at <= index).then_some(())?;
+        self.waiting.pop_front()
     }
 
     fn tell_applied(&mut self, pending: Pending, id: LogId, answer: &Answer) {
@@ -76,12 +87,7 @@ impl Waiters {
     /// but by asking again.
     pub(super) fn forget_up_to(&mut self, index: LogIndex) -> Vec<Pending> {
         let mut again = Vec::new();
-        while let Some(entry) = self.waiting.first_entry() {
-            let (at, term) = *entry.key();
-            if at > index {
-                break;
-            }
-            let mut pending = entry.remove();
+        while let Some(((at, term), mut pending)) = self.take_up_to(index) {
             if pending.is_repeatable() {
                 pending.become_uncertain();
                 again.push(pending);
@@ -95,25 +101,25 @@ impl Waiters {
     /// Whoever waits for an entry of an older term than `term`, and may propose it again: a leader
     /// that is gone may have taken it along, and then nothing may ever come to stand at its index.
     pub(super) fn take_older(&mut self, term: Term) -> Vec<Pending> {
-        let older = |place: &(LogIndex, Term), p: &Pending| place.1 < term && p.is_repeatable();
-        let places: Vec<_> =
-            self.waiting.iter().filter(|(at, p)| older(at, p)).map(|(at, _)| *at).collect();
-        let taken = places.iter().filter_map(|place| self.waiting.remove(place));
-        taken
-            .map(|mut pending| {
-                pending.become_uncertain();
-                pending
-            })
-            .collect()
+        let mut taken = self.take_if(|(_, of), pending| of < term && pending.is_repeatable());
+        taken.iter_mut().for_each(|(_, pending)| pending.become_uncertain());
+        taken.into_iter().map(|(_, pending)| pending).collect()
     }
 
     pub(super) fn expire(&mut self, now: Monotonic) {
-        let late = self.waiting.iter().filter(|(_, w)| w.deadline <= now);
-        for (index, term) in late.map(|(place, _)| *place).collect::<Vec<_>>() {
-            if let Some(waiter) = self.waiting.remove(&(index, term)) {
-                self.tell_unknown(waiter, Some(LogId::of(term, index)));
-            }
+        for ((index, term), waiter) in self.take_if(|_, pending| pending.deadline <= now) {
+            self.tell_unknown(waiter, Some(LogId::of(term, index)));
         }
+    }
+
+    fn take_if(&mut self, wanted: impl Fn(Place, &Pending) -> bool) -> Vec<(Place, Pending)> {
+        if !self.waiting.iter().any(|(place, pending)| wanted(*place, pending)) {
+            return Vec::new();
+        }
+        let all = core::mem::take(&mut self.waiting).into_iter();
+        let (taken, left) = all.partition(|(place, pending)| wanted(*place, pending));
+        self.waiting = left;
+        Vec::from(taken)
     }
 
     pub(super) fn tell_unknown(&mut self, pending: Pending, at: Option<LogId>) {
