@@ -79,6 +79,22 @@ impl Mailbox {
         }
     }
 
+    /// Whoever takes is awake, and looks again before it sleeps: no need to be woken.
+    pub(super) fn disarm(&self) {
+        let waker = self.shared.lock().waker.take();
+        drop(waker);
+    }
+
+    /// Takes the first report if it is of a write that went well.
+    pub(super) fn take_stored(&self) -> bool {
+        let mut queue = self.shared.lock();
+        let stored = matches!(queue.reports.front(), Some(Report::Stored(Ok(()))));
+        if stored {
+            queue.reports.pop_front();
+        }
+        stored
+    }
+
     /// Moves everything into `out`; pending if there is nothing.
     pub(super) fn poll_take(&self, cx: &Context<'_>, out: &mut Vec<Report>) -> Poll<()> {
         let mut queue = self.shared.lock();

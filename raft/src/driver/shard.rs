@@ -36,6 +36,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Most inputs of one turn, of each kind.
 const TURN_MAX: usize = 1_024;
+/// How often in a turn the answers of a store that answers at once are looked for.
+const INLINE_MAX: usize = 4;
 /// Turns after which the task lets others run even if more waits.
 const TURNS_MAX: u32 = 8;
 
@@ -114,6 +116,7 @@ impl<M: StateMachine> Shard<M> {
         let mut turns = 0;
         loop {
             poll_fn(|cx| self.poll_inputs(cx)).await;
+            self.mailbox.disarm();
             let now = self.runtime.now();
             self.turn(now);
             if self.is_finished(now) {
@@ -210,11 +213,16 @@ impl<M: StateMachine> Shard<M> {
             self.expire_changes(now);
             self.reads.expire(now);
         }
-        self.flush_changes(now);
-        self.repeat_of_older_terms(now);
-        self.flush_proposals(now);
-        self.flush_reads(now);
-        self.carry_out(now);
+        for _ in 0..INLINE_MAX {
+            self.flush_changes(now);
+            self.repeat_of_older_terms(now);
+            self.flush_proposals(now);
+            self.flush_reads(now);
+            self.carry_out(now);
+            if !self.take_stored(now) {
+                break;
+            }
+        }
         self.release_reads();
         self.answer_questions(now);
         self.maybe_snapshot();
@@ -224,6 +232,17 @@ impl<M: StateMachine> Shard<M> {
         // After it: who asked finds what it asked for.
         self.settle_changes();
         self.settle_transfers(now);
+    }
+
+    /// What the store finished while this turn went on: an acknowledgement need not wait for a turn
+    /// of its own. False if there was nothing.
+    fn take_stored(&mut self, now: Monotonic) -> bool {
+        let mut any = false;
+        while self.stopped.is_none() && self.mailbox.take_stored() {
+            self.stored(now);
+            any = true;
+        }
+        any
     }
 
     fn handle_inbound(&mut self, now: Monotonic, inbound: Inbound) {
