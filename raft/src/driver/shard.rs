@@ -473,13 +473,14 @@ impl<M: StateMachine> Shard<M> {
             ..self.counts
         };
         *crate::sync::lock(&self.stats) = counts;
-        // After the statistics: who waits for a state finds them no older.
+        // After the statistics: who waits for a state finds them no older. The handles of the node
+        // hold one receiver, which only ever looks.
         self.state.send_if_modified(|state| {
             let changed = *state != next;
             if changed {
                 *state = next;
             }
-            changed
+            changed && self.state.receiver_count() > 1
         });
     }
 }

@@ -63,7 +63,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) const fn new(state: watch::Receiver<NodeState>) -> Self {
+    pub(super) fn new(mut state: watch::Receiver<NodeState>) -> Self {
+        // Changes that nobody waited for were not counted.
+        state.mark_changed();
         Self { state }
     }
 
