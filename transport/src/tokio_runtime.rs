@@ -88,14 +88,28 @@ struct TokioTimer {
 }
 
 struct Armed {
-    deadline: Monotonic,
+    /// On the runtime's clock.
+    wakes_by: Monotonic,
     sleep: Pin<Box<Sleep>>,
+}
+
+impl TokioTimer {
+    fn arm(&mut self, now: Monotonic, left: Duration) {
+        let (wakes_by, until) = (now.saturating_add(left), Instant::now() + left);
+        if let Some(armed) = &mut self.armed {
+            armed.sleep.as_mut().reset(until);
+            armed.wakes_by = wakes_by;
+        } else {
+            self.armed = Some(Armed { wakes_by, sleep: Box::pin(sleep_until(until)) });
+        }
+    }
 }
 
 impl Timer for TokioTimer {
     fn poll_at(&mut self, deadline: Monotonic, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let left = deadline.since(self.clock.monotonic());
+            let now = self.clock.monotonic();
+            let left = deadline.since(now);
             if left.is_zero() {
                 return Poll::Ready(());
             }
@@ -103,15 +117,11 @@ impl Timer for TokioTimer {
                 self.armed = None;
                 return Poll::Pending;
             }
-            let until = Instant::now() + left.min(SLICE_MAX);
-            match &mut self.armed {
-                // Re-arming at each poll would cost more than the poll: one slice runs to its end.
-                Some(armed) if armed.deadline == deadline && !armed.sleep.is_elapsed() => {}
-                Some(armed) => {
-                    armed.sleep.as_mut().reset(until);
-                    armed.deadline = deadline;
-                }
-                None => self.armed = Some(Armed { deadline, sleep: Box::pin(sleep_until(until)) }),
+            // Re-arming at each poll would cost more than the poll: one slice runs to its end, also
+            // if the deadline has moved away meanwhile, as those of elections do.
+            let runs = |a: &Armed| a.wakes_by <= deadline && !a.sleep.is_elapsed();
+            if !self.armed.as_ref().is_some_and(runs) {
+                self.arm(now, left.min(SLICE_MAX));
             }
             let Some(armed) = &mut self.armed else { return Poll::Pending };
             if armed.sleep.as_mut().poll(cx).is_pending() {
