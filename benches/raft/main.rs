@@ -1,8 +1,8 @@
 //! `quorate-raft` beside its peers and the floors, in one process.
 //!
 //! `cargo bench --manifest-path benches/Cargo.toml --bench raft`, with names of lanes (`-- P1 P3`)
-//! only those, with `--quick` fewer and shorter turns. With `--profile one` (or `some`, `many`, `reads`,
-//! `durable`, `durable-many`) ours alone for some seconds, for a profiler.
+//! only those, with `--quick` fewer and shorter turns. With `--profile one` (or `some`, `many`,
+//! `reads`, `durable`, `durable-many`) ours alone for some seconds, for a profiler.
 
 mod cluster;
 mod durable;
