@@ -29,6 +29,8 @@ use std::time::Duration;
 
 openraft09::declare_raft_types!(pub(crate) Types: D = Command, R = (), Node = ());
 
+/// A snapshot and its bytes.
+type Kept = (SnapshotMeta<u64, ()>, Vec<u8>);
 type Stored<T> = Result<T, StorageError<u64>>;
 type CallError<E = openraft09::error::Infallible> = RPCError<u64, (), RaftError<u64, E>>;
 
@@ -144,7 +146,7 @@ struct Machine {
     tally: Arc<Tally>,
     applied: Option<LogId<u64>>,
     members: StoredMembership<u64, ()>,
-    snapshot: Arc<Mutex<Option<(SnapshotMeta<u64, ()>, Vec<u8>)>>>,
+    snapshot: Arc<Mutex<Option<Kept>>>,
 }
 
 impl RaftSnapshotBuilder<Types> for Machine {
@@ -314,7 +316,7 @@ pub(crate) fn start(host: &Host, size: usize, wals: Option<Vec<Wal>>) -> Peer {
             let raft = Raft::new(n as u64, config.clone(), router, log, machine).await;
             rafts.push(raft.expect("an empty log"));
         }
-        table.set(rafts.clone()).ok().expect("set once");
+        assert!(table.set(rafts.clone()).is_ok(), "set once");
         let leader = rafts[0].clone();
         leader.initialize(BTreeSet::from([0, 1, 2])).await.expect("a new group");
         let led = leader.wait(Some(Duration::from_secs(10))).current_leader(0, "leads").await;

@@ -1,4 +1,4 @@
-//! openraft 0.10.0-alpha.37: three `Raft`s that call each other directly, as its own benchmark has them.
+//! openraft 0.10.0-alpha.37: three `Raft`s that call each other, as its own benchmark has them.
 //!
 //! Settings of its benchmark: `max_payload_entries` 1,024, `purge_batch_size` 1,024, answers through
 //! `OneshotResponder`, clients use `client_write`. Timeouts, and when snapshots are made, are those
@@ -345,7 +345,7 @@ pub(crate) fn start(host: &Host, size: usize, wals: Option<Vec<Wal>>) -> Peer {
             let raft = Raft::new(n as u64, config.clone(), router, log, machine).await;
             rafts.push(raft.expect("an empty log"));
         }
-        table.set(rafts.clone()).ok().expect("set once");
+        assert!(table.set(rafts.clone()).is_ok(), "set once");
         let leader = rafts[0].clone();
         leader.initialize(BTreeSet::from([0, 1, 2])).await.expect("a new group");
         let led = leader.wait(Some(Duration::from_secs(10))).current_leader(0, "leads").await;

@@ -28,7 +28,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // With what surrounds it, it fits a write of a log of 1 MiB, as an embedded `Wal` takes.
+            // With what surrounds it, it fits a write of 1 MiB, which an embedded `Wal` takes.
             entry_bytes_max: (1 << 20) - (4 << 10),
             block_bytes_max: 512 << 10,
             block_entries_max: 16_384,
