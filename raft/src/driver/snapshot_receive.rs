@@ -142,7 +142,7 @@ fn take_piece(receiver: &mut dyn SnapshotReceiver, chunk: &Chunk) -> io::Result<
         return Ok(ChunkAnswer::Continue(wanted));
     }
     receiver.write(&chunk.bytes)?;
-    if receiver.crc() != chunk.running_crc {
+    if receiver.crc()? != chunk.running_crc {
         receiver.restart()?;
         return Ok(ChunkAnswer::Restart);
     }

@@ -124,7 +124,10 @@ pub trait SnapshotReceiver: Send {
     fn offset(&self) -> u64;
 
     /// CRC-32 of everything up to the offset.
-    fn crc(&self) -> u32;
+    ///
+    /// # Errors
+    /// What the medium says.
+    fn crc(&mut self) -> io::Result<u32>;
 
     /// The piece at the offset.
     ///

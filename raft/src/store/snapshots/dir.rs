@@ -162,7 +162,33 @@ struct Receiver {
     id: SnapshotMeta,
     file: File,
     offset: u64,
-    crc: crc32fast::Hasher,
+    /// Of everything up to the offset; none if it was not read again yet.
+    crc: Option<crc32fast::Hasher>,
+}
+
+impl Receiver {
+    /// The checksum so far. What arrived before this receiver was made is read once, when it is
+    /// first wanted: whoever makes a receiver holds up everyone else who wants the store.
+    fn summed(&mut self) -> io::Result<&mut crc32fast::Hasher> {
+        let crc = match self.crc.take() {
+            Some(crc) => crc,
+            None => sum_of(&mut self.file)?,
+        };
+        Ok(self.crc.insert(crc))
+    }
+}
+
+/// The checksum of a file, whose cursor is at its end then.
+fn sum_of(file: &mut File) -> io::Result<crc32fast::Hasher> {
+    use std::io::Seek as _;
+    file.rewind()?;
+    let (mut crc, mut buf) = (crc32fast::Hasher::new(), vec![0_u8; WRITE_BUFFER]);
+    loop {
+        match file.read(&mut buf)? {
+            0 => return Ok(crc),
+            n => crc.update(&buf[..n]),
+        }
+    }
 }
 
 impl SnapshotReceiver for Receiver {
@@ -170,13 +196,14 @@ impl SnapshotReceiver for Receiver {
         self.offset
     }
 
-    fn crc(&self) -> u32 {
-        self.crc.clone().finalize()
+    fn crc(&mut self) -> io::Result<u32> {
+        Ok(self.summed()?.clone().finalize())
     }
 
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.summed()?; // also puts the file's cursor to its end
         self.file.write_all(piece)?;
-        self.crc.update(piece);
+        self.summed()?.update(piece);
         self.offset += piece.len() as u64;
         Ok(())
     }
@@ -185,7 +212,7 @@ impl SnapshotReceiver for Receiver {
         use std::io::Seek as _;
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.crc = crc32fast::Hasher::new();
+        self.crc = Some(crc32fast::Hasher::new());
         self.offset = 0;
         Ok(())
     }
@@ -241,23 +268,14 @@ impl SnapshotStore for SnapshotDir {
                 fs::remove_file(self.dir.join(name))?;
             }
         }
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .open(&partial)?;
-        let (mut crc, mut offset) = (crc32fast::Hasher::new(), 0);
-        let mut buf = vec![0_u8; WRITE_BUFFER];
-        loop {
-            let n = file.read(&mut buf)?;
-            if n == 0 {
-                break;
-            }
-            crc.update(&buf[..n]);
-            offset += n as u64;
-        }
+        let offset = file.metadata()?.len();
         let (dir, path) = (self.dir.clone(), self.path(id, "qrsf"));
-        Ok(Box::new(Receiver { dir, partial, path, id: id.clone(), file, offset, crc }))
+        Ok(Box::new(Receiver { dir, partial, path, id: id.clone(), file, offset, crc: None }))
     }
 }

@@ -87,6 +87,8 @@ struct Receiver {
     shared: Arc<Mutex<Shared>>,
     id: SnapshotMeta,
     content: Vec<u8>,
+    /// Of so many bytes of it.
+    summed: (usize, crc32fast::Hasher),
 }
 
 impl SnapshotReceiver for Receiver {
@@ -94,8 +96,11 @@ impl SnapshotReceiver for Receiver {
         self.content.len() as u64
     }
 
-    fn crc(&self) -> u32 {
-        crc32fast::hash(&self.content)
+    fn crc(&mut self) -> io::Result<u32> {
+        let (upto, crc) = &mut self.summed;
+        crc.update(&self.content[*upto..]);
+        *upto = self.content.len();
+        Ok(crc.clone().finalize())
     }
 
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -105,6 +110,7 @@ impl SnapshotReceiver for Receiver {
 
     fn restart(&mut self) -> io::Result<()> {
         self.content.clear();
+        self.summed = (0, crc32fast::Hasher::new());
         Ok(())
     }
 
@@ -150,6 +156,7 @@ impl SnapshotStore for MemorySnapshots {
         let any_maker = crate::plant::planted("resume_of_any_maker");
         let same = partial.filter(|(m, _)| m.last == id.last && (m.maker == id.maker || any_maker));
         let content = same.map(|(_, content)| content).unwrap_or_default();
-        Ok(Box::new(Receiver { shared: Arc::clone(&self.shared), id: id.clone(), content }))
+        let (shared, summed) = (Arc::clone(&self.shared), (0, crc32fast::Hasher::new()));
+        Ok(Box::new(Receiver { shared, id: id.clone(), content, summed }))
     }
 }
