@@ -557,10 +557,15 @@ fn h62_a_vote_that_was_given_by_force_is_given_again_without() {
     let mut now = Monotonic::ZERO.saturating_add(T * 100);
     let config = draft().lease(true).build().unwrap();
     let mut raft = Raft::new(config, start, now, 3).unwrap();
+    answers(&mut raft, now);
     now = now.saturating_add(T * 2);
     let beat = Body::Heartbeat { commit: index(0), read: 0, stamp: Monotonic::from_nanos(7) };
     raft.handle_message(now, node(1), message(1, beat)).unwrap();
-    answers(&mut raft, now);
+    let promised = |body: &Body| match body {
+        Body::HeartbeatResp { promise, .. } => !promise.is_zero(),
+        _ => false,
+    };
+    assert!(answers(&mut raft, now).iter().any(promised), "it is bound to node 1");
     let ask = |to: &mut Raft, from: u64, force: bool| {
         let mut ballot = Ballot::default();
         ballot.last = LogId::new(1, 9);
