@@ -1,0 +1,1 @@
+//! Each hazard of the field has a test, named after it.
