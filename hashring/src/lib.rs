@@ -7,12 +7,29 @@
 
 extern crate alloc;
 
+mod codec;
+mod config;
 mod crc;
+mod error;
+mod hash;
 mod id;
+mod placement;
 mod plant;
+mod rules;
 mod siphash;
 #[cfg(feature = "std")]
 mod sync;
+mod table;
+mod topology;
 mod width;
 
+pub use config::RingConfig;
+pub use error::{
+    AssignError, BuildError, DecodeError, RowFault, RulesError, TopologyError, TopologyViolation,
+};
+pub use hash::{KeyHash, SipKey};
 pub use id::{Digest, Epoch, MoveId, NodeId, NodeIdx, Partition, RangeId, Weight};
+pub use placement::{Locate, Replicate, Segment, Segmented, Space};
+pub use rules::{Relaxed, Rules};
+pub use table::PartitionTable;
+pub use topology::{Level, Node, Topology, TopologyBuilder};
