@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod assign;
 mod codec;
 mod config;
 mod crc;
@@ -15,7 +16,11 @@ mod hash;
 mod id;
 mod placement;
 mod plant;
+mod report;
+mod ring;
 mod rules;
+#[cfg(feature = "serde")]
+mod serialized;
 mod siphash;
 #[cfg(feature = "std")]
 mod sync;
@@ -23,6 +28,7 @@ mod table;
 mod topology;
 mod width;
 
+pub use assign::{Assign, Assignment, Primaries};
 pub use config::RingConfig;
 pub use error::{
     AssignError, BuildError, DecodeError, RowFault, RulesError, TopologyError, TopologyViolation,
@@ -30,6 +36,8 @@ pub use error::{
 pub use hash::{KeyHash, SipKey};
 pub use id::{Digest, Epoch, MoveId, NodeId, NodeIdx, Partition, RangeId, Weight};
 pub use placement::{Locate, Replicate, Segment, Segmented, Space};
+pub use report::{BalanceReport, NodeReport};
+pub use ring::Ring;
 pub use rules::{Relaxed, Rules};
 pub use table::PartitionTable;
 pub use topology::{Level, Node, Topology, TopologyBuilder};
