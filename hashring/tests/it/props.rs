@@ -1,0 +1,4 @@
+//! Properties over many random inputs.
+
+pub(crate) mod codec;
+mod placement;
