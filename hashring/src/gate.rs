@@ -330,7 +330,6 @@ impl Installations {
 }
 
 /// The upper half of a word.
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is shifted out")]
 const fn upper(word: u64) -> u32 {
     (word >> 32) as u32
 }

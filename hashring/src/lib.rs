@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod assign;
 mod codec;
 mod config;
 mod crc;
@@ -21,7 +22,11 @@ mod placement;
 mod plan;
 mod plant;
 mod quorum;
+mod report;
+mod ring;
 mod rules;
+#[cfg(feature = "serde")]
+mod serialized;
 #[cfg(feature = "std")]
 mod shared;
 mod siphash;
@@ -36,6 +41,7 @@ mod width;
 #[cfg(all(test, loom))]
 mod loom_handover;
 
+pub use assign::{Assign, Assignment, Primaries};
 pub use config::RingConfig;
 pub use diff::{Diff, DiffError, Dropped, Move, diff};
 pub use error::{
@@ -48,6 +54,8 @@ pub use id::{Digest, Epoch, MoveId, NodeId, NodeIdx, Partition, RangeId, Weight}
 pub use placement::{Locate, Replicate, Segment, Segmented, Space};
 pub use plan::{NodeProgress, Order, PlanError, PlanLimits, Planner, Progress, Source};
 pub use quorum::{Outcome, Quorum, Tally, WriteSet};
+pub use report::{BalanceReport, NodeReport};
+pub use ring::Ring;
 pub use rules::{Relaxed, Rules};
 #[cfg(feature = "std")]
 pub use shared::{Reader, Shared};

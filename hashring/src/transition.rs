@@ -8,8 +8,8 @@ use crate::plant::planted;
 use crate::quorum::length;
 use crate::width::{to_u8, to_u16};
 use crate::{
-    Diff, Epoch, Locate, MoveId, NodeId, NodeIdx, Partition, PartitionTable, Quorum, Stage, View,
-    diff,
+    Diff, Epoch, Locate, MoveId, NodeId, NodeIdx, Partition, PartitionTable, Quorum, Replicate,
+    Stage, View, diff,
 };
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

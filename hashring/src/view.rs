@@ -12,7 +12,8 @@ use crate::plant::planted;
 use crate::quorum::{Tally, length};
 use crate::table::{VACANT, check_row, positions, without_vacant};
 use crate::{
-    Digest, Epoch, Locate, NodeIdx, Partition, PartitionTable, Quorum, Topology, WriteSet,
+    Digest, Epoch, Locate, NodeIdx, Partition, PartitionTable, Quorum, Replicate, Topology,
+    WriteSet,
 };
 use alloc::sync::Arc;
 use alloc::vec::Vec;

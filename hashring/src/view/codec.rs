@@ -5,7 +5,7 @@ use crate::codec::{self, Body, Kind};
 use crate::error::DecodeError;
 use crate::table::{VACANT, without_vacant};
 use crate::width::to_u32;
-use crate::{Digest, Epoch, KeyHash, Locate, NodeIdx, Partition, PartitionTable};
+use crate::{Digest, Epoch, KeyHash, Locate, NodeIdx, Partition, PartitionTable, Replicate};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
