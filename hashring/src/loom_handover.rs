@@ -112,7 +112,10 @@ fn loom_a_pass_dropped_during_an_installation_drains() {
 /// epoch or refused, and the counts come out even.
 #[test]
 fn loom_two_tags_meet_one_installation() {
-    loom::model(|| {
+    // Three threads: at most three switches away from a thread that could go on.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
         let views = views(2);
         let gate = Arc::new(Gate::new(NodeId::new(1), views[0].clone()));
         let newer = {

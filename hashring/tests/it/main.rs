@@ -9,6 +9,7 @@
 )]
 
 mod hazards;
+mod model;
 mod oracle;
 mod random;
 mod solver;
