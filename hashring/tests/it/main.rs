@@ -13,6 +13,7 @@ mod bad_input;
 mod contract;
 mod golden;
 mod hazards;
+mod model;
 #[cfg(mutant)]
 mod mutants;
 mod oracle;
