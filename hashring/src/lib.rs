@@ -7,12 +7,19 @@
 
 extern crate alloc;
 
+mod cache;
 mod crc;
 mod id;
+mod jump;
+mod logtable;
 mod plant;
+mod ranges;
 mod siphash;
 #[cfg(feature = "std")]
 mod sync;
 mod width;
 
+pub use cache::{CacheConfig, CacheStats, Learned, RangeCache};
 pub use id::{Digest, Epoch, MoveId, NodeId, NodeIdx, Partition, RangeId, Weight};
+pub use jump::jump;
+pub use ranges::{KeyRange, RangeError, RangeMap, StaleRange};
