@@ -1,7 +1,7 @@
 //! What a client remembers of a [`RangeMap`](crate::RangeMap): ranges, with holes between them.
 
 use crate::plant::planted;
-use crate::{Epoch, KeyRange, RangeError, RangeId};
+use crate::{BuildError, Epoch, KeyRange, RangeId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -70,7 +70,7 @@ pub enum Learned {
 /// let cache = RangeCache::new(CacheConfig::default())?;
 /// assert!(cache.locate(b"key").is_none());
 /// assert_eq!(cache.stats().holes, 1);
-/// # Ok::<(), quorate_hashring::RangeError>(())
+/// # Ok::<(), quorate_hashring::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,7 +120,7 @@ struct Cached {
 /// }
 /// assert_eq!(cache.locate(b"x").unwrap().id, RangeId::new(2));
 /// assert!(matches!(cache.learn(whole), Learned::Refused { .. }));
-/// # Ok::<(), quorate_hashring::RangeError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct RangeCache {
@@ -139,10 +139,13 @@ impl RangeCache {
     /// A cache that knows nothing.
     ///
     /// # Errors
-    /// [`RangeError::Limit`] if the size is out of range.
-    pub fn new(config: CacheConfig) -> Result<Self, RangeError> {
+    /// [`BuildError::OutOfRange`] if the size is.
+    pub fn new(config: CacheConfig) -> Result<Self, BuildError> {
+        let (value, max) = (u64::from(config.ranges_max), crate::ranges::RANGES_MAX);
+        if !(1..=max).contains(&value) {
+            return Err(BuildError::OutOfRange { name: "ranges_max", value, min: 1, max });
+        }
         let ranges_max = config.ranges_max as usize;
-        RangeError::check("ranges_max", ranges_max, 1, crate::ranges::RANGES_MAX)?;
         Ok(Self {
             ranges_max,
             by_start: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 mod chunk;
 mod error;
+mod format;
 mod ids;
 mod nodes;
 
@@ -109,6 +110,8 @@ pub struct RangeMap {
     ids: Ids,
     nodes: Arc<Nodes>,
     count: usize,
+    /// What all ranges take when encoded.
+    bytes: usize,
 }
 
 impl RangeMap {
@@ -135,11 +138,18 @@ impl RangeMap {
             return Err(RangeError::IdInUse { id: twice(&ranges) });
         };
         let count = ranges.len();
+        let bytes = ranges.iter().map(format::range_bytes).sum();
         let entries = ranges.into_iter().map(|range| {
             let row = nodes.row(&range.replicas).unwrap_or_default();
             Arc::new(Entry { range, row })
         });
-        Ok(Self { chunks: Chunks::from_entries(entries), ids, nodes: Arc::new(nodes), count })
+        Ok(Self {
+            chunks: Chunks::from_entries(entries),
+            ids,
+            nodes: Arc::new(nodes),
+            count,
+            bytes,
+        })
     }
 
     /// How many ranges there are; at least one.
@@ -267,6 +277,7 @@ impl RangeMap {
         let right_half =
             KeyRange { id: right, epoch: next, start: at.clone(), ..old.range.clone() };
         let mut map = self.clone();
+        map.grow(0, format::range_bytes(&right_half))?;
         let halves = [left, right_half].map(|range| entry(range, &old.row));
         map.chunks.replace(place, halves);
         map.ids.insert(right, at);
@@ -300,6 +311,7 @@ impl RangeMap {
         let end = right_old.range.end.clone();
         let joined = KeyRange { epoch, end, ..left_old.range.clone() };
         let mut map = self.clone();
+        map.bytes -= format::range_bytes(&right_old.range);
         map.chunks.remove(right_place); // first: it is behind the other
         map.chunks.replace(left_place, [entry(joined, &left_old.row)]);
         map.ids.remove(right);
@@ -327,6 +339,7 @@ impl RangeMap {
             Some(row) => (self.clone(), row),
             None => self.with_nodes(replicas)?,
         };
+        map.grow(format::range_bytes(&old.range), format::range_bytes(&range))?;
         map.chunks.replace(place, [entry(range, &row)]);
         Ok(map)
     }
@@ -345,6 +358,14 @@ impl RangeMap {
         let row = nodes.row(replicas).unwrap_or_default();
         map.nodes = Arc::new(nodes);
         Ok((map, row))
+    }
+
+    /// Exchanges what some range takes when encoded, if all still fit.
+    fn grow(&mut self, old: usize, new: usize) -> Result<(), RangeError> {
+        let bytes = self.bytes - old + new;
+        RangeError::check("encoded bytes", bytes, 0, format::RANGES_BYTES_MAX)?;
+        self.bytes = bytes;
+        Ok(())
     }
 
     /// The range with this id, if it has this epoch.

@@ -10,3 +10,14 @@ pub(crate) use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
+
+/// Between two attempts of a loop that waits for another thread's progress.
+#[cfg(loom)]
+pub(crate) fn spin_hint() {
+    loom::thread::yield_now();
+}
+/// Between two attempts of a loop that waits for another thread's progress.
+#[cfg(not(loom))]
+pub(crate) fn spin_hint() {
+    core::hint::spin_loop();
+}
