@@ -1,1 +1,4 @@
 //! Each hazard of the field has a test, named after it.
+
+mod ranges;
+mod routing;

@@ -1,0 +1,4 @@
+//! Bad input: each is a typed error that changes nothing.
+
+mod ranges;
+mod routing;

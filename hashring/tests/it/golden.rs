@@ -1,0 +1,4 @@
+//! Bytes and answers that must never change.
+
+mod ranges;
+mod routing;

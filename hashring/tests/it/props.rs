@@ -1,0 +1,4 @@
+//! Properties over many random cases.
+
+mod ranges;
+mod routing;
