@@ -63,14 +63,10 @@ mod tests {
     #[test]
     fn eight_at_a_time_is_one_at_a_time() {
         let bytes: Vec<u8> = (0..100_u8).map(|i| i.wrapping_mul(37)).collect();
+        let bit = |sum: u32| if sum & 1 == 1 { (sum >> 1) ^ 0xEDB8_8320 } else { sum >> 1 };
         for end in 0..bytes.len() {
-            let mut sum = u32::MAX;
-            for &byte in &bytes[..end] {
-                sum ^= u32::from(byte);
-                for _ in 0..8 {
-                    sum = if sum & 1 == 1 { (sum >> 1) ^ 0xEDB8_8320 } else { sum >> 1 };
-                }
-            }
+            let step = |sum: u32, &byte: &u8| (0..8).fold(sum ^ u32::from(byte), |sum, _| bit(sum));
+            let sum = bytes[..end].iter().fold(u32::MAX, step);
             assert_eq!(crc32(&bytes[..end]), !sum, "{end} bytes");
         }
     }

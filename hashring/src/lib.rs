@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod assign;
 mod cache;
 mod codec;
 pub mod compat;
@@ -28,7 +29,11 @@ mod placement;
 mod plant;
 mod ranges;
 mod rendezvous;
+mod report;
+mod ring;
 mod rules;
+#[cfg(feature = "serde")]
+mod serialized;
 mod shuffle;
 mod siphash;
 #[cfg(feature = "std")]
@@ -37,6 +42,7 @@ mod table;
 mod topology;
 mod width;
 
+pub use assign::{Assign, Assignment, Primaries};
 pub use cache::{CacheConfig, CacheStats, Learned, RangeCache};
 pub use config::RingConfig;
 pub use error::{
@@ -51,6 +57,8 @@ pub use maglev::{Maglev, MaglevConfig, MaglevEntry};
 pub use placement::{Locate, Replicate, Segment, Segmented, Space};
 pub use ranges::{KeyRange, RangeError, RangeMap, StaleRange};
 pub use rendezvous::Rendezvous;
+pub use report::{BalanceReport, NodeReport};
+pub use ring::Ring;
 pub use rules::{Relaxed, Rules};
 pub use shuffle::{ShuffleSharder, overlap_probability};
 pub use table::PartitionTable;

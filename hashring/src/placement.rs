@@ -1,7 +1,7 @@
 //! What every placement can be asked: who owns a hash, who holds its copies, and how the whole
 //! key space is cut into segments.
 
-use crate::{KeyHash, NodeId, NodeIdx, Topology};
+use crate::{KeyHash, NodeId, NodeIdx, Rules, Topology};
 use core::fmt::Debug;
 
 /// A placement that names one owner for each hash.
@@ -41,6 +41,9 @@ pub trait Locate {
 
 /// A placement that names the holders of all copies.
 pub trait Replicate: Locate {
+    /// The rules that the rows were made by.
+    fn rules(&self) -> &Rules;
+
     /// The holders of a hash, the owner first; never empty, each node once.
     fn replicas_at(&self, hash: u64) -> &[NodeIdx];
 

@@ -178,14 +178,13 @@ impl Caps {
         for level in Level::ALL.into_iter().rev() {
             let at = level.index();
             let Some(asked) = rules.caps[at].filter(|_| rules.soft[at]) else { continue };
-            for given in asked..=wanted.max(asked) {
-                most[at] = given.min(wanted);
-                if rank(topology, &most) >= best {
-                    if given > asked {
-                        relaxed.push(Relaxed::AtMost { level, asked, given });
-                    }
-                    break;
-                }
+            let enough = |given: &u8| {
+                most[at] = (*given).min(wanted);
+                rank(topology, &most) >= best
+            };
+            let given = (asked..=wanted.max(asked)).find(enough).unwrap_or(asked);
+            if given > asked {
+                relaxed.push(Relaxed::AtMost { level, asked, given });
             }
         }
         if best < wanted {

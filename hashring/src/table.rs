@@ -157,12 +157,6 @@ impl PartitionTable {
         1 << self.bits
     }
 
-    /// The rules that the rows were made by.
-    #[must_use]
-    pub const fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// The partition of a hash: its top bits.
     #[inline]
     #[must_use]
@@ -323,8 +317,9 @@ pub(crate) fn without_vacant(row: &[NodeIdx]) -> &[NodeIdx] {
 
 /// Ids as positions.
 pub(crate) fn positions(topology: &Topology, ids: &[NodeId]) -> Result<Vec<NodeIdx>, BuildError> {
-    let position =
-        |id: &NodeId| topology.index_of(*id).ok_or(BuildError::UnknownNode { node: id.value() });
+    let position = |id: &NodeId| {
+        topology.index_of(*id).ok_or_else(|| BuildError::UnknownNode { node: id.value() })
+    };
     ids.iter().map(position).collect()
 }
 
@@ -444,6 +439,10 @@ impl Locate for PartitionTable {
 }
 
 impl Replicate for PartitionTable {
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     #[inline]
     fn replicas_at(&self, hash: u64) -> &[NodeIdx] {
         self.row_at(self.row_number(hash))

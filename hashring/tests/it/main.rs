@@ -1,8 +1,18 @@
 //! The integration tests of the crate, one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_possible_wrap,
+    reason = "helpers of tests fail and count the way tests do"
+)]
+
 mod bad_input;
 mod compat;
-mod dice;
 mod golden;
 mod hazards;
+mod oracle;
 mod props;
+mod random;
+mod solver;

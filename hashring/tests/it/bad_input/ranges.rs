@@ -1,6 +1,6 @@
 //! Range maps and caches: wrong changes and wrong bytes.
 
-use crate::dice::Dice;
+use crate::random::Random;
 use quorate_hashring::{
     BuildError, CacheConfig, DecodeError, Epoch, KeyRange, Learned, NodeId, RangeCache, RangeError,
     RangeId, RangeMap,
@@ -199,12 +199,12 @@ fn damaged_bytes() {
         assert!(RangeMap::decode(&damaged).is_err(), "bit {bit}");
     }
     // Sealed noise never panics, and what is accepted is canonical.
-    let mut dice = Dice::new(1);
+    let mut random = Random::new(1);
     for _ in 0..20_000 {
         let noisy = resealed(&bytes, |body| {
-            for _ in 0..=dice.below(3) {
-                let at = dice.below(body.len());
-                body[at] = u8::try_from(dice.below(256)).unwrap();
+            for _ in 0..=random.below(3) {
+                let at = random.below(body.len());
+                body[at] = u8::try_from(random.below(256)).unwrap();
             }
         });
         if let Ok(map) = RangeMap::decode(&noisy) {

@@ -21,6 +21,7 @@ fn two_ranges_on_three_nodes() {
         00000200000001000000000000000200
         00000000000000000201000000020000
         0000000000030000000000000003006d
-        6964020200010002a5af91"#]].assert_eq(&hex.join("\n"));
+        6964020200010002a5af91"#]]
+    .assert_eq(&hex.join("\n"));
     assert_eq!(RangeMap::decode(&map.encode()).unwrap(), map);
 }

@@ -1,6 +1,6 @@
 //! Range maps against a model: a map from starts to ranges.
 
-use crate::dice::{Dice, seeds};
+use crate::random::{Random, seeds};
 use quorate_hashring::{
     CacheConfig, Epoch, KeyRange, Learned, NodeId, RangeCache, RangeError, RangeId, RangeMap,
     Segmented,
@@ -15,19 +15,19 @@ fn node(id: u64) -> NodeId {
 }
 
 /// Keys that tie in their prefixes as often as not.
-fn key(dice: &mut Dice) -> Vec<u8> {
+fn key(random: &mut Random) -> Vec<u8> {
     let stems: [&[u8]; 4] = [b"", b"user/0000", b"a", b"\0\0\0\0\0\0\0\0"];
-    let mut key = dice.pick(&stems).to_vec();
-    for _ in 0..dice.below(4) {
-        key.push(*dice.pick(b"\0\x01ab\xff"));
+    let mut key = random.pick(&stems).to_vec();
+    for _ in 0..random.below(4) {
+        key.push(*random.pick(b"\0\x01ab\xff"));
     }
     key
 }
 
-fn row(dice: &mut Dice) -> Vec<NodeId> {
+fn row(random: &mut Random) -> Vec<NodeId> {
     let mut row: Vec<NodeId> = Vec::new();
-    for _ in 0..=dice.below(3) {
-        let next = node(1 + dice.next() % 9);
+    for _ in 0..=random.below(3) {
+        let next = node(1 + random.next() % 9);
         if !row.contains(&next) {
             row.push(next);
         }
@@ -40,7 +40,7 @@ fn holder(model: &Model, key: &[u8]) -> Vec<u8> {
     model.range(..=key.to_vec()).next_back().unwrap().0.clone()
 }
 
-fn check(map: &RangeMap, model: &Model, dice: &mut Dice) {
+fn check(map: &RangeMap, model: &Model, random: &mut Random) {
     assert_eq!(map.len(), model.len());
     let ends = model.keys().skip(1).map(Some).chain([None]);
     for ((range, (start, (id, epoch, row))), end) in map.iter().zip(model).zip(ends) {
@@ -51,11 +51,11 @@ fn check(map: &RangeMap, model: &Model, dice: &mut Dice) {
         assert_eq!(map.get(range.id), Some(range));
     }
     for _ in 0..8 {
-        let probe = key(dice);
+        let probe = key(random);
         let located = map.locate(&probe);
         assert!(located.contains(&probe));
         assert_eq!(*located.start, *holder(model, &probe));
-        let to = key(dice);
+        let to = key(random);
         let scanned: Vec<&KeyRange> = map.range(&probe, Some(&to)).collect();
         let expected = map.iter().filter(|range| {
             probe < to && *range.start < *to && range.end.as_ref().is_none_or(|end| **end > *probe)
@@ -65,15 +65,15 @@ fn check(map: &RangeMap, model: &Model, dice: &mut Dice) {
 }
 
 /// One operation on both; refusals must agree.
-fn step(map: &RangeMap, model: &mut Model, dice: &mut Dice, next_id: &mut u64) -> RangeMap {
-    let at = key(dice);
+fn step(map: &RangeMap, model: &mut Model, random: &mut Random, next_id: &mut u64) -> RangeMap {
+    let at = key(random);
     let start = holder(model, &at);
     let (id, epoch, nodes) = model[&start].clone();
     // Every eighth names an epoch that is gone.
-    let asked = if dice.below(8) == 0 { epoch.wrapping_sub(1) } else { epoch };
+    let asked = if random.below(8) == 0 { epoch.wrapping_sub(1) } else { epoch };
     let (range_id, range_epoch) = (RangeId::new(id), Epoch::new(asked));
     let stale = Err(RangeError::WrongEpoch { id: range_id, have: Epoch::new(epoch) });
-    let result = match dice.below(3) {
+    let result = match random.below(3) {
         0 => {
             let new = RangeId::new(*next_id);
             let result = map.split(range_id, range_epoch, &at, new);
@@ -113,7 +113,7 @@ fn step(map: &RangeMap, model: &mut Model, dice: &mut Dice, next_id: &mut u64) -
             result
         }
         _ => {
-            let nodes = row(dice);
+            let nodes = row(random);
             let result = map.reassign(range_id, range_epoch, &nodes);
             if asked == epoch {
                 model.insert(start, (id, epoch + 1, nodes));
@@ -137,12 +137,12 @@ fn begin() -> (RangeMap, Model) {
 #[test]
 fn two_thousand_sequences_against_a_model() {
     for seed in seeds(2_000) {
-        let mut dice = Dice::new(seed);
+        let mut random = Random::new(seed);
         let ((mut map, mut model), mut next_id) = (begin(), 1);
         for _ in 0..40 {
-            map = step(&map, &mut model, &mut dice, &mut next_id);
+            map = step(&map, &mut model, &mut random, &mut next_id);
         }
-        check(&map, &model, &mut dice);
+        check(&map, &model, &mut random);
         assert_eq!(RangeMap::decode(&map.encode()).unwrap(), map);
     }
 }
@@ -151,23 +151,23 @@ fn two_thousand_sequences_against_a_model() {
 /// stay as they were.
 #[test]
 fn many_chunks_and_old_versions() {
-    let mut dice = Dice::new(7);
+    let mut random = Random::new(7);
     let (mut map, mut model) = begin();
     for id in 1..4_000_u64 {
-        let at = format!("key/{:016x}", dice.next()).into_bytes();
+        let at = format!("key/{:016x}", random.next()).into_bytes();
         let start = holder(&model, &at);
         let (left, epoch, nodes) = model[&start].clone();
         map = map.split(RangeId::new(left), Epoch::new(epoch), &at, RangeId::new(id)).unwrap();
         model.insert(start, (left, epoch + 1, nodes.clone()));
         model.insert(at, (id, epoch + 1, nodes));
     }
-    check(&map, &model, &mut dice);
-    for probe in (0..10_000).map(|_| format!("key/{:016x}", dice.next()).into_bytes()) {
+    check(&map, &model, &mut random);
+    for probe in (0..10_000).map(|_| format!("key/{:016x}", random.next()).into_bytes()) {
         assert_eq!(*map.locate(&probe).start, *holder(&model, &probe));
     }
     let (grown, grown_model) = (map.clone(), model.clone());
     while model.len() > 3 {
-        let at = format!("key/{:016x}", dice.next()).into_bytes();
+        let at = format!("key/{:016x}", random.next()).into_bytes();
         let start = holder(&model, &at);
         let Some((next, right)) = model.range(start.clone()..).nth(1) else { continue };
         let (next, (right, right_epoch, _)) = (next.clone(), right.clone());
@@ -178,11 +178,11 @@ fn many_chunks_and_old_versions() {
         model.remove(&next);
         model.insert(start, (left, epoch.max(right_epoch) + 1, nodes));
         if model.len() % 500 == 0 {
-            check(&map, &model, &mut dice);
+            check(&map, &model, &mut random);
         }
     }
-    check(&map, &model, &mut dice);
-    check(&grown, &grown_model, &mut dice);
+    check(&map, &model, &mut random);
+    check(&grown, &grown_model, &mut random);
     assert_eq!(RangeMap::decode(&grown.encode()).unwrap(), grown);
 }
 
@@ -190,10 +190,10 @@ fn many_chunks_and_old_versions() {
 /// nodes came in an order that is not that of their ids.
 #[test]
 fn segments_tile_the_space() {
-    let mut dice = Dice::new(3);
+    let mut random = Random::new(3);
     let ((mut map, mut model), mut next_id) = (begin(), 1);
     for _ in 0..300 {
-        map = step(&map, &mut model, &mut dice, &mut next_id);
+        map = step(&map, &mut model, &mut random, &mut next_id);
         let mut expected_start: Option<std::sync::Arc<[u8]>> = Some(std::sync::Arc::from([]));
         for (segment, range) in map.segments().zip(map.iter()) {
             assert_eq!(Some(segment.start.clone()), expected_start);
@@ -224,20 +224,20 @@ fn nodes_may_come_and_go_for_ever() {
 #[test]
 fn a_cache_never_goes_back() {
     for seed in seeds(200) {
-        let mut dice = Dice::new(seed);
+        let mut random = Random::new(seed);
         let ((mut map, mut model), mut next_id) = (begin(), 1);
         let mut told: Vec<KeyRange> = map.iter().cloned().collect();
         for _ in 0..40 {
-            map = step(&map, &mut model, &mut dice, &mut next_id);
+            map = step(&map, &mut model, &mut random, &mut next_id);
             told.extend(map.iter().cloned());
         }
         let mut cache = RangeCache::new(CacheConfig::default()).unwrap();
-        let probes: Vec<Vec<u8>> = (0..50).map(|_| key(&mut dice)).collect();
+        let probes: Vec<Vec<u8>> = (0..50).map(|_| key(&mut random)).collect();
         let known = |cache: &RangeCache| -> Vec<Option<Epoch>> {
             probes.iter().map(|probe| cache.locate(probe).map(|range| range.epoch)).collect()
         };
         for _ in 0..200 {
-            let range = dice.pick(&told).clone();
+            let range = random.pick(&told).clone();
             let before = known(&cache);
             let learned = cache.learn(range.clone());
             let after = known(&cache);
