@@ -2,3 +2,5 @@
 //! table in the design.
 
 mod placement;
+mod ranges;
+mod routing;

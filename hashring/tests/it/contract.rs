@@ -93,7 +93,8 @@ fn answers_are_the_same_on_every_platform_and_in_every_version() {
         topology f22eda5057272c8a
         table b1c692e6c08f671e b50b348e4d887e3d
         ring 172f4444c154a4d7
-    "#]].assert_eq(&found);
+    "#]]
+    .assert_eq(&found);
 }
 
 #[test]

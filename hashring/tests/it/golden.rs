@@ -1,6 +1,8 @@
 //! The bytes of FORMAT.md, exactly.
 
 mod placement;
+mod ranges;
+mod routing;
 
 /// Bytes as FORMAT.md shows them: sixteen a line.
 pub(crate) fn hex(bytes: &[u8]) -> String {

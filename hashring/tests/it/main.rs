@@ -10,6 +10,7 @@
 
 mod alloc;
 mod bad_input;
+mod compat;
 mod contract;
 mod golden;
 mod hazards;

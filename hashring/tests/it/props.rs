@@ -2,3 +2,5 @@
 
 pub(crate) mod codec;
 mod placement;
+mod ranges;
+mod routing;
