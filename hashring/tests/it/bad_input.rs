@@ -1,4 +1,6 @@
-//! Bad input: each is a typed error that changes nothing.
+//! Bad input: a typed error with its numbers, and nothing changed. One test for each row of the
+//! table in the design.
 
+mod placement;
 mod ranges;
 mod routing;

@@ -1,4 +1,6 @@
 //! Each hazard of the field has a test, named after it.
 
+mod placement;
 mod ranges;
 mod routing;
+mod solver;

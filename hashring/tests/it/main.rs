@@ -8,11 +8,20 @@
     reason = "helpers of tests fail and count the way tests do"
 )]
 
+mod alloc;
 mod bad_input;
 mod compat;
+mod contract;
 mod golden;
 mod hazards;
+#[cfg(mutant)]
+mod mutants;
 mod oracle;
 mod props;
 mod random;
 mod solver;
+
+/// Whether bytes occur within others.
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

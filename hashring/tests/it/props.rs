@@ -1,4 +1,6 @@
-//! Properties over many random cases.
+//! Properties over many random inputs.
 
+pub(crate) mod codec;
+mod placement;
 mod ranges;
 mod routing;
