@@ -1,6 +1,8 @@
 //! Key ranges: an authority splits, moves and merges them; a client with an old idea of them finds
 //! its way. Run: `cargo run -p quorate-hashring --example ranges`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use quorate_hashring::{CacheConfig, KeyRange, NodeId, RangeCache, RangeId, RangeMap};
 use std::error::Error;
 

@@ -1,6 +1,8 @@
 //! Shuffle shards: one tenant breaks all its nodes; how many others lose all of theirs?
 //! Run: `cargo run -p quorate-hashring --example tenants`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use quorate_hashring::{
     Level, Node, NodeId, NodeIdx, ShuffleSharder, Topology, overlap_probability,
 };

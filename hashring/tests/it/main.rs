@@ -14,6 +14,7 @@ mod compat;
 mod contract;
 mod golden;
 mod hazards;
+mod model;
 #[cfg(mutant)]
 mod mutants;
 mod oracle;

@@ -250,7 +250,7 @@ fn h28_bounds_and_their_neighbours() {
         let start = u64::from(at) << (64 - table.bits());
         assert_eq!(u32::from(table.partition_at(start).value()), at);
         let before = start.wrapping_sub(1);
-        let expected = at.checked_sub(1).unwrap_or(table.partitions() - 1);
+        let expected = at.checked_sub(1).unwrap_or_else(|| table.partitions() - 1);
         assert_eq!(u32::from(table.partition_at(before).value()), expected);
     }
 }

@@ -1,0 +1,271 @@
+//! What differs between two placements: which stretches of the key space go from whom to whom.
+
+mod names;
+
+use crate::plant::planted;
+use crate::width::to_u32;
+use crate::{MoveId, NodeId, NodeIdx, Segmented, Space};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::error::Error;
+use core::fmt;
+use names::Names;
+
+/// What has to move to come from one placement to another, over the same key space.
+///
+/// Adjacent segments with the same change are one entry, so that a whole stretch is copied at
+/// once. The moves of one segment share its bounds; otherwise no two entries overlap.
+///
+/// # Examples
+/// ```
+/// use quorate_hashring::{KeyHash, Node, NodeId, PartitionTable, Rules, Topology, diff};
+///
+/// let [a, b, c] = [1, 2, 3].map(NodeId::new);
+/// let nodes = Topology::builder().node(Node::new(a)).node(Node::new(b)).node(Node::new(c));
+/// let topology = nodes.build()?;
+/// let table = |rows: &[Vec<NodeId>]| {
+///     PartitionTable::from_rows(&topology, &Rules::new(2), KeyHash::default(), rows)
+/// };
+/// let old = table(&[vec![a, b], vec![a, b]])?;
+/// let new = table(&[vec![a, c], vec![a, c]])?;
+///
+/// let diff = diff(&old, &new)?;
+/// assert_eq!(diff.moves.len(), 1); // both partitions at once
+/// assert_eq!((diff.moves[0].from, diff.moves[0].to), (Some(b), c));
+/// assert_eq!(diff.moves[0].holders, [a, b]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diff<B> {
+    /// What has to be copied, in the order of the key space; the id of a move is its position.
+    pub moves: Vec<Move<B>>,
+    /// Replicas that go without a successor.
+    pub drops: Vec<Dropped<B>>,
+    /// Nodes that the new placement gives no weight, ids rising: a plan empties them first.
+    pub(crate) drained: Vec<NodeId>,
+    /// Nodes of the longest old row with a change.
+    pub(crate) widest: usize,
+}
+
+impl<B> Diff<B> {
+    /// Whether nothing changes hands.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.moves.is_empty() && self.drops.is_empty()
+    }
+}
+
+/// One replica of a stretch of the key space that a node receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Move<B> {
+    /// Its position among the moves.
+    pub id: MoveId,
+    /// The first point that moves.
+    pub start: B,
+    /// The first point behind it; none: it reaches the end of the space.
+    pub end: Option<B>,
+    /// The replica it replaces, of the same zone if there was one; none: the row grows.
+    pub from: Option<NodeId>,
+    /// The node that receives.
+    pub to: NodeId,
+    /// All replicas of the old placement, in the order of the old row.
+    pub holders: Vec<NodeId>,
+}
+
+/// One replica of a stretch of the key space that nobody takes over: the row gets shorter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped<B> {
+    /// The first point it held.
+    pub start: B,
+    /// The first point behind it; none: it reached the end of the space.
+    pub end: Option<B>,
+    /// The node that held it.
+    pub node: NodeId,
+}
+
+/// Why two placements cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiffError {
+    /// Effect: nothing was compared. A point of one space is none of the other.
+    Space {
+        /// What the bounds of the old placement are.
+        old: Space,
+        /// What the bounds of the new one are.
+        new: Space,
+    },
+}
+
+impl fmt::Display for DiffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Space { old, new } => write!(f, "placements over {old} and over {new}"),
+        }
+    }
+}
+
+impl Error for DiffError {}
+
+/// Compares two placements: rings, tables or range maps, each with its own kind.
+///
+/// Per segment, nodes that only the old row names are paired with nodes that only the new row
+/// names, of the same zone first where topologies are known, then in the order of the rows. A row
+/// in another order is no change.
+///
+/// # Cost
+/// One pass over both; allocates for what changed only.
+///
+/// # Errors
+/// [`DiffError::Space`] if keys are hashed or ordered differently.
+pub fn diff<P, Q>(old: &P, new: &Q) -> Result<Diff<P::Bound>, DiffError>
+where
+    P: Segmented,
+    Q: Segmented<Bound = P::Bound>,
+{
+    if old.space() != new.space() {
+        return Err(DiffError::Space { old: old.space(), new: new.space() });
+    }
+    let mut walk = Walk::new(Names::new(old, new));
+    let (mut olds, mut news) = (old.segments(), new.segments());
+    let (mut left, mut right) = (olds.next(), news.next());
+    while let (Some(a), Some(b)) = (&left, &right) {
+        let order = compare_ends(a.end.as_ref(), b.end.as_ref());
+        let start = if a.start > b.start { &a.start } else { &b.start };
+        let end = if order == Ordering::Greater { &b.end } else { &a.end };
+        // Segments of no length, as a ring has between equal tokens, hold no key.
+        if end.as_ref().is_none_or(|end| end > start) {
+            walk.step(start, end.as_ref(), a.replicas, b.replicas);
+        }
+        if order != Ordering::Greater {
+            left = olds.next();
+        }
+        if order != Ordering::Less {
+            right = news.next();
+        }
+    }
+    walk.close();
+    Ok(walk.diff)
+}
+
+/// No end is the greatest.
+fn compare_ends<B: Ord>(a: Option<&B>, b: Option<&B>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => a.cmp(b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
+
+/// A run of segments with one change, until one with another change ends it.
+struct Run<B> {
+    start: B,
+    end: Option<B>,
+    change: Change,
+}
+
+/// What happens to one row.
+#[derive(Clone, PartialEq, Eq)]
+struct Change {
+    holders: Vec<NodeId>,
+    /// Who is replaced by whom.
+    moves: Vec<(Option<NodeId>, NodeId)>,
+    drops: Vec<NodeId>,
+}
+
+struct Walk<'a, B> {
+    names: Names<'a>,
+    diff: Diff<B>,
+    run: Option<Run<B>>,
+    /// The rows that the run was last extended by: equal rows make equal changes.
+    last: (Vec<NodeIdx>, Vec<NodeIdx>),
+}
+
+impl<'a, B: Clone + Ord> Walk<'a, B> {
+    fn new(names: Names<'a>) -> Self {
+        let drained = names.drained();
+        let diff = Diff { moves: Vec::new(), drops: Vec::new(), drained, widest: 0 };
+        Self { names, diff, run: None, last: (Vec::new(), Vec::new()) }
+    }
+
+    /// The next segment of both placements.
+    fn step(&mut self, start: &B, end: Option<&B>, old: &[NodeIdx], new: &[NodeIdx]) {
+        if self.names.are_equal(old, new) {
+            self.close();
+            return;
+        }
+        if let Some(run) = &mut self.run
+            && self.last.0 == old
+            && self.last.1 == new
+        {
+            run.end = end.cloned();
+            return;
+        }
+        if planted("m16_diff_skips_rows_of_unequal_length") && old.len() != new.len() {
+            self.close();
+            return;
+        }
+        let change = change(&self.names, old, new);
+        if change.moves.is_empty() && change.drops.is_empty() {
+            self.close();
+            return;
+        }
+        self.last.0.clear();
+        self.last.0.extend_from_slice(old);
+        self.last.1.clear();
+        self.last.1.extend_from_slice(new);
+        match &mut self.run {
+            Some(run) if run.change == change => run.end = end.cloned(),
+            _ => {
+                self.close();
+                self.run = Some(Run { start: start.clone(), end: end.cloned(), change });
+            }
+        }
+    }
+
+    /// Ends the run, if one is open.
+    fn close(&mut self) {
+        let Some(Run { start, end, change }) = self.run.take() else { return };
+        self.diff.widest = self.diff.widest.max(change.holders.len());
+        for (from, to) in change.moves {
+            let id = MoveId::new(to_u32(self.diff.moves.len()));
+            let (start, end, holders) = (start.clone(), end.clone(), change.holders.clone());
+            self.diff.moves.push(Move { id, start, end, from, to, holders });
+        }
+        for node in change.drops {
+            self.diff.drops.push(Dropped { start: start.clone(), end: end.clone(), node });
+        }
+    }
+}
+
+/// Pairs who goes with who comes.
+fn change(names: &Names<'_>, old: &[NodeIdx], new: &[NodeIdx]) -> Change {
+    let stays_old = |at: &NodeIdx| new.iter().any(|other| names.old(*at) == names.new_id(*other));
+    let stays_new = |at: &NodeIdx| old.iter().any(|other| names.old(*other) == names.new_id(*at));
+    let mut going: Vec<NodeIdx> = old.iter().copied().filter(|at| !stays_old(at)).collect();
+    let coming: Vec<NodeIdx> = new.iter().copied().filter(|at| !stays_new(at)).collect();
+    // The same zone first, so that a copy need not cross one; then whoever is left, in order.
+    let mut pairs: Vec<Option<NodeIdx>> = coming
+        .iter()
+        .map(|&to| {
+            let near = going.iter().position(|&from| names.same_zone(from, to));
+            near.map(|at| going.remove(at))
+        })
+        .collect();
+    let mut left = going.into_iter();
+    for pair in &mut pairs {
+        *pair = pair.take().or_else(|| left.next());
+    }
+    Change {
+        holders: old.iter().map(|&at| names.old(at)).collect(),
+        moves: coming
+            .into_iter()
+            .zip(pairs)
+            .map(|(to, from)| (from.map(|from| names.old(from)), names.new_id(to)))
+            .collect(),
+        drops: left.map(|at| names.old(at)).collect(),
+    }
+}

@@ -1,0 +1,1 @@
+//! Changing over from one table to the next, without a read ever missing an acknowledged write.
