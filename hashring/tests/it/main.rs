@@ -8,6 +8,7 @@
     reason = "helpers of tests fail and count the way tests do"
 )]
 
+mod campaign;
 mod hazards;
 mod model;
 mod oracle;
