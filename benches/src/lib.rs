@@ -78,6 +78,8 @@ pub enum Target {
     OfFloor(f64),
     /// At most so many times the first peer.
     OfPeer(f64),
+    /// At most so many times the peer of this number.
+    Of(usize, f64),
     /// At most so many nanoseconds.
     Nanos(f64),
 }
@@ -95,6 +97,7 @@ pub struct Lane<'a> {
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
+    facts: Vec<String>,
 }
 
 struct Row {
@@ -122,6 +125,10 @@ impl Table {
             lane.peers.iter().map(|p| (p.name.clone(), p.median())).collect();
         let judge = |target: &Target| match *target {
             Target::OfFloor(max) => (format!("≤ {max}× floor"), ours <= max * floor),
+            Target::Of(peer, max) => {
+                let (name, time) = &peers[peer];
+                (format!("≤ {}× {name}", (max * 1e4).round() / 1e4), ours <= max * time)
+            }
             Target::OfPeer(max) => (format!("≤ {max}× {}", peers[0].0), ours <= max * peers[0].1),
             Target::Nanos(max) => (format!("≤ {max} ns"), ours <= max),
         };
@@ -139,6 +146,12 @@ impl Table {
         Self::default()
     }
 
+    /// Adds a line that is no time: bytes, moves, how even something is.
+    pub fn say(&mut self, fact: &str) {
+        println!("{fact}");
+        self.facts.push(fact.to_owned());
+    }
+
     /// Writes `<name>.md` and `<name>.csv` into `folder`.
     pub fn write(&self, title: &str, folder: &Path, name: &str) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
@@ -150,6 +163,9 @@ impl Table {
             for (candidate, ns) in [&row.floor].into_iter().chain(&row.peers) {
                 let _ = writeln!(csv, "{},{candidate},{ns:.3},{:.3}", row.lane, row.ours / ns);
             }
+        }
+        if !self.facts.is_empty() {
+            let _ = write!(text, "\n```text\n{}\n```\n", self.facts.join("\n"));
         }
         std::fs::write(folder.join(format!("{name}.md")), text)?;
         std::fs::write(folder.join(format!("{name}.csv")), csv)

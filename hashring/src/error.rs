@@ -190,6 +190,11 @@ pub enum BuildError {
         /// Its id, or its position if only that was given.
         node: u64,
     },
+    /// Effect: nothing was built. A node is there twice.
+    DuplicateNode {
+        /// Its id.
+        node: NodeId,
+    },
     /// Effect: nothing was built. There is nothing to place on.
     Empty,
     /// Effect: nothing was built. The number of rows is not a power of two up to 65,536.
@@ -268,6 +273,7 @@ impl fmt::Display for BuildError {
             Self::NotPrime { slots } => write!(f, "{slots} slots: not a prime"),
             Self::TooManyTokens { have, max } => write!(f, "{have} tokens, limit {max}"),
             Self::UnknownNode { node } => write!(f, "node {node} is not in the topology"),
+            Self::DuplicateNode { node } => write!(f, "node {node} given twice"),
             Self::Empty => f.write_str("nothing to place on"),
             Self::RowCount { have } => {
                 write!(f, "{have} rows, expected a power of two up to 65536")

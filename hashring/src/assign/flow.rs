@@ -103,7 +103,8 @@ impl<'a> Flow<'a> {
         let intervals: &[Interval] = &self.problem.intervals;
         self.high = intervals.iter().map(|interval| interval.high).collect();
         let mut starts: Vec<State> = Vec::new();
-        loop {
+        // Each path saves a move at least.
+        for _ in 0..self.moves() {
             let above = |node: &usize| self.load(*node) > intervals[*node].low;
             starts.clear();
             starts.extend((0..self.held.len()).filter(above).map(|node| self.state(node)));
