@@ -21,19 +21,16 @@ fn no_acknowledged_write_is_missed_and_no_unmoved_partition_refuses() {
     let seeds = seeds(300);
     let (next, total) = (AtomicU64::new(seeds.start), Mutex::new(Counters::default()));
     let one = seeds.end - seeds.start == 1;
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let counters = run(seed);
-                    total.lock().unwrap_or_else(PoisonError::into_inner).add(&counters);
-                }
-            });
+    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end);
+    let work = || {
+        while let Some(seed) = take() {
+            let counters = run(seed);
+            total.lock().unwrap_or_else(PoisonError::into_inner).add(&counters);
         }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
     });
     let total = total.into_inner().unwrap();
     println!("campaign: {} seeds\n{total}", seeds.end - seeds.start);

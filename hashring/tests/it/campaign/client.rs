@@ -41,7 +41,7 @@ impl World {
     /// Begins an operation and gives its number.
     pub(super) fn start(&mut self, client: usize, key: usize, is_write: bool) -> usize {
         let view = self.clients[client].view.clone();
-        let route = view.route(&World::key(key));
+        let route = view.route(&Self::key(key));
         assert_eq!(route.partition, self.partitions[key]);
         let (tally, nodes): (Tally, Vec<NodeIdx>) = if is_write {
             (route.write.tally(self.quorum), route.write.nodes().collect())
@@ -104,7 +104,7 @@ impl World {
 
     pub(super) fn on_timeout(&mut self, op: usize) -> Result<(), String> {
         let operation = &mut self.operations[op];
-        let route = operation.view.route(&World::key(operation.key));
+        let route = operation.view.route(&Self::key(operation.key));
         let mut outcome = operation.tally.outcome();
         for at in route.write.nodes().collect::<Vec<_>>() {
             outcome = operation.tally.fail(at);

@@ -13,7 +13,7 @@ const P: Partition = Partition::new(0);
 
 /// Commits the next view of a transition.
 fn step(transition: &mut Transition) -> View {
-    let view = transition.poll_view().expect("a view");
+    let view = transition.poll_view().unwrap();
     transition.committed(&view).unwrap();
     view
 }
@@ -62,21 +62,22 @@ fn h19_a_change_touches_the_epochs_of_the_rows_that_it_changes() {
 fn h20_a_reader_sees_the_last_of_coalesced_publications() {
     const COUNT: u64 = 100_000;
     let shared = Arc::new(Shared::new(0_u64));
+    let poll = |every: u64| {
+        let mut reader = shared.reader();
+        move || {
+            let (mut last, mut looks) = (0, 0_u64);
+            while last < COUNT {
+                let value = **reader.get();
+                assert!(value >= last, "{value} after {last}");
+                last = value;
+                looks += 1;
+                (0..u64::from(looks % every == 0)).for_each(|_| std::thread::yield_now());
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for every in [1_u64, 7, 1_000] {
-            let mut reader = shared.reader();
-            scope.spawn(move || {
-                let (mut last, mut looks) = (0, 0_u64);
-                while last < COUNT {
-                    let value = **reader.get();
-                    assert!(value >= last, "{value} after {last}");
-                    last = value;
-                    looks += 1;
-                    if looks % every == 0 {
-                        std::thread::yield_now();
-                    }
-                }
-            });
+            scope.spawn(poll(every));
         }
         for value in 1..=COUNT {
             assert_eq!(shared.publish(Arc::new(value)), value);
@@ -177,20 +178,20 @@ fn h33_installing_and_admitting_threads_never_pass_each_other() {
     // For each epoch whether it was acknowledged: nothing older may be at work from then on.
     let fenced: Vec<AtomicBool> = (0..views.len() + 2).map(|_| AtomicBool::new(false)).collect();
     let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut reader = gate.reader();
-                while !over.load(Ordering::Relaxed) {
-                    let tag = reader.get().partition_epoch(P).unwrap();
-                    let Ok(pass) = gate.admit(P, tag) else { continue };
-                    let next = usize::try_from(tag.value()).unwrap() + 1;
-                    let is_fenced = fenced[next].load(Ordering::SeqCst);
-                    assert!(!is_fenced, "admitted under epoch {tag} after {next} was acknowledged");
-                    drop(pass);
-                }
-            });
+    let write = || {
+        let mut reader = gate.reader();
+        while !over.load(Ordering::Relaxed) {
+            let tag = reader.get().partition_epoch(P).unwrap();
+            let Ok(pass) = gate.admit(P, tag) else { continue };
+            let next = usize::try_from(tag.value()).unwrap() + 1;
+            let is_fenced = fenced[next].load(Ordering::SeqCst);
+            assert!(!is_fenced, "admitted under epoch {tag} after {next} was acknowledged");
+            drop(pass);
         }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(write);
+        scope.spawn(write);
         for view in &views[1..] {
             let epoch = view.epoch();
             gate.install(view.clone()).unwrap();
@@ -261,7 +262,7 @@ fn h35_a_receiver_takes_no_copy_before_it_installed_the_copying_view() {
     assert!(receiver.may_drop(P));
     let have = first.epoch();
     assert_eq!(receiver.admit(P, tag).unwrap_err(), Reject::Ahead { have });
-    receiver.install(copying.clone()).unwrap();
+    receiver.install(copying).unwrap();
     let pass = receiver.admit(P, tag).unwrap();
     // The change is given up while the copy is written: nothing may be deleted before it is.
     transition.abort().unwrap();
