@@ -67,3 +67,29 @@ fn lookups_allocate_nothing() {
     assert!(sum > 0);
     assert_eq!(allocated, 0);
 }
+
+#[test]
+fn routes_admissions_and_tallies_allocate_nothing() {
+    use crate::clusters::{id, table, view};
+    use quorate_hashring::{Gate, Quorum, Transition};
+    let (first, next) = (view(4, &[&[1, 2, 3], &[1, 2, 3]]), table(4, &[&[1, 2, 4], &[1, 2, 3]]));
+    let copying = Transition::begin(&first, next, Quorum::Majority).unwrap().poll_view().unwrap();
+    let gate = Gate::new(id(1), first);
+    gate.install(copying.clone()).unwrap();
+    let mut reader = gate.reader();
+    let mut reached = 0;
+    let allocated = allocations(|| {
+        for key in 0..1_000_u32 {
+            let route = copying.route(&key.to_le_bytes());
+            let mut tally = route.write.tally(Quorum::Majority);
+            for at in route.write.nodes() {
+                reached += u64::from(tally.ack(at) == quorate_hashring::Outcome::Reached);
+            }
+            drop(gate.admit(route.partition, route.tag).unwrap());
+            assert!(gate.admit(route.partition, quorate_hashring::Epoch::new(9)).is_err());
+            reached += reader.get().epoch().value();
+        }
+    });
+    assert!(reached > 0);
+    assert_eq!(allocated, 0);
+}

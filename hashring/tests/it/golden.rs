@@ -3,6 +3,7 @@
 mod placement;
 mod ranges;
 mod routing;
+mod view;
 
 /// Bytes as FORMAT.md shows them: sixteen a line.
 pub(crate) fn hex(bytes: &[u8]) -> String {

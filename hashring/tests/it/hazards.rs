@@ -1,5 +1,6 @@
 //! Each hazard of the field has a test, named after it.
 
+mod handover;
 mod placement;
 mod ranges;
 mod routing;

@@ -10,6 +10,8 @@
 
 mod alloc;
 mod bad_input;
+mod campaign;
+mod clusters;
 mod compat;
 mod contract;
 mod golden;

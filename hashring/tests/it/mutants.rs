@@ -3,6 +3,7 @@
 //! `RUSTFLAGS="--cfg mutant" cargo test -p quorate-hashring --all-features --test it mutants
 //! --target-dir target/mutant -- --nocapture`
 
+mod handover;
 mod placement;
 mod routing;
 

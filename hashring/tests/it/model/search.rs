@@ -174,7 +174,13 @@ fn read_steps(real: &mut Real, setup: &Setup, state: &State, next: &mut Vec<Stat
         let Some(newest) = completed.max() else { return };
         read.floor = u8::try_from(newest).unwrap();
     }
-    for_each_admission(real, state, &read, true, |read| next.push(State { read, ..*state }));
+    for_each_admission(real, state, &read, true, |after| {
+        let at = (0..NODES).find(|at| after.at[*at] != read.at[*at]).unwrap();
+        // A node that holds the version now answers with it, unless it deletes it meanwhile.
+        if setup.late || state.store[at] < read.floor {
+            next.push(State { read: after, ..*state });
+        }
+    });
     for at in (0..NODES).filter(|at| read.at[*at] >= OPEN) {
         let mut after = *state;
         after.read.at[at] = if state.store[at] < read.floor { DONE } else { NONE };

@@ -46,7 +46,7 @@ fn topologies_and_tables_come_back_as_they_were() {
 }
 
 /// Seals changed bytes again, so that the checks behind the sums are met too.
-fn reseal(bytes: &mut [u8]) {
+pub(crate) fn reseal(bytes: &mut [u8]) {
     if bytes.len() < 28 {
         return;
     }
