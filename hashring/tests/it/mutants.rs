@@ -24,7 +24,7 @@ fn child(test: &str, bug: &str) -> Output {
 
 #[test]
 fn mutants() {
-    let mut all: Vec<Mutant> = [placement::MUTANTS, routing::MUTANTS].concat();
+    let mut all: Vec<Mutant> = [placement::MUTANTS, routing::MUTANTS, handover::MUTANTS].concat();
     let number = |name: &str| name[1..].split('_').next().unwrap().parse::<u32>().unwrap();
     all.sort_by_key(|(name, _)| number(name));
     let numbers: Vec<u32> = all.iter().map(|(name, _)| number(name)).collect();
