@@ -31,13 +31,14 @@
 //!
 //! # What the application must do
 //!
-//! - **O1** Commit each view in a store with one order (a consensus group, a compare-and-set under a
-//!   lease) before anyone sees it, on the condition that the newest view there is the one it was
+//! - **O1** Commit each view in a store with one order (a consensus group, a compare-and-set
+//!   under a lease) before anyone sees it, on the condition that the newest view there is the one it was
 //!   made from ([`View::parent`]).
 //! - **O2** On a replica: [`Gate::admit`], apply to the store, drop the [`Pass`]. That holds for
-//!   reads, for writes, *and for copies on the side of the receiver*: a copy carries the row's epoch
-//!   of the `Copying` view as its tag. A receiver that still goes by the view before could delete
-//!   what the copy brought it ([`Gate::may_drop`]); its gate refuses the copy until it has the view.
+//!   reads, for writes, *and for copies on the side of the receiver*: a copy carries the row's
+//!   epoch of the `Copying` view as its tag. A receiver that still goes by the view before could
+//!   delete what the copy brought it ([`Gate::may_drop`]); its gate refuses the copy until it has
+//!   the view.
 //! - **O3** Copies and writes merge by version: nothing older ever overwrites anything newer.
 //! - **O4** A replica makes a view durable before it reports [`Gate::acked`] of it, and a restarted
 //!   one begins with the newest durable view.
@@ -149,7 +150,8 @@
 //!     let row = goal.table().row(p).unwrap_or_default();
 //!     row.iter().map(|at| ids[usize::from(at.value())]).collect()
 //! };
-//! let changed = (0..16).map(Partition::new).filter(|p| view.table().row(*p) != goal.table().row(*p));
+//! let differs = |p: &Partition| view.table().row(*p) != goal.table().row(*p);
+//! let changed = (0..16).map(Partition::new).filter(differs);
 //! let rows: Vec<(Partition, Vec<NodeId>)> = changed.map(|p| (p, row(p))).collect();
 //! view = view.replace_rows(&rows)?;
 //! assert_eq!(view.table().topology(), goal.table().topology());
@@ -166,7 +168,8 @@
 //! use quorate_hashring::{Locate, Node, NodeId, Ring, RingConfig, Rules, Shared, Topology};
 //!
 //! let nodes = |ids: &[u64]| {
-//!     ids.iter().fold(Topology::builder(), |all, id| all.node(Node::new(NodeId::new(*id)))).build()
+//!     let node = |id: &u64| Node::new(NodeId::new(*id));
+//!     ids.iter().fold(Topology::builder(), |all, id| all.node(node(id))).build()
 //! };
 //! let ring = Ring::build(&nodes(&[1, 2, 3])?, &Rules::new(1), &RingConfig::default())?;
 //! let shared = Shared::new(ring);
