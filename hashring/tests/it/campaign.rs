@@ -2,8 +2,8 @@
 //! that crash and come back with what was durable, authorities that are replaced, aborts, clients
 //! with stale views. Per key a register history is judged by G9, every refusal by G10.
 //!
-//! `QUORATE_SEEDS=20000 cargo test --release -p quorate-hashring --test it campaign -- --nocapture`;
-//! `QUORATE_SEED=n` replays one.
+//! `QUORATE_SEEDS=20000 cargo test --release -p quorate-hashring --test it campaign --
+//! --nocapture`; `QUORATE_SEED=n` replays one.
 
 mod authority;
 mod client;
