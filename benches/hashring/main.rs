@@ -4,10 +4,14 @@
 
 mod balance;
 mod build;
+mod changes;
 mod keys;
 mod lookup;
+mod memory;
+mod others;
 mod rings;
 mod solver;
+mod threads;
 
 use quorate_benches::Table;
 use quorate_benches::count::Counting;
@@ -20,15 +24,24 @@ static ALLOCATOR: Counting = Counting;
 fn main() {
     let mut table = Table::begin(TITLE);
     // One lane alone, while working on it.
-    let only = std::env::args().skip(1).find(|arg| arg.starts_with('P'));
-    let lanes: [(&str, fn(&mut Table)); 7] = [
+    let only = std::env::args().skip(1).find(|arg| arg.starts_with('P') || arg == "Memory");
+    let lanes: [(&str, fn(&mut Table)); 16] = [
         ("P1", lookup::owner),
         ("P2", lookup::replicas),
         ("P3", rings::owner),
+        ("P4", others::buckets),
         ("P5", build::maglev),
         ("P6", build::ring),
+        ("P7", threads::shared),
+        ("P8", changes::compare),
         ("P9", solver::measure),
         ("P10", balance::measure),
+        ("P11", others::ranges),
+        ("P12", threads::bounded),
+        ("P13", others::rendezvous),
+        ("P14", threads::gate),
+        ("P15", changes::bytes),
+        ("Memory", memory::measure),
     ];
     for (name, lane) in lanes {
         if only.as_deref().is_none_or(|only| only == name) {

@@ -115,7 +115,7 @@ fn given(lines: &mut Table, name: &str, ring: &Ring, floor: &quorate_hashring::P
     let owners = ring.tokens().iter().zip(ring.owners());
     peer.batch_add(owners.map(|(&token, owner)| Token(token, owner.value())).collect());
     let (mut a, mut b, mut c) = (Keys::new(), Keys::new(), Keys::new());
-    for _ in 0..4_096 {
+    for _ in 0..65_536 {
         let hash = a.next_hash();
         let theirs = peer.get(&Token(hash, 0)).map(|token| token.1);
         assert_eq!(Some(ring.owner_at(hash).value()), theirs, "not the same ring");

@@ -45,6 +45,12 @@ impl<'a> Candidate<'a> {
         Self { name: name.to_owned(), run: Box::new(run), count: 1, times: Vec::new() }
     }
 
+    /// Begins with so many operations a turn: for work whose preparation takes long.
+    pub fn of(mut self, count: u64) -> Self {
+        self.count = count;
+        self
+    }
+
     fn turn(&mut self) -> f64 {
         let begun = Instant::now();
         let done = (self.run)(self.count);

@@ -24,7 +24,7 @@ const JUMPS: u64 = 31;
 /// The counts are those of this process only.
 ///
 /// # Cost
-/// `pick` allocates nothing and takes no lock: four atomic operations beside the lookup, three when
+/// `pick` allocates nothing and takes no lock: three atomic operations beside the lookup, three when
 /// the permit is dropped.
 ///
 /// # Examples
@@ -70,8 +70,10 @@ struct Counter {
 
 /// What all versions of a placement count together.
 struct Totals {
-    permits: AtomicU64,
+    /// Permits given.
     picks: AtomicU64,
+    /// Permits returned.
+    returns: AtomicU64,
     overflows: AtomicU64,
     probes: AtomicU64,
     scans: AtomicU64,
@@ -129,8 +131,8 @@ impl<L: Locate> BoundedLoad<L> {
             return Err(BuildError::OutOfRange { name: "factor_permille", value, min, max });
         }
         let totals = Arc::new(Totals {
-            permits: AtomicU64::new(0),
             picks: AtomicU64::new(0),
+            returns: AtomicU64::new(0),
             overflows: AtomicU64::new(0),
             probes: AtomicU64::new(0),
             scans: AtomicU64::new(0),
@@ -194,9 +196,9 @@ impl<L: Locate> BoundedLoad<L> {
     /// One lookup if the owner has room; at most 32, then a look at every node.
     pub fn pick_at(&self, hash: u64) -> Permit {
         let totals = &*self.totals;
-        totals.picks.fetch_add(1, Ordering::Relaxed);
         // Counted before the node is: the loads never add up to more than the permits.
-        let mut permits = totals.permits.fetch_add(1, Ordering::Acquire) + 1;
+        let picks = totals.picks.fetch_add(1, Ordering::Acquire) + 1;
+        let mut permits = totals.permits_out(picks).max(1);
         let owner = usize::from(self.placement.owner_at(hash).value());
         if let Some(permit) = self.take(owner, permits) {
             return permit;
@@ -213,7 +215,7 @@ impl<L: Locate> BoundedLoad<L> {
                 return Permit { counter: self.counters[owner].clone() };
             }
             spin_hint();
-            permits = totals.permits.load(Ordering::Acquire);
+            permits = totals.permits_out(totals.picks.load(Ordering::Acquire)).max(1);
         }
     }
 
@@ -291,7 +293,7 @@ impl<L: Locate> BoundedLoad<L> {
             owner_hits: picks.saturating_sub(overflows),
             probes: read(&self.totals.probes),
             scans: read(&self.totals.scans),
-            permits: read(&self.totals.permits),
+            permits: self.totals.permits_out(picks),
         }
     }
 }
@@ -311,6 +313,14 @@ impl<L: Locate> Locate for BoundedLoad<L> {
     }
 }
 
+impl Totals {
+    /// Permits that are out, when so many had been given: those returned are read later, so that
+    /// this is never more than there were at that moment.
+    fn permits_out(&self, picks: u64) -> u64 {
+        picks.saturating_sub(self.returns.load(Ordering::Acquire))
+    }
+}
+
 impl Permit {
     /// Where the request goes.
     #[must_use]
@@ -324,16 +334,16 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // The node first: the loads never add up to more than the permits.
         self.counter.load.fetch_sub(1, Ordering::Release);
-        self.counter.totals.permits.fetch_sub(1, Ordering::Release);
+        self.counter.totals.returns.fetch_add(1, Ordering::Release);
     }
 }
 
-impl<L: fmt::Debug> fmt::Debug for BoundedLoad<L> {
+impl<L: Locate + fmt::Debug> fmt::Debug for BoundedLoad<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundedLoad")
             .field("placement", &self.placement)
             .field("factor_permille", &self.factor_permille)
-            .field("permits", &self.totals.permits.load(Ordering::Relaxed))
+            .field("permits", &self.stats().permits)
             .finish_non_exhaustive()
     }
 }

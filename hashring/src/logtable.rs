@@ -102,6 +102,14 @@ mod tests {
         }
     }
 
+    /// What rendezvous hashing rules nodes out by.
+    #[test]
+    fn never_below_its_tangent() {
+        for u in samples() {
+            assert!(minus_log2(u) >= ((!u >> 16) * 23) >> 4, "{u}");
+        }
+    }
+
     /// The logarithm of the floating-point library is the yardstick here: good to some 10⁻¹⁵.
     #[test]
     fn the_error_is_below_two_in_ten_million() {

@@ -328,7 +328,6 @@ impl Maglev {
     #[inline]
     fn slot_of(&self, hash: u64) -> usize {
         let count = u64::from(self.count);
-        #[expect(clippy::cast_possible_truncation, reason = "the high half of a product")]
         let quotient = ((u128::from(hash) * u128::from(self.reciprocal)) >> 64) as u64;
         let rest = hash - quotient * count;
         let rest = if rest >= count { rest - count } else { rest };

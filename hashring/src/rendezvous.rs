@@ -35,7 +35,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// ```
 ///
 /// # Source
-/// Thaler, Ravishankar: *Using name-based mappings to increase hit rates*, IEEE/ACM ToN 1998. With
+/// Thaler, Ravishankar: *Using name-based mappings to increase hit rates*, IEEE/ACM Transactions on Networking 6 (1998). With
 /// weights the winner is who has the least `−ln(u) / weight`, u uniform in (0, 1): the first of
 /// independent exponential clocks to ring, each at a rate of its weight.
 #[derive(Clone)]
@@ -186,10 +186,10 @@ impl Score {
     }
 
     /// Whether a draw loses against this score without a look at its logarithm: that is never less
-    /// than `1 − draw / 2⁶⁴`, a tangent of it, in whole steps of 2⁻⁴⁸.
+    /// than its tangent at 1, `log₂e · (1 − draw / 2⁶⁴)`; 23/16 is a little below log₂e.
     #[inline]
     fn surely_beats(&self, draw: u64, weight: u32) -> bool {
-        let least = !draw >> 16;
+        let least = ((!draw >> 16) * 23) >> 4;
         u128::from(least) * u128::from(self.weight) > u128::from(self.log) * u128::from(weight)
     }
 }

@@ -1,23 +1,22 @@
 //! The hash ring: each node owns many tokens, a key belongs to the next token clockwise.
 
+mod index;
 mod replicas;
 
 use crate::config::RingConfig;
 use crate::error::BuildError;
 use crate::placement::{Segment, Space};
 use crate::rules::Caps;
-use crate::width::{to_u16, to_u32};
+use crate::width::to_u16;
 use crate::{KeyHash, Locate, NodeId, NodeIdx, Replicate, Rules, Segmented, Topology};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use index::{Index, Place};
 use replicas::{Walk, replica_lists};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const TOKENS_MAX: u64 = 4_194_304;
-/// A bucket of the index with more tokens than this is searched by halves.
-const SCAN_MAX: usize = 16;
-
 /// A ring of tokens with precomputed replica lists: an immutable value, cheap to clone.
 ///
 /// A token owns the hashes behind the previous token up to itself; those above the last token
@@ -25,8 +24,8 @@ const SCAN_MAX: usize = 16;
 /// else's coming or going makes it trade keys with a third node (G3, H1).
 ///
 /// # Cost
-/// A lookup hashes the key, reads an index by the hash's top bits and scans a token or two: no
-/// allocation, no lock. A token takes 10 bytes, 2 for each replica, and 4 to 8 in the index.
+/// A lookup hashes the key and reads one bucket of an index: no allocation, no lock. A token takes
+/// 10 bytes, 2 for each replica, and 16 to 32 in the index.
 ///
 /// # Examples
 /// ```
@@ -56,14 +55,13 @@ struct Inner {
     key_hash: KeyHash,
     /// What the tokens were made by; none if they were given.
     config: Option<RingConfig>,
+    /// Rising.
     tokens: Vec<u64>,
     owners: Vec<u16>,
     /// Nodes of each list.
     width: usize,
     replicas: Vec<NodeIdx>,
-    /// For each value of the top bits the first token at or above it.
-    index: Vec<u32>,
-    shift: u32,
+    index: Index,
 }
 
 /// A token with what orders it among equal ones.
@@ -87,8 +85,7 @@ impl Ring {
         config.validate()?;
         check_tokens(topology, config)?;
         let every = |_: usize| true;
-        let mut points = made_points(topology, config, every);
-        points.sort_unstable();
+        let points = sorted(&made_points(topology, config, every));
         Self::from_sorted(topology, rules, config.hash(), Some(*config), points)
     }
 
@@ -115,13 +112,12 @@ impl Ring {
         for at in kept.iter().flatten() {
             stays[usize::from(*at)] = true;
         }
-        let mut new = made_points(topology, &config, |node| !stays[node]);
-        new.sort_unstable();
+        let new = sorted(&made_points(topology, &config, |node| !stays[node]));
         // Ids rise with positions, so kept points are still in order.
         let old_points = self.inner.tokens.iter().zip(&self.inner.owners);
         let old_points = old_points
             .filter_map(|(&token, &owner)| Some(Point { token, owner: kept[usize::from(owner)]? }));
-        let points = merged(old_points, &new, self.inner.tokens.len() + new.len());
+        let points = merged(old_points, &new, self.inner.owners.len() + new.len());
         Self::from_sorted(topology, &self.inner.rules, config.hash(), Some(config), points)
     }
 
@@ -164,9 +160,8 @@ impl Ring {
             return Err(BuildError::UnknownNode { node: u64::from(node.value()) });
         }
         let point = |(token, node): (u64, NodeIdx)| Point { token, owner: node.value() };
-        let mut points: Vec<Point> = points.into_iter().map(point).collect();
-        points.sort_unstable();
-        Self::from_sorted(topology, rules, key_hash, None, points)
+        let points: Vec<Point> = points.into_iter().map(point).collect();
+        Self::from_sorted(topology, rules, key_hash, None, sorted(&points))
     }
 
     fn from_sorted(
@@ -192,20 +187,10 @@ impl Ring {
         } else {
             replica_lists(topology, &caps, &owners)
         };
-        let (index, shift) = prefix_index(&tokens);
+        let index = Index::new(&tokens, &owners);
         let (topology, rules) = (topology.clone(), *rules);
-        let inner = Inner {
-            topology,
-            rules,
-            key_hash,
-            config,
-            tokens,
-            owners,
-            width,
-            replicas,
-            index,
-            shift,
-        };
+        let inner =
+            Inner { topology, rules, key_hash, config, tokens, owners, width, replicas, index };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -220,6 +205,13 @@ impl Ring {
         self.inner.owners.iter().map(|&owner| NodeIdx::new(owner))
     }
 
+    /// Bytes that tokens, owners, replica lists and the index take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let inner = &*self.inner;
+        inner.tokens.len() * 10 + inner.replicas.len() * 2 + inner.index.bytes()
+    }
+
     /// All nodes in the order in which a walk from this hash meets them, each once: whom to try
     /// next when the owner does not answer (H24). Rules do not count.
     ///
@@ -227,32 +219,15 @@ impl Ring {
     /// One bit of memory per node; each step reads tokens until it meets another node.
     pub fn walk_at(&self, hash: u64) -> impl Iterator<Item = NodeIdx> + '_ {
         let nodes = self.inner.topology.nodes().len();
-        Walk::new(&self.inner.owners, self.inner.token_for(hash), nodes)
+        Walk::new(&self.inner.owners, self.inner.place(hash).token, nodes)
     }
 }
 
 impl Inner {
-    /// The first token at or above a hash, around the ring.
+    /// The token of a hash, and its owner.
     #[inline]
-    fn token_for(&self, hash: u64) -> usize {
-        let bucket = usize::try_from(hash >> self.shift).unwrap_or(0);
-        let (from, to) = (self.index[bucket] as usize, self.index[bucket + 1] as usize);
-        let below = |token: u64| {
-            if crate::plant::planted("m7_start_inclusive_end_exclusive") {
-                token <= hash
-            } else {
-                token < hash
-            }
-        };
-        let mut at = from;
-        if to - from > SCAN_MAX {
-            at += self.tokens[from..to].partition_point(|&token| below(token));
-        } else {
-            while at < to && below(self.tokens[at]) {
-                at += 1;
-            }
-        }
-        if at == self.tokens.len() { 0 } else { at } // H28
+    fn place(&self, hash: u64) -> Place {
+        self.index.place(hash, &self.tokens, &self.owners)
     }
 
     #[inline]
@@ -318,6 +293,39 @@ fn token(node: NodeId, number: u64, seed: u64) -> u64 {
     xxh3_64_with_seed(&text, seed)
 }
 
+/// Points in order. Tokens are hashes: dealt into buckets by their top bits, hardly two meet, and
+/// what is left to sort is short. Tokens that are no hashes meet in few buckets, and are sorted
+/// there as anywhere.
+fn sorted(points: &[Point]) -> Vec<Point> {
+    let (Some(&first), bits) = (points.first(), bucket_bits(points.len())) else {
+        return Vec::new();
+    };
+    let bucket = |point: &Point| usize::try_from(point.token >> (64 - bits)).unwrap_or(0);
+    let mut starts = alloc::vec![0_u32; (1 << bits) + 1];
+    for point in points {
+        starts[bucket(point) + 1] += 1;
+    }
+    for at in 1..starts.len() {
+        starts[at] += starts[at - 1];
+    }
+    let mut dealt = alloc::vec![first; points.len()];
+    let mut next = starts.clone();
+    for point in points {
+        let place = &mut next[bucket(point)];
+        dealt[*place as usize] = *point;
+        *place += 1;
+    }
+    for ends in starts.windows(2).filter(|ends| ends[1] - ends[0] > 1) {
+        dealt[ends[0] as usize..ends[1] as usize].sort_unstable();
+    }
+    dealt
+}
+
+/// Enough bits to tell as many buckets as there are tokens.
+fn bucket_bits(tokens: usize) -> u32 {
+    tokens.next_power_of_two().trailing_zeros().max(1)
+}
+
 /// Two sorted lists as one.
 fn merged(old: impl Iterator<Item = Point>, new: &[Point], room: usize) -> Vec<Point> {
     let mut all = Vec::with_capacity(room);
@@ -332,23 +340,6 @@ fn merged(old: impl Iterator<Item = Point>, new: &[Point], room: usize) -> Vec<P
     all
 }
 
-/// For each value of the top bits, at least one for each token, the first token at or above it.
-fn prefix_index(tokens: &[u64]) -> (Vec<u32>, u32) {
-    let bits = tokens.len().next_power_of_two().trailing_zeros().max(1);
-    let shift = 64 - bits;
-    let buckets = 1_usize << bits;
-    let mut index = Vec::with_capacity(buckets + 1);
-    let mut token = 0;
-    for bucket in 0..buckets as u64 {
-        while token < tokens.len() && tokens[token] < bucket << shift {
-            token += 1;
-        }
-        index.push(to_u32(token));
-    }
-    index.push(to_u32(tokens.len()));
-    (index, shift)
-}
-
 impl Locate for Ring {
     fn topology(&self) -> &Topology {
         &self.inner.topology
@@ -360,7 +351,7 @@ impl Locate for Ring {
 
     #[inline]
     fn owner_at(&self, hash: u64) -> NodeIdx {
-        NodeIdx::new(self.inner.owners[self.inner.token_for(hash)])
+        NodeIdx::new(self.inner.place(hash).owner)
     }
 }
 
@@ -371,7 +362,7 @@ impl Replicate for Ring {
 
     #[inline]
     fn replicas_at(&self, hash: u64) -> &[NodeIdx] {
-        self.inner.list(self.inner.token_for(hash))
+        self.inner.list(self.inner.place(hash).token)
     }
 }
 
@@ -432,7 +423,7 @@ impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring")
             .field("nodes", &self.inner.topology.nodes().len())
-            .field("tokens", &self.inner.tokens.len())
+            .field("tokens", &self.inner.owners.len())
             .field("rules", &self.inner.rules)
             .field("key_hash", &self.inner.key_hash)
             .finish_non_exhaustive()

@@ -37,7 +37,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed};
 /// ```
 ///
 /// # Source
-/// Colm MacCárthaigh, *Shuffle Sharding: Massive and Magical Fault Isolation*, AWS blog, 2014.
+/// C. `MacCárthaigh`, *Shuffle Sharding: Massive and Magical Fault Isolation*, AWS blog, 2014.
 #[derive(Clone, Debug)]
 pub struct ShuffleSharder {
     scores: Scores,
@@ -123,9 +123,10 @@ impl ShuffleSharder {
         let Some(out) = out.get_mut(..self.size) else { return 0 };
         let hash = self.hash.hash(tenant);
         if planted("m32_shards_by_modulo") {
-            let count = self.scores.all().len();
-            for (at, node) in out.iter_mut().enumerate() {
-                *node = NodeIdx::new(to_u16((hash as usize % count + at) % count));
+            let count = self.scores.all().len() as u64;
+            for (node, at) in out.iter_mut().zip(0_u64..) {
+                let next = usize::try_from((hash % count + at) % count).unwrap_or(0);
+                *node = NodeIdx::new(to_u16(next));
             }
             return self.size;
         }
@@ -157,7 +158,8 @@ impl Spread {
         };
         // floor(size / domains), or more where short domains hand on what they cannot give.
         let mut each = size / domains.len();
-        while given(each + 1) <= size {
+        // There are enough nodes, so that this ends: at the latest when every domain gives all.
+        while given(each) < size && given(each + 1) <= size {
             each += 1;
         }
         let more = size - given(each);

@@ -50,10 +50,10 @@ pub struct PartitionTable {
     rules: Rules,
     key_hash: KeyHash,
     bits: u8,
-    /// `64 − bits`: what shifts a hash down to its partition.
-    shift: u8,
+    /// `63 − bits`: what shifts half a hash down to its partition, also with no bit at all.
+    shift: u32,
     /// Nodes of a row as stored: `rules.replicas()`.
-    width: u8,
+    width: usize,
     /// Whether some row ends with vacant places.
     short: bool,
     digest: Digest,
@@ -140,7 +140,7 @@ impl PartitionTable {
             let (value, max) = (u64::from(BITS_MAX) + 1, u64::from(BITS_MAX));
             return Err(BuildError::OutOfRange { name: "partition_bits", value, min: 0, max });
         }
-        let rows = self.rows.chunks(usize::from(self.width));
+        let rows = self.rows.chunks(self.width);
         let flat = rows.flat_map(|row| [row, row].concat()).collect();
         Ok(Self::from_flat(self.topology.clone(), self.rules, self.key_hash, flat))
     }
@@ -173,7 +173,7 @@ impl PartitionTable {
 
     /// The partitions that a node holds a replica of, rising.
     pub fn held_by(&self, node: NodeIdx) -> impl Iterator<Item = Partition> + '_ {
-        let rows = self.rows.chunks(usize::from(self.width)).enumerate();
+        let rows = self.rows.chunks(self.width).enumerate();
         rows.filter(move |(_, row)| row.contains(&node) && node != VACANT)
             .map(|(at, _)| Partition::new(to_u16(at)))
     }
@@ -220,20 +220,20 @@ impl PartitionTable {
     }
 
     fn undigested(topology: Topology, rules: Rules, key_hash: KeyHash, rows: Vec<NodeIdx>) -> Self {
-        let width = rules.replicas();
-        let count = rows.len() / usize::from(width);
-        debug_assert!(count.is_power_of_two() && count * usize::from(width) == rows.len());
+        let width = usize::from(rules.replicas());
+        let count = rows.len() / width;
+        debug_assert!(count.is_power_of_two() && count * width == rows.len());
         let bits = crate::width::to_u8(count.ilog2() as usize);
         let short = rows.contains(&VACANT);
         let digest = Digest::new(0);
-        let shift = (64 - bits) & 63;
+        let shift = 63 - u32::from(bits);
         let rows = rows.into();
         Self { topology, rules, key_hash, bits, shift, width, short, digest, rows }
     }
 
     /// Nodes of a row as stored.
     pub(crate) const fn width(&self) -> usize {
-        self.width as usize
+        self.width
     }
 
     /// All rows one behind the other, with vacant places.
@@ -244,7 +244,7 @@ impl PartitionTable {
     /// The holders of the row at a position that is below the number of rows.
     #[inline]
     pub(crate) fn row_at(&self, at: usize) -> &[NodeIdx] {
-        let width = usize::from(self.width);
+        let width = self.width;
         let row = &self.rows[at * width..][..width];
         if self.short { without_vacant(row) } else { row }
     }
@@ -254,9 +254,7 @@ impl PartitionTable {
         if crate::plant::planted("m9_modulo_partitions") {
             return usize::try_from(hash % u64::from(self.partitions())).unwrap_or(0);
         }
-        // The top bits; with no bit the shift is 0, and the mask leaves partition 0.
-        let top = hash >> self.shift;
-        usize::from(to_u16(usize::try_from(top & (u64::from(self.partitions()) - 1)).unwrap_or(0)))
+        usize::try_from((hash >> 1) >> self.shift).unwrap_or(0)
     }
 
     pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
@@ -266,7 +264,7 @@ impl PartitionTable {
         out.extend_from_slice(&topology);
         out.extend_from_slice(&self.key_hash.id().to_le_bytes());
         out.extend_from_slice(&self.key_hash.parameter().to_le_bytes());
-        out.extend_from_slice(&[self.bits, self.width]);
+        out.extend_from_slice(&[self.bits, self.rules.replicas()]);
         let caps = Level::ALL.map(|level| self.rules.cap(level));
         out.extend(caps.map(|cap| cap.map_or(0, |(k, _)| k)));
         let soft = caps.iter().enumerate();
@@ -440,7 +438,7 @@ impl Locate for PartitionTable {
 
     #[inline]
     fn owner_at(&self, hash: u64) -> NodeIdx {
-        self.rows[self.row_number(hash) * usize::from(self.width)]
+        self.rows[self.row_number(hash) * self.width]
     }
 }
 
@@ -468,7 +466,7 @@ impl Segmented for PartitionTable {
 
     fn segments(&self) -> impl Iterator<Item = Segment<'_, u64>> {
         let rows = u64::from(self.partitions());
-        let start = move |at: u64| if at == 0 { 0 } else { at << self.shift };
+        let start = move |at: u64| (at << self.shift) << 1;
         (0..rows).map(move |at| {
             let end = (at + 1 < rows).then(|| start(at + 1));
             Segment::new(start(at), end, self.row_at(usize::try_from(at).unwrap_or(0)))

@@ -100,8 +100,12 @@ impl Prefixes {
         low
     }
 
-    /// Takes up a key at a position behind the first; false: it does not fit, start over.
+    /// Takes up a key at a position behind the first; false: it does not fit, start over. The first
+    /// key taken up decides what is common, so that it never fits.
     fn insert(&mut self, at: usize, key: &[u8]) -> bool {
+        if self.rest.is_empty() {
+            return false;
+        }
         let (Some(behind), 1..) = (key.strip_prefix(self.common.as_slice()), at) else {
             return false;
         };
@@ -317,5 +321,14 @@ mod tests {
         assert_eq!(prefixes.floor(b"user/bb", |_| unreachable!()), 2);
         assert!(!prefixes.insert(1, b"admin"));
         assert!(!prefixes.insert(0, b"user/"));
+        // Keys that have much in common do not tie, although they came one by one.
+        let keys: [&[u8]; 4] = [b"", b"users/0000000001", b"users/0000000002", b"users/0000000003"];
+        let mut prefixes = Prefixes::of(1, |i| keys[i]);
+        for count in 2..=keys.len() {
+            if !prefixes.insert(count - 1, keys[count - 1]) {
+                prefixes = Prefixes::of(count, |i| keys[i]);
+            }
+        }
+        assert!(prefixes.rest.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }

@@ -1,4 +1,4 @@
-//! The replica lists of a ring, all of them in two laps around it.
+//! The replica lists of a ring, all of them in one lap around it.
 
 use crate::rules::Caps;
 use crate::width::to_u16;
@@ -11,16 +11,13 @@ const NONE: u16 = u16::MAX;
 ///
 /// The tokens are gone through backwards, and each brings its owner to the front of a list: so the
 /// list always holds the nodes in the order in which a walk from here meets them for the first
-/// time. After one lap every node is in its place; the second lap reads.
+/// time. It begins with the order that a walk from the first token meets.
 ///
 /// Taking whoever is let in is enough: rules over nested domains are a matroid. // H7
 pub(crate) fn replica_lists(topology: &Topology, caps: &Caps, owners: &[u16]) -> Vec<NodeIdx> {
     let replicas = usize::from(caps.replicas);
     let mut lists = alloc::vec![NodeIdx::new(NONE); owners.len() * replicas];
-    let mut order = Recency::new(topology.nodes().len());
-    for &owner in owners.iter().rev() {
-        order.bring_to_front(owner);
-    }
+    let mut order = Recency::new(topology, owners);
     let mut row = Vec::with_capacity(replicas);
     for (token, &owner) in owners.iter().enumerate().rev() {
         order.bring_to_front(owner);
@@ -52,17 +49,36 @@ struct Recency {
     first: u16,
     next: Vec<u16>,
     before: Vec<u16>,
-    listed: Vec<bool>,
 }
 
 impl Recency {
-    fn new(nodes: usize) -> Self {
-        Self {
-            first: NONE,
+    /// The owners in the order of their first tokens. All are met long before the end.
+    fn new(topology: &Topology, owners: &[u16]) -> Self {
+        let nodes = topology.nodes().len();
+        let mut order = Self {
+            first: owners.first().copied().unwrap_or(NONE),
             next: alloc::vec![NONE; nodes],
             before: alloc::vec![NONE; nodes],
-            listed: alloc::vec![false; nodes],
+        };
+        let mut listed = alloc::vec![false; nodes];
+        let mut left = nodes; // fewer may own anything: then every token is looked at
+        let mut last = NONE;
+        for &owner in owners {
+            let at = usize::from(owner);
+            if core::mem::replace(&mut listed[at], true) {
+                continue;
+            }
+            if last != NONE {
+                order.next[usize::from(last)] = owner;
+                order.before[at] = last;
+            }
+            last = owner;
+            left -= 1;
+            if left == 0 {
+                break;
+            }
         }
+        order
     }
 
     fn bring_to_front(&mut self, node: u16) {
@@ -70,15 +86,12 @@ impl Recency {
             return;
         }
         let at = usize::from(node);
-        if self.listed[at] {
-            let (before, next) = (self.before[at], self.next[at]);
-            // It is not the first, so another stands before it.
-            self.next[usize::from(before)] = next;
-            if next != NONE {
-                self.before[usize::from(next)] = before;
-            }
+        let (before, next) = (self.before[at], self.next[at]);
+        // It is listed and not the first, so another stands before it.
+        self.next[usize::from(before)] = next;
+        if next != NONE {
+            self.before[usize::from(next)] = before;
         }
-        self.listed[at] = true;
         self.next[at] = self.first;
         self.before[at] = NONE;
         if self.first != NONE {

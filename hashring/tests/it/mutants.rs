@@ -5,6 +5,7 @@
 
 mod handover;
 mod placement;
+mod routing;
 
 use std::process::{Command, Output};
 
@@ -23,7 +24,7 @@ fn child(test: &str, bug: &str) -> Output {
 
 #[test]
 fn mutants() {
-    let mut all: Vec<Mutant> = placement::MUTANTS.to_vec();
+    let mut all: Vec<Mutant> = [placement::MUTANTS, routing::MUTANTS, handover::MUTANTS].concat();
     let number = |name: &str| name[1..].split('_').next().unwrap().parse::<u32>().unwrap();
     all.sort_by_key(|(name, _)| number(name));
     let numbers: Vec<u32> = all.iter().map(|(name, _)| number(name)).collect();

@@ -33,7 +33,7 @@ impl Instance {
             [0, 0, 0, 3],
         ]);
         let weights: &[u16] =
-            *random.pick(&[&[1][..], &[1, 1, 2], &[0, 1, 2, 3], &[1, 1, 50], &[0, 1, 7]]);
+            random.pick::<&[u16]>(&[&[1], &[1, 1, 2], &[0, 1, 2, 3], &[1, 1, 50], &[0, 1, 7]]);
         let count = replicas + random.below(13 - replicas);
         let rules = random::rules(random, replicas, shape, false);
         let before = random::topology(random, count, shape, weights);
