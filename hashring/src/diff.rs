@@ -135,9 +135,10 @@ where
         let order = compare_ends(a.end.as_ref(), b.end.as_ref());
         let start = if a.start > b.start { &a.start } else { &b.start };
         let end = if order == Ordering::Greater { &b.end } else { &a.end };
-        // Segments of no length, as a ring has between equal tokens, hold no key.
-        if end.as_ref().is_none_or(|end| end > start) {
+        if !walk.names.are_equal(a.replicas, b.replicas) {
             walk.step(start, end.as_ref(), a.replicas, b.replicas);
+        } else if walk.run.is_some() && !is_empty(start, end.as_ref()) {
+            walk.close();
         }
         if order != Ordering::Greater {
             left = olds.next();
@@ -160,15 +161,13 @@ fn compare_ends<B: Ord>(a: Option<&B>, b: Option<&B>) -> Ordering {
     }
 }
 
-/// A run of segments with one change, until one with another change ends it.
-struct Run<B> {
-    start: B,
-    end: Option<B>,
-    change: Change,
+/// Whether a segment holds no key, as a ring has them between equal tokens.
+fn is_empty<B: Ord>(start: &B, end: Option<&B>) -> bool {
+    end.is_some_and(|end| end <= start)
 }
 
 /// What happens to one row.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 struct Change {
     holders: Vec<NodeId>,
     /// Who is replaced by whom.
@@ -176,96 +175,100 @@ struct Change {
     drops: Vec<NodeId>,
 }
 
+/// Goes through the segments of both sides, and collects runs of segments with one change.
 struct Walk<'a, B> {
     names: Names<'a>,
     diff: Diff<B>,
-    run: Option<Run<B>>,
-    /// The rows that the run was last extended by: equal rows make equal changes.
-    last: (Vec<NodeIdx>, Vec<NodeIdx>),
+    /// Where the open run begins and ends so far; none: no run is open.
+    run: Option<(B, Option<B>)>,
+    /// The change of the open run.
+    change: Change,
+    /// The change of the segment at hand. Its space is used again, as is that of the next two.
+    next: Change,
+    going: Vec<NodeIdx>,
+    coming: Vec<NodeIdx>,
 }
 
 impl<'a, B: Clone + Ord> Walk<'a, B> {
     fn new(names: Names<'a>) -> Self {
         let drained = names.drained();
-        let diff = Diff { moves: Vec::new(), drops: Vec::new(), drained, widest: 0 };
-        Self { names, diff, run: None, last: (Vec::new(), Vec::new()) }
+        Self {
+            names,
+            diff: Diff { moves: Vec::new(), drops: Vec::new(), drained, widest: 0 },
+            run: None,
+            change: Change::default(),
+            next: Change::default(),
+            going: Vec::new(),
+            coming: Vec::new(),
+        }
     }
 
-    /// The next segment of both placements.
+    /// The next segment of both placements, with rows that are not equal.
     fn step(&mut self, start: &B, end: Option<&B>, old: &[NodeIdx], new: &[NodeIdx]) {
-        if self.names.are_equal(old, new) {
-            self.close();
-            return;
-        }
-        if let Some(run) = &mut self.run
-            && self.last.0 == old
-            && self.last.1 == new
-        {
-            run.end = end.cloned();
+        if is_empty(start, end) {
             return;
         }
         if planted("m16_diff_skips_rows_of_unequal_length") && old.len() != new.len() {
             self.close();
             return;
         }
-        let change = change(&self.names, old, new);
-        if change.moves.is_empty() && change.drops.is_empty() {
-            self.close();
+        self.find_change(old, new);
+        if self.next.moves.is_empty() && self.next.drops.is_empty() {
+            self.close(); // only the order of the row is another one
             return;
         }
-        self.last.0.clear();
-        self.last.0.extend_from_slice(old);
-        self.last.1.clear();
-        self.last.1.extend_from_slice(new);
         match &mut self.run {
-            Some(run) if run.change == change => run.end = end.cloned(),
+            Some((_, run_end)) if self.next == self.change => *run_end = end.cloned(),
             _ => {
                 self.close();
-                self.run = Some(Run { start: start.clone(), end: end.cloned(), change });
+                core::mem::swap(&mut self.change, &mut self.next);
+                self.run = Some((start.clone(), end.cloned()));
             }
         }
     }
 
-    /// Ends the run, if one is open.
-    fn close(&mut self) {
-        let Some(Run { start, end, change }) = self.run.take() else { return };
-        self.diff.widest = self.diff.widest.max(change.holders.len());
-        for (from, to) in change.moves {
-            let id = MoveId::new(to_u32(self.diff.moves.len()));
-            let (start, end, holders) = (start.clone(), end.clone(), change.holders.clone());
-            self.diff.moves.push(Move { id, start, end, from, to, holders });
+    /// Pairs who goes with who comes.
+    fn find_change(&mut self, old: &[NodeIdx], new: &[NodeIdx]) {
+        let Self { names, next, going, coming, .. } = self;
+        let is_same = |a: NodeIdx, b: NodeIdx| names.old(a) == names.new_id(b);
+        going.clear();
+        going.extend(old.iter().filter(|a| !new.iter().any(|b| is_same(**a, *b))));
+        coming.clear();
+        coming.extend(new.iter().filter(|b| !old.iter().any(|a| is_same(*a, **b))));
+        next.holders.clear();
+        next.holders.extend(old.iter().map(|at| names.old(*at)));
+        // The same zone first, so that a copy need not cross one; then whoever is left, in order.
+        next.moves.clear();
+        next.moves.extend(coming.iter().map(|to| {
+            let near = going.iter().position(|from| names.same_zone(*from, *to));
+            (near.map(|at| names.old(going.remove(at))), names.new_id(*to))
+        }));
+        let mut left = going.iter().map(|at| names.old(*at));
+        for (from, _) in &mut next.moves {
+            *from = from.take().or_else(|| left.next());
         }
-        for node in change.drops {
-            self.diff.drops.push(Dropped { start: start.clone(), end: end.clone(), node });
-        }
+        next.drops.clear();
+        next.drops.extend(left);
     }
-}
 
-/// Pairs who goes with who comes.
-fn change(names: &Names<'_>, old: &[NodeIdx], new: &[NodeIdx]) -> Change {
-    let stays_old = |at: &NodeIdx| new.iter().any(|other| names.old(*at) == names.new_id(*other));
-    let stays_new = |at: &NodeIdx| old.iter().any(|other| names.old(*other) == names.new_id(*at));
-    let mut going: Vec<NodeIdx> = old.iter().copied().filter(|at| !stays_old(at)).collect();
-    let coming: Vec<NodeIdx> = new.iter().copied().filter(|at| !stays_new(at)).collect();
-    // The same zone first, so that a copy need not cross one; then whoever is left, in order.
-    let mut pairs: Vec<Option<NodeIdx>> = coming
-        .iter()
-        .map(|&to| {
-            let near = going.iter().position(|&from| names.same_zone(from, to));
-            near.map(|at| going.remove(at))
-        })
-        .collect();
-    let mut left = going.into_iter();
-    for pair in &mut pairs {
-        *pair = pair.take().or_else(|| left.next());
+    /// Ends the run, if one is open.
+    #[inline]
+    fn close(&mut self) {
+        if let Some((start, end)) = self.run.take() {
+            self.write(&start, end.as_ref());
+        }
     }
-    Change {
-        holders: old.iter().map(|&at| names.old(at)).collect(),
-        moves: coming
-            .into_iter()
-            .zip(pairs)
-            .map(|(to, from)| (from.map(|from| names.old(from)), names.new_id(to)))
-            .collect(),
-        drops: left.map(|at| names.old(at)).collect(),
+
+    fn write(&mut self, start: &B, end: Option<&B>) {
+        let Self { diff, change, .. } = self;
+        diff.widest = diff.widest.max(change.holders.len());
+        for &(from, to) in &change.moves {
+            let id = MoveId::new(to_u32(diff.moves.len()));
+            let (start, end, holders) = (start.clone(), end.cloned(), change.holders.clone());
+            diff.moves.push(Move { id, start, end, from, to, holders });
+        }
+        for &node in &change.drops {
+            diff.drops.push(Dropped { start: start.clone(), end: end.cloned(), node });
+        }
     }
 }

@@ -11,13 +11,17 @@
 //!
 //! # What each stage promises
 //!
-//! | stage | reads go to | writes need | what holds |
+//! | stage | reads go to | writes need a quorum of | every completed write is on a quorum of |
 //! |---|---|---|---|
-//! | [`Settled`](Stage::Settled) A | A | a quorum of A | every completed write is on a quorum of A |
-//! | [`Copying`](Stage::Copying) A to B | A | a quorum of A and of B | … and B receives all that is new |
-//! | [`Switched`](Stage::Switched) A to B | B | a quorum of A and of B | every completed write is on a quorum of A and of B |
-//! | [`Settled`](Stage::Settled) B | B | a quorum of B | nobody can read A any more |
-//! | [`Reverting`](Stage::Reverting) A to B | A | a quorum of A and of B | as in `Switched`; reads have gone back |
+//! | `Settled` A | A | A | A |
+//! | `Copying` A to B | A | A and B | A; of B, if it is newer than the stage |
+//! | `Switched` A to B | B | A and B | A and B |
+//! | `Settled` B | B | B | B |
+//! | `Reverting` A to B | A | A and B | A and B |
+//!
+//! The next [`Stage`] comes when nothing can contradict it any more: `Switched` once every move was
+//! copied from sources that had let the last request of an older tag finish; `Settled` once so many
+//! replicas refuse older tags that nobody can gather a read quorum where reads went before.
 //!
 //! The quorums of A and of B are counted side by side ([`Tally`]), never as one larger one: with
 //! one of three replicas moving, the two that stay are enough. A dead or slow minority of A
@@ -31,14 +35,13 @@
 //!
 //! # What the application must do
 //!
-//! - **O1** Commit each view in a store with one order (a consensus group, a compare-and-set
-//!   under a lease) before anyone sees it, on the condition that the newest view there is the one it was
+//! - **O1** Commit each view in a store with one order (a consensus group, a compare-and-set under
+//!   a lease) before anyone sees it, on the condition that the newest view there is the one it was
 //!   made from ([`View::parent`]).
 //! - **O2** On a replica: [`Gate::admit`], apply to the store, drop the [`Pass`]. That holds for
-//!   reads, for writes, *and for copies on the side of the receiver*: a copy carries the row's
-//!   epoch of the `Copying` view as its tag. A receiver that still goes by the view before could
-//!   delete what the copy brought it ([`Gate::may_drop`]); its gate refuses the copy until it has
-//!   the view.
+//!   reads, for writes, *and for copies at their receiver*: a copy carries the row's epoch of the
+//!   `Copying` view as its tag. A receiver that still goes by the view before could delete what the
+//!   copy brought it ([`Gate::may_drop`]); its gate refuses the copy until it has the view.
 //! - **O3** Copies and writes merge by version: nothing older ever overwrites anything newer.
 //! - **O4** A replica makes a view durable before it reports [`Gate::acked`] of it, and a restarted
 //!   one begins with the newest durable view.
@@ -175,8 +178,8 @@
 //! let shared = Shared::new(ring);
 //! let mut reader = shared.reader(); // one for each thread
 //! let before = reader.get().owner(b"user/17");
-//! shared.update(|ring| ring.rebuild(&nodes(&[1, 2, 3, 4]).map_err(|error| error.to_string())?)
-//!     .map_err(|error| error.to_string()))?;
+//! let four = nodes(&[1, 2, 3, 4])?;
+//! shared.update(|ring| ring.rebuild(&four))?;
 //! let after = reader.get().owner(b"user/17");
 //! # let _ = (before, after);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -95,7 +95,9 @@ struct NodeState {
     left: u32,
 }
 
-/// A move to run now.
+/// A move to run now. During a [`Transition`](crate::Transition) what was read is merged into the
+/// store of the receiver behind its [`Gate`](crate::Gate), with the row's epoch of the `Copying`
+/// view as the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Order<B> {

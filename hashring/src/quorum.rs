@@ -213,6 +213,7 @@ impl Tally {
     pub fn outcome(&self) -> Outcome {
         let count = |row: usize, mask: u32| (self.members[row] & mask).count_ones();
         let need = self.need.map(u32::from);
+        // Side by side: a node of both rows counts in both. // H21
         if (0..2).all(|row| count(row, self.acked) >= need[row]) {
             Outcome::Reached
         } else if (0..2).any(|row| count(row, !self.failed) < need[row]) {

@@ -412,14 +412,20 @@ pub(crate) fn decode_rows(
 }
 
 fn is_row(row: &[NodeIdx], nodes: usize, short: bool) -> bool {
-    let filled = without_vacant(row);
-    let (rest, known) = (&row[filled.len()..], |at: &NodeIdx| usize::from(at.value()) < nodes);
-    let distinct = |(at, node): (usize, &NodeIdx)| !filled[..at].contains(node);
-    !filled.is_empty()
-        && (rest.is_empty() || short)
-        && rest.iter().all(|&at| at == VACANT)
+    fn are_distinct(row: &[NodeIdx]) -> bool {
+        row.iter().enumerate().all(|(at, node)| !row[..at].contains(node))
+    }
+    // No node stands at the place of `VACANT`: one look tells almost every row.
+    let known = |at: &NodeIdx| usize::from(at.value()) < nodes;
+    if row.iter().all(known) {
+        return are_distinct(row);
+    }
+    let (filled, rest) = row.split_at(without_vacant(row).len());
+    short
+        && !filled.is_empty()
         && filled.iter().all(known)
-        && filled.iter().enumerate().all(distinct)
+        && rest.iter().all(|&at| at == VACANT)
+        && are_distinct(filled)
 }
 
 impl Locate for PartitionTable {

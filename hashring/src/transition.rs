@@ -158,6 +158,7 @@ impl Transition {
             return Err(TransitionError::Finished { epoch: view.epoch() });
         }
         quorum.validate(view.table().rules())?;
+        // Both tables are in the view, and moves are numbered by them alone. // H44
         let mut transition = Self::over(view.clone(), quorum);
         transition.is_aborting = view.stage() == Stage::Reverting;
         for id in copied {
@@ -222,8 +223,9 @@ impl Transition {
         *acked = (*acked).max(epoch);
     }
 
-    /// A move was copied from ready sources, and the receiver has it in its store. Twice is as
-    /// good as once.
+    /// A move was copied from ready sources, and the receiver has it in its store, merged behind
+    /// its gate with the tag of the `Copying` view: without, it could delete the copy again as long
+    /// as it goes by the view before (H35). Twice is as good as once.
     ///
     /// # Errors
     /// [`TransitionError::UnknownMove`], or [`TransitionError::NotCopying`] before the `Copying`

@@ -3,8 +3,7 @@
 //! with stale views. Per key a register history is judged by G9, every refusal by G10.
 //!
 //! `QUORATE_SEEDS=20000 cargo test --release -p quorate-hashring --test it campaign --
-//! --nocapture`;
-//! `QUORATE_SEED=n` replays one.
+//! --nocapture`; `QUORATE_SEED=n` replays one.
 
 mod authority;
 mod client;
