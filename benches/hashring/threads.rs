@@ -21,8 +21,7 @@ fn two_readers(read: &Read, publish: &(dyn Fn() + Sync), count: u64) -> u64 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let readers: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| read(count / 2))).collect();
+        let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| read(count / 2))).collect();
         readers.into_iter().for_each(|reader| reader.join().expect("no panic"));
         done.store(true, Ordering::Relaxed);
     });
@@ -94,28 +93,32 @@ pub(crate) fn shared(lines: &mut Table) {
 /// P12: a pick and the return of its permit.
 pub(crate) fn bounded(lines: &mut Table) {
     let topology = cluster(100, 1);
-    let ring =
-        Ring::build(&topology, &Rules::new(1), &RingConfig::default()).expect("feasible");
+    let ring = Ring::build(&topology, &Rules::new(1), &RingConfig::default()).expect("feasible");
     let ours = BoundedLoad::new(ring.clone(), 1_250).expect("in range");
-    let others: Vec<_> = (0..64).map(|key: u32| ours.pick(&key.to_le_bytes())).collect();
     let counters: Vec<AtomicU32> = (0..100).map(|_| AtomicU32::new(0)).collect();
     let total = AtomicU64::new(0);
-    let (mut a, mut b) = (Keys::new(), Keys::new());
-    lines.measure(Lane {
-        name: "P12 bounded pick and drop, one thread",
-        ours: Candidate::each("ours", || ours.pick(a.next()).node()),
-        floor: Candidate::each("ring (P3) + four atomics", || {
-            let owner = usize::from(ring.owner(b.next()).value());
-            total.fetch_add(1, Ordering::AcqRel);
-            counters[owner].fetch_add(1, Ordering::AcqRel);
-            counters[owner].fetch_sub(1, Ordering::AcqRel);
-            total.fetch_sub(1, Ordering::AcqRel);
-            owner
-        }),
-        peers: Vec::new(),
-        targets: vec![Target::OfFloor(1.5)],
-    });
-    drop(others);
+    for (held, name) in
+        [(0, "nothing else held"), (20_000, "20,000 held")]
+    {
+        let others: Vec<_> = (0..held).map(|key: u32| ours.pick(&key.to_le_bytes())).collect();
+        let (mut a, mut b) = (Keys::new(), Keys::new());
+        let targets = if held == 0 { vec![Target::OfFloor(1.5)] } else { Vec::new() };
+        lines.measure(Lane {
+            name: &format!("P12 bounded pick and drop, one thread, {name}"),
+            ours: Candidate::each("ours", || ours.pick(a.next()).node()),
+            floor: Candidate::each("ring (P3) + four atomics", || {
+                let owner = usize::from(ring.owner(b.next()).value());
+                total.fetch_add(1, Ordering::AcqRel);
+                counters[owner].fetch_add(1, Ordering::AcqRel);
+                counters[owner].fetch_sub(1, Ordering::AcqRel);
+                total.fetch_sub(1, Ordering::AcqRel);
+                owner
+            }),
+            peers: Vec::new(),
+            targets,
+        });
+        drop(others);
+    }
 }
 
 /// P14: admitting an operation and ending it.

@@ -12,7 +12,7 @@ use crate::{KeyHash, Locate, NodeId, NodeIdx, Replicate, Rules, Segmented, Topol
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use index::{Index, Place};
+use index::Index;
 use replicas::{Walk, replica_lists};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -219,15 +219,15 @@ impl Ring {
     /// One bit of memory per node; each step reads tokens until it meets another node.
     pub fn walk_at(&self, hash: u64) -> impl Iterator<Item = NodeIdx> + '_ {
         let nodes = self.inner.topology.nodes().len();
-        Walk::new(&self.inner.owners, self.inner.place(hash).token, nodes)
+        Walk::new(&self.inner.owners, self.inner.token_for(hash), nodes)
     }
 }
 
 impl Inner {
-    /// The token of a hash, and its owner.
+    /// The first token at or above a hash, around the ring.
     #[inline]
-    fn place(&self, hash: u64) -> Place {
-        self.index.place(hash, &self.tokens, &self.owners)
+    fn token_for(&self, hash: u64) -> usize {
+        self.index.token(hash, &self.tokens)
     }
 
     #[inline]
@@ -351,7 +351,8 @@ impl Locate for Ring {
 
     #[inline]
     fn owner_at(&self, hash: u64) -> NodeIdx {
-        NodeIdx::new(self.inner.place(hash).owner)
+        let inner = &*self.inner;
+        NodeIdx::new(inner.index.owner(hash, &inner.tokens, &inner.owners))
     }
 }
 
@@ -362,7 +363,7 @@ impl Replicate for Ring {
 
     #[inline]
     fn replicas_at(&self, hash: u64) -> &[NodeIdx] {
-        self.inner.list(self.inner.place(hash).token)
+        self.inner.list(self.inner.token_for(hash))
     }
 }
 

@@ -28,14 +28,6 @@ struct Bucket {
     crowded: bool,
 }
 
-/// Where a hash belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The first token at or above it, around the ring.
-    pub(super) token: usize,
-    pub(super) owner: u16,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Index {
     /// One more than there are, which only says where tokens end.
@@ -61,34 +53,41 @@ impl Index {
         Self { buckets, shift }
     }
 
-    /// The token of a hash, and its owner.
+    /// The owner of a hash.
     #[inline]
-    pub(super) fn place(&self, hash: u64, tokens: &[u64], owners: &[u16]) -> Place {
-        let bucket = &self.buckets[usize::try_from(hash >> self.shift).unwrap_or(0)];
-        let piece = piece(hash, self.shift);
-        // Without a branch on how many there are: it would be guessed wrong half of the time.
-        let [a, b] = bucket.cuts;
-        if (a == piece) | (b == piece) | bucket.crowded {
-            return self.search(hash, tokens, owners);
+    pub(super) fn owner(&self, hash: u64, tokens: &[u64], owners: &[u16]) -> u16 {
+        let bucket = self.bucket(hash);
+        match bucket.below(piece(hash, self.shift)) {
+            Some(below) => bucket.owners[below],
+            None => owners[self.search(hash, tokens)],
         }
-        let below = usize::from(a < piece) + usize::from(b < piece);
-        let token = bucket.first as usize + below;
-        let token = if token == tokens.len() { 0 } else { token }; // H28
-        Place { token, owner: bucket.owners[below] }
+    }
+
+    /// The first token at or above a hash, around the ring.
+    #[inline]
+    pub(super) fn token(&self, hash: u64, tokens: &[u64]) -> usize {
+        let bucket = self.bucket(hash);
+        match bucket.below(piece(hash, self.shift)) {
+            Some(below) => around(bucket.first as usize + below, tokens.len()),
+            None => self.search(hash, tokens),
+        }
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u64) -> &Bucket {
+        &self.buckets[usize::try_from(hash >> self.shift).unwrap_or(0)]
     }
 
     /// The slow way, for hashes that pieces cannot tell from a token.
     #[cold]
-    fn search(&self, hash: u64, tokens: &[u64], owners: &[u16]) -> Place {
+    fn search(&self, hash: u64, tokens: &[u64]) -> usize {
         let number = usize::try_from(hash >> self.shift).unwrap_or(0);
         let first = |number: usize| self.buckets[number].first as usize;
         let (first, end) = (first(number), first(number + 1));
         let held = &tokens[first..end];
         let inclusive = crate::plant::planted("m7_start_inclusive_end_exclusive");
         let below = |&token: &u64| token < hash || inclusive && token == hash;
-        let token = first + held.partition_point(below);
-        let token = if token == tokens.len() { 0 } else { token }; // H28
-        Place { token, owner: owners[token] }
+        around(first + held.partition_point(below), tokens.len())
     }
 
     /// Bytes that it takes.
@@ -108,6 +107,22 @@ impl Bucket {
         let owners = core::array::from_fn(|at| owner(at.min(held.len())));
         Self { first: to_u32(first), cuts, owners, crowded: held.len() > CUTS }
     }
+
+    /// How many of its tokens are below a hash, if the pieces can tell.
+    ///
+    /// Without a branch on how many there are: it would be guessed wrong half of the time.
+    #[inline]
+    fn below(&self, piece: u16) -> Option<usize> {
+        let [a, b] = self.cuts;
+        let unclear = (a == piece) | (b == piece) | self.crowded;
+        (!unclear).then(|| usize::from(a < piece) + usize::from(b < piece))
+    }
+}
+
+/// Behind the last token comes the first. // H28
+#[inline]
+const fn around(token: usize, tokens: usize) -> usize {
+    if token == tokens { 0 } else { token }
 }
 
 /// The 16 bits behind those that name the bucket.
