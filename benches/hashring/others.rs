@@ -171,7 +171,7 @@ pub(crate) fn rendezvous(lines: &mut Table) {
         peers: vec![
             Candidate::each("hrw-hash", || hrw.sorted(c.next()).next().copied()),
             Candidate::each("rendezvous_hash", || {
-                nodes.calc_candidates(d.next()).next().map(|node| node.0)
+                nodes.calc_candidates(d.next()).next().map(|node| **node)
             }),
         ],
         targets: vec![Target::OfFloor(1.5), fifth(0), fifth(1)],
@@ -184,7 +184,7 @@ pub(crate) fn rendezvous(lines: &mut Table) {
         peers: vec![
             Candidate::each("hrw-hash", || heavy.sorted(g.next()).next().map(|node| node.0)),
             Candidate::each("rendezvous_hash", || {
-                weighted.calc_candidates(h.next()).next().map(|node| node.node().0)
+                weighted.calc_candidates(h.next()).next().map(|node| *node.node)
             }),
         ],
         targets: vec![Target::OfFloor(4.0), fifth(0), fifth(1)],

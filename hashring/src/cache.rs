@@ -184,7 +184,8 @@ impl RangeCache {
             if *newest == range {
                 return Learned::Known;
             }
-            // H40: answers overtake each other; of two different ranges of one age, the first stays.
+            // H40: answers overtake each other; of two different ranges of one age, the first
+            // stays.
             if !planted("m35_cache_learns_older_ranges") {
                 let have = newest.epoch;
                 self.stats.refused += 1;

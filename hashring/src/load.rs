@@ -24,8 +24,8 @@ const JUMPS: u64 = 31;
 /// The counts are those of this process only.
 ///
 /// # Cost
-/// `pick` allocates nothing and takes no lock: three atomic operations beside the lookup, three when
-/// the permit is dropped.
+/// `pick` allocates nothing and takes no lock: three atomic operations beside the lookup, three
+/// when the permit is dropped.
 ///
 /// # Examples
 /// ```
@@ -79,7 +79,8 @@ struct Totals {
     scans: AtomicU64,
 }
 
-/// What a [`BoundedLoad`] did, together with all it was [rebuilt](BoundedLoad::rebuilt) from and to.
+/// What a [`BoundedLoad`] did, together with all it was [rebuilt](BoundedLoad::rebuilt) from and
+/// to.
 ///
 /// # Examples
 /// ```

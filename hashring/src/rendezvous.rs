@@ -35,9 +35,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// ```
 ///
 /// # Source
-/// Thaler, Ravishankar: *Using name-based mappings to increase hit rates*, IEEE/ACM Transactions on Networking 6 (1998). With
-/// weights the winner is who has the least `−ln(u) / weight`, u uniform in (0, 1): the first of
-/// independent exponential clocks to ring, each at a rate of its weight.
+/// Thaler, Ravishankar: *Using name-based mappings to increase hit rates*, IEEE/ACM Transactions on
+/// Networking 6 (1998). With weights the winner is who has the least `−ln(u) / weight`, u uniform
+/// in (0, 1): the first of independent exponential clocks to ring, each at a rate of its weight.
 #[derive(Clone)]
 pub struct Rendezvous {
     topology: Topology,

@@ -27,7 +27,8 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed};
 /// ```
 /// use quorate_hashring::{Level, Node, NodeId, ShuffleSharder, Topology};
 ///
-/// let nodes = (1..=12).map(|id| Node::new(NodeId::new(id)).at(Level::Zone, ["a", "b"][id as usize % 2]));
+/// let zone = |id: u64| if id % 2 == 0 { "a" } else { "b" };
+/// let nodes = (1..=12).map(|id| Node::new(NodeId::new(id)).at(Level::Zone, zone(id)));
 /// let topology = nodes.fold(Topology::builder(), |all, node| all.node(node)).build()?;
 /// let sharder = ShuffleSharder::new(&topology, 4, Some(Level::Zone), 0)?;
 /// let shard = sharder.shard(b"tenant-7");

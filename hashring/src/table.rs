@@ -75,7 +75,8 @@ impl PartitionTable {
     /// let (a, b) = (NodeId::new(1), NodeId::new(2));
     /// let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
     /// let rows = [vec![a], vec![b]];
-    /// let table = PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &rows)?;
+    /// let (rules, hash) = (Rules::new(1), KeyHash::default());
+    /// let table = PartitionTable::from_rows(&topology, &rules, hash, &rows)?;
     /// assert_eq!(table.bits(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -6,6 +6,7 @@
 //! | feature | module | crate |
 //! |---|---|---|
 //! | `clocks` | [`clocks`] | `quorate-clocks`: injected time |
+//! | `hashring` | [`hashring`] | `quorate-hashring`: placement and hand-over |
 //! | `transport` | [`transport`] | `quorate-transport`: frames, calls and lanes over memory and TCP |
 //! | `wal` | [`wal`] | `quorate-wal`: segmented write-ahead log |
 //! | `sim` | `sim` | `quorate-sim`: deterministic simulation, for tests |
@@ -27,6 +28,9 @@
 #[cfg(feature = "clocks")]
 #[doc(inline)]
 pub use quorate_clocks as clocks;
+#[cfg(feature = "hashring")]
+#[doc(inline)]
+pub use quorate_hashring as hashring;
 #[cfg(feature = "raft")]
 #[doc(inline)]
 pub use quorate_raft as raft;

@@ -128,8 +128,8 @@ mod tests {
     use super::{Ketama, Server, ketama};
     use crate::md5::md5;
 
-    /// The check of libketama itself (`test.sh`, `ketama_test.c`, `ketama.servers`): a million keys,
-    /// their hashes, points and servers, as one MD5 over the printed list.
+    /// The check of libketama itself (`test.sh`, `ketama_test.c`, `ketama.servers`): a million
+    /// keys, their hashes, points and servers, as one MD5 over the printed list.
     #[test]
     fn a_million_keys_as_libketama_has_them() {
         let weights = [600, 300, 200, 350, 1000, 800, 950, 100];

@@ -114,7 +114,8 @@ fn envoy_ring_by_weight() {
     assert_eq!(ring.points(), listed);
 }
 
-/// Envoy, `maglev_lb_test.cc`: `Basic`, `BasicWithHostName`, `Weighted`, and the locality weights of
+/// Envoy, `maglev_lb_test.cc`: `Basic`, `BasicWithHostName`, `Weighted`, and the locality weights
+/// of
 /// `LocalityWeightedSameLocalityWeights` and `…DifferentLocalityWeights` (one host each, so that a
 /// locality's weight is its host's).
 #[test]
@@ -180,8 +181,8 @@ mod ketama {
 
     const WEIGHTS: [u32; 8] = [600, 300, 200, 350, 1000, 800, 950, 100];
 
-    /// libmemcached, `ketama.hpp` beside `ketama.cpp`: keys, and the last number of the servers in its
-    /// two tables: weighted ketama, and the same with the names after spymemcached.
+    /// libmemcached, `ketama.hpp` beside `ketama.cpp`: keys, and the last number of the servers in
+    /// its two tables: weighted ketama, and the same with the names after spymemcached.
     const KEYS: [(&str, usize, usize); 99] = [
         ("SVa_]_V41)", 7, 2),
         ("*/Z;?V(.\\8", 1, 4),
@@ -303,8 +304,8 @@ mod ketama {
         assert_eq!(ring.host(b"VDEAAAAA"), usize::from(ring.points()[0].1));
     }
 
-    /// spymemcached, `KetamaNodeLocatorTest.java`, `testLibKetamaCompatTwo`: keys, and the last numbers
-    /// of the servers.
+    /// spymemcached, `KetamaNodeLocatorTest.java`, `testLibKetamaCompatTwo`: keys, and the last
+    /// numbers of the servers.
     const SPY: [(u32, usize); 98] = [
         (0, 1),
         (233, 7),

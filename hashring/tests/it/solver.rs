@@ -130,9 +130,8 @@ fn solver() {
             + found.primaries
             + found.wrong_rows;
         if after > before {
-            println!(
-                "failed: seed {seed}; replay: QUORATE_SEED={seed} cargo test -p quorate-hashring --test it solver"
-            );
+            println!("failed: seed {seed}");
+            println!("QUORATE_SEED={seed} cargo test -p quorate-hashring --test it solver");
         }
     }
     println!("instances {}", found.instances);

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Crates that are published.
-pub(crate) const CRATES: [&str; 6] = ["clocks", "transport", "wal", "sim", "raft", "quorate"];
+pub(crate) const CRATES: [&str; 7] =
+    ["clocks", "hashring", "transport", "wal", "sim", "raft", "quorate"];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds it").to_owned()

@@ -14,7 +14,7 @@ fn every_crate_has_its_documents() {
             ["README.md", "CHANGELOG.md", "DESIGN.md"].map(|file| format!("{name}/{file}")),
         );
     }
-    wanted.extend(["transport", "wal", "raft"].map(|name| format!("{name}/FORMAT.md")));
+    wanted.extend(["transport", "wal", "raft", "hashring"].map(|name| format!("{name}/FORMAT.md")));
     let missing = wanted.iter().filter(|file| read(&root().join(file)).trim().is_empty());
     assert_none(&missing.map(|file| format!("{file} is empty")).collect::<Vec<_>>());
 }

@@ -143,7 +143,7 @@ fn resealed(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 fn bodies_that_break_a_rule() {
     let bytes = map().encode();
     assert_eq!(RangeMap::decode(&resealed(&bytes, |_| ())).unwrap(), map());
-    // Body: 0 nodes 1 · 2 node · 10 ranges 2 · 14 id, 22 epoch, 30 length 0, 32 replicas 1, 33 node ·
+    // Body: 0 nodes 1 · 2 node · 10 ranges 2 · 14 id, 22 epoch, 30 length 0, 32 replicas 1, 33 node
     // 35 id, 43 epoch, 51 length 1, 53 "m", 54 replicas, 55 node.
     let set = |at: usize, value: u8| resealed(&bytes, move |body| body[at] = value);
     let cases: [(Vec<u8>, &str, usize); 14] = [

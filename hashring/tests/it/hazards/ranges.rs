@@ -77,8 +77,8 @@ fn h41_ranges_on_different_nodes_do_not_merge() {
     assert_eq!(*map.locate(b"z").replicas, [A, B]); // the left one's order
 }
 
-/// One order everywhere: bytes, a prefix before what it begins. Bounds of any length, with zeros and
-/// with 0xff, are compared that way by the map, by its index of prefixes and by the cache.
+/// One order everywhere: bytes, a prefix before what it begins. Bounds of any length, with zeros
+/// and with 0xff, are compared that way by the map, by its index of prefixes and by the cache.
 #[test]
 fn h42_bounds_are_compared_in_one_order() {
     let bounds: [&[u8]; 9] = [
