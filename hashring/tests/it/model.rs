@@ -52,8 +52,8 @@ fn every_order_of_steps_keeps_acknowledged_writes_readable() {
         reports.push(run("012 to 034, aborts, two writes", &more(&two), 6_000_000));
         let twice = Setup::new(&MOVES_ONE).aborts();
         reports.push(run("012 to 013 to 043, aborts", &twice, 6_000_000));
-        let twice = Setup::new(&MOVES_TWO).aborts();
-        reports.push(run("012 to 034 to 134, aborts", &twice, 6_000_000));
+        let twice = more(&Setup::new(&MOVES_TWO));
+        reports.push(run("012 to 034 to 134, aborts, two writes", &twice, 6_000_000));
     } else {
         reports.push(run("012 to 013", &one, usize::MAX));
         reports.push(run("012 to 034", &two, 200_000));

@@ -48,7 +48,8 @@ impl World {
                 replica.works += 1;
                 let (node, life, work) = (request.node, replica.life, replica.works);
                 replica.working.insert(work, (pass, request));
-                let delay = self.net.random.below(12);
+                let slow = if !self.is_healed && self.net.random.once_in(12) { 140 } else { 12 };
+                let delay = self.net.random.below(slow);
                 self.net.after(delay, Event::Apply { node, life, work });
             }
             Err(reject) => {
