@@ -7,6 +7,7 @@ mod handover;
 mod placement;
 mod routing;
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 /// The bug, and the test that must fail with it.
@@ -30,10 +31,13 @@ fn mutants() {
     let numbers: Vec<u32> = all.iter().map(|(name, _)| number(name)).collect();
     assert_eq!(numbers, (1..=35).collect::<Vec<_>>(), "each of the planted bugs has a test");
     let mut missed = Vec::new();
+    let mut pass = BTreeSet::new();
     for (bug, test) in all {
-        let clean = child(test, "");
-        let ran = String::from_utf8_lossy(&clean.stdout).contains("running 1 test");
-        assert!(ran && clean.status.success(), "{test} does not pass without a bug");
+        if pass.insert(test) {
+            let clean = child(test, "");
+            let ran = String::from_utf8_lossy(&clean.stdout).contains("running 1 test");
+            assert!(ran && clean.status.success(), "{test} does not pass without a bug");
+        }
         let (name, words) = bug.split_once('_').unwrap();
         let name = name.to_uppercase();
         let words = words.replace('_', " ");
