@@ -83,8 +83,8 @@
 //! of
 //! 32 nodes. Beyond a limit: a typed error, and nothing was built.
 //!
-//! A row never gets fewer replicas by a transition. Balance is per table: [`Assign`] evens out one
-//! table at a time, and the odd replicas of several tables may fall on the same nodes (H16).
+//! A row never gets fewer replicas by a transition. [`Assign`] evens out one table at a time: the
+//! odd replicas of several tables may fall on the same nodes (H16).
 //!
 //! # How to drive it
 //!
