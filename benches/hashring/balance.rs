@@ -3,7 +3,7 @@
 use crate::keys::cluster;
 use quorate_benches::Table;
 use quorate_hashring::{
-    Assign, Locate, Maglev, MaglevConfig, Node, NodeId, Rendezvous, KeyHash, Ring, RingConfig,
+    Assign, KeyHash, Locate, Maglev, MaglevConfig, Node, NodeId, Rendezvous, Ring, RingConfig,
     Rules, Topology, jump,
 };
 use std::num::NonZeroU32;

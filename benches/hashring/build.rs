@@ -1,9 +1,11 @@
 //! Lanes P5 and P6: building a Maglev table, building and rebuilding a ring.
 
 use crate::keys::{Keys, cluster};
-use quorate_benches::{Candidate, Lane, Table, Target};
 use quorate_benches::count::counted;
-use quorate_hashring::{KeyHash, Locate, Maglev, MaglevConfig, Node, NodeId, Ring, RingConfig, Rules};
+use quorate_benches::{Candidate, Lane, Table, Target};
+use quorate_hashring::{
+    KeyHash, Locate, Maglev, MaglevConfig, Node, NodeId, Ring, RingConfig, Rules,
+};
 use std::hint::black_box;
 use xxhash_rust::xxh3::xxh3_64;
 

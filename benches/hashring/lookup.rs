@@ -64,6 +64,11 @@ pub(crate) fn replicas(lines: &mut Table) {
             }),
             Candidate::each("hashring", || hashring.get_with_replicas(e.next(), 2)),
         ],
-        targets: vec![Target::OfFloor(1.2), Target::Of(0, 0.05), Target::Of(1, 0.02), Target::Of(2, 0.001)],
+        targets: vec![
+            Target::OfFloor(1.2),
+            Target::Of(0, 0.05),
+            Target::Of(1, 0.02),
+            Target::Of(2, 0.001),
+        ],
     });
 }

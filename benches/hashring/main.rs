@@ -18,6 +18,9 @@ use quorate_benches::count::Counting;
 
 const TITLE: &str = "quorate-hashring";
 
+/// Adds the lines of a lane.
+type Measure = fn(&mut Table);
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -25,7 +28,7 @@ fn main() {
     let mut table = Table::begin(TITLE);
     // One lane alone, while working on it.
     let only = std::env::args().skip(1).find(|arg| arg.starts_with('P') || arg == "Memory");
-    let lanes: [(&str, fn(&mut Table)); 16] = [
+    let lanes: [(&str, Measure); 16] = [
         ("P1", lookup::owner),
         ("P2", lookup::replicas),
         ("P3", rings::owner),

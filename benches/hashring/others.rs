@@ -153,7 +153,9 @@ pub(crate) fn rendezvous(lines: &mut Table) {
     let hrw: Peer = hrw_hash::HrwNodes::new(1..=100_u64);
     let heavy = hrw_hash::HrwNodes::new((1..=100).map(|id| Heavy(id, usize::from(weight(id)))));
     let mut nodes = rendezvous_hash::RendezvousNodes::default();
-    (1..=100_u64).for_each(|id| drop(nodes.insert(rendezvous_hash::IdNode::new(id))));
+    for id in 1..=100_u64 {
+        nodes.insert(rendezvous_hash::IdNode::new(id));
+    }
     let mut weighted = rendezvous_hash::RendezvousNodes::default();
     for id in 1..=100_u64 {
         let capacity = rendezvous_hash::Capacity::new(f64::from(weight(id))).expect("positive");

@@ -75,8 +75,10 @@ pub(crate) fn owner(lines: &mut Table) {
             ring.batch_add(entries(100, vnodes));
             ring
         };
-        let hash_ring =
-            hash_ring::HashRing::new((0..100_u16).collect(), isize::try_from(vnodes).expect("small"));
+        let hash_ring = hash_ring::HashRing::new(
+            (0..100_u16).collect(),
+            isize::try_from(vnodes).expect("small"),
+        );
         let mut conhash = conhash::ConsistentHash::new();
         (0..100).for_each(|id| conhash.add(&Named(id), usize::from(vnodes)));
         let mut coordinator = hashring_coordinator::HashRing::new(0, usize::from(vnodes));

@@ -62,7 +62,9 @@ fn size(lines: &mut Table, bits: u8, nodes: u64, zones: u64, most: [f64; 3]) {
         });
         let (moves, bound) = (solved.moves(), solved.load_bound());
         let worst = solved.report().worst();
-        lines.say(&format!("P9 {name}: {moves} moves, loads force {bound}, worst/target {worst:.4}"));
+        lines.say(&format!(
+            "P9 {name}: {moves} moves, loads force {bound}, worst/target {worst:.4}"
+        ));
     }
 }
 

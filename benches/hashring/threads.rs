@@ -64,7 +64,10 @@ pub(crate) fn shared(lines: &mut Table) {
     lines.measure(Lane {
         name: "P7 reading a snapshot, 2 threads, published at 1 kHz",
         ours: Candidate::run("ours", |count| {
-            two_readers(&read_ours, &|| drop(ours.publish(Arc::new(7))), count)
+            let publish = || {
+                ours.publish(Arc::new(7));
+            };
+            two_readers(&read_ours, &publish, count)
         })
         .of(READINGS),
         floor: Candidate::run("one thread × 2, nobody publishes", |count| {
@@ -97,9 +100,7 @@ pub(crate) fn bounded(lines: &mut Table) {
     let ours = BoundedLoad::new(ring.clone(), 1_250).expect("in range");
     let counters: Vec<AtomicU32> = (0..100).map(|_| AtomicU32::new(0)).collect();
     let total = AtomicU64::new(0);
-    for (held, name) in
-        [(0, "nothing else held"), (20_000, "20,000 held")]
-    {
+    for (held, name) in [(0, "nothing else held"), (20_000, "20,000 held")] {
         let others: Vec<_> = (0..held).map(|key: u32| ours.pick(&key.to_le_bytes())).collect();
         let (mut a, mut b) = (Keys::new(), Keys::new());
         let targets = if held == 0 { vec![Target::OfFloor(1.5)] } else { Vec::new() };

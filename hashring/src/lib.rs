@@ -80,8 +80,7 @@
 //!
 //! 65,535 nodes · names of 64 bytes · 16 replicas · 2^16 partitions · 4,194,304 tokens on a ring ·
 //! 1,048,576 key ranges with bounds of 65,535 bytes · encoded values of 64 MiB · joint write sets
-//! of
-//! 32 nodes. Beyond a limit: a typed error, and nothing was built.
+//! of 32 nodes. Beyond a limit: a typed error, and nothing was built.
 //!
 //! A row never gets fewer replicas by a transition. [`Assign`] evens out one table at a time: the
 //! odd replicas of several tables may fall on the same nodes (H16).
