@@ -3,15 +3,20 @@
 use crate::assign::target::{Fraction, targets};
 use crate::assign::{Groups, relaxed};
 use crate::rules::{Caps, Relaxed};
+use crate::table::BITS_MAX;
 use crate::width::to_u32;
 use crate::{Locate as _, NodeId, NodeIdx, PartitionTable, Replicate, Segmented, Topology};
 use alloc::vec::Vec;
 use core::fmt;
 
+/// A table has at most so many rows; loads of others are printed as parts of the key space.
+const ROWS_MAX: u128 = 1 << BITS_MAX;
+
 /// How even a placement is.
 ///
 /// # Units
-/// Loads of a table are counted in rows, those of a ring in 2⁻⁶⁴ of the key space.
+/// Loads of a table are counted in rows, those of a ring in 2⁻⁶⁴ of the key space (printed as a
+/// percentage).
 ///
 /// # Examples
 /// ```
@@ -31,6 +36,8 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BalanceReport {
     nodes: Vec<NodeReport>,
+    /// What all keys once come to: the rows of a table, 2^64 of a ring.
+    whole: u128,
     spread_overload_ppm: u64,
     unusable_weight: u64,
     relaxed: Vec<Relaxed>,
@@ -196,11 +203,17 @@ impl fmt::Display for BalanceReport {
         for node in &self.nodes {
             let (num, den) = node.target;
             let target = to_f64(num) / to_f64(u128::from(den));
-            writeln!(
-                f,
-                "node {}: target {target:.2}, load {}, primaries {}, in {}, out {}",
-                node.node, node.load, node.primaries, node.moved_in, node.moved_out
-            )?;
+            let (load, primaries) = (node.load, node.primaries);
+            write!(f, "node {}: ", node.node)?;
+            if self.whole <= ROWS_MAX {
+                write!(f, "target {target:.2}, load {load}, primaries {primaries}")?;
+            } else {
+                let percent = |part: f64| 100.0 * part / to_f64(self.whole);
+                let (load, primaries) = (percent(to_f64(load)), percent(to_f64(primaries)));
+                let target = percent(target);
+                write!(f, "target {target:.2} %, load {load:.2} %, primaries {primaries:.2} %")?;
+            }
+            writeln!(f, ", in {}, out {}", node.moved_in, node.moved_out)?;
         }
         write!(f, "worst/target {:.4}, deviation {:.4}", self.worst(), self.deviation())?;
         for relaxed in &self.relaxed {
@@ -342,6 +355,7 @@ impl Tally {
         });
         BalanceReport {
             nodes: nodes.collect(),
+            whole,
             spread_overload_ppm: fair.map_or(0, Fair::spread_overload_ppm),
             unusable_weight: fair.map_or(0, |fair| fair.unusable_weight(topology)),
             relaxed,
