@@ -14,6 +14,7 @@ mod campaign;
 mod clusters;
 mod compat;
 mod contract;
+mod examples;
 mod golden;
 mod hazards;
 mod model;
