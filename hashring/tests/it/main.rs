@@ -23,6 +23,8 @@ mod mutants;
 mod oracle;
 mod props;
 mod random;
+#[cfg(feature = "serde")]
+mod serialized;
 mod solver;
 
 /// Whether bytes occur within others.
