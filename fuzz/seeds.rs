@@ -1,12 +1,17 @@
-//! Writes the corpora that fuzzing of the transport, replicas, histories and plans begins with, the
-//! first from the golden vectors of its FORMAT.md: `cargo run --example seeds` in this directory.
+//! Writes the corpora that fuzzing of the transport, replicas, placements, histories and plans begins
+//! with, the first from the golden vectors of its FORMAT.md: `cargo run --example seeds` in this directory.
 //! Nothing of it is committed.
 
+use quorate_hashring::{
+    Assign, Level, Node, NodeId as Member, Quorum, RangeId, RangeMap, Rules, Topology, Transition,
+    View,
+};
 use quorate_raft::{
     Ballot, Block, Body, ConfChange, ConfOp, EntryBody, GroupId, Limits, LogId, LogIndex,
     Membership, Message, Proposal, SnapshotMeta, Term, wire, write_snapshot,
 };
 use quorate_transport::NodeId;
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -57,7 +62,7 @@ fn write(target: &str, seeds: &[Vec<u8>]) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let frames = vectors();
     assert!(frames.len() >= 16, "one of every kind");
     let with = |prefix: &[u8], body: &[u8]| [prefix, body].concat();
@@ -96,7 +101,45 @@ fn main() -> io::Result<()> {
     write("transport_mux", &muxes)?;
     write("sim_history", &histories())?;
     write("sim_plan", &plans())?;
-    raft()
+    hashring()?;
+    Ok(raft()?)
+}
+
+/// As the library writes them: one of each kind, of views one of each stage.
+fn hashring() -> Result<(), Box<dyn Error>> {
+    let node = |id| Node::new(Member::new(id)).at(Level::Zone, &format!("zone {}", id % 3));
+    let five = (1..=5).fold(Topology::builder(), |all, id| all.node(node(id))).build()?;
+    let six = five.to_builder().node(node(6)).build()?;
+    let rules = Rules::new(2).at_most_soft(Level::Zone, 1);
+    let table = Assign::new(&five, &rules).partition_bits(3).solve()?.into_table();
+    let next = Assign::new(&six, &rules).previous(&table).solve()?.into_table();
+    let mut views = vec![View::initial(table.clone())];
+    let mut change = Transition::begin(&views[0], next, Quorum::Majority)?;
+    while !change.is_finished() {
+        if let Some(view) = change.poll_view() {
+            change.committed(&view)?;
+            views.push(view);
+        }
+        (1..=6).for_each(|id| change.handle_ack(Member::new(id), change.view().epoch()));
+        for moved in change.moves().moves.clone() {
+            change.handle_copied(moved.id)?;
+        }
+    }
+    let [one, two] = [1, 2].map(RangeId::new);
+    let ranges = RangeMap::new(one, &[Member::new(1), Member::new(2)])?;
+    let whole = ranges.locate(b"");
+    let halves = ranges.split(whole.id, whole.epoch, b"m", two)?;
+    let mut seeds = vec![[&[4], &*five.encode()].concat(), [&[5], &*table.encode()].concat()];
+    seeds.extend(views.iter().map(|view| [&[6], &*view.encode()].concat()));
+    seeds.extend([&ranges, &halves].map(|map| [&[7], &*map.encode()].concat()));
+    write("hashring_decode", &seeds)?;
+    // Split, split, reassign, merge, and clients in between.
+    let steps =
+        [[0, 5, 2, 0], [4, 9, 0, 0], [0, 9, 3, 0], [3, 9, 0, 7], [4, 9, 0, 0], [2, 0, 5, 0]];
+    write("hashring_ranges", &[steps.concat(), steps[..3].concat()])?;
+    let clusters: Vec<u8> = (0..80).map(|byte: u8| byte.wrapping_mul(37)).collect();
+    write("hashring_assign", &[clusters.clone(), clusters[7..].to_vec()])?;
+    Ok(())
 }
 
 /// As the library writes them.

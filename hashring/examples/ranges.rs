@@ -39,7 +39,7 @@ fn request(cache: &mut RangeCache, map: &RangeMap, key: &[u8]) -> KeyRange {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let [a, b, c, d] = [1, 2, 3, 4].map(NodeId::new);
     let map = RangeMap::new(RangeId::new(1), &[a, b, c])?;
     show("one range", &map);

@@ -21,7 +21,7 @@ fn common(a: &[NodeIdx], b: &[NodeIdx]) -> usize {
     a.iter().filter(|node| b.contains(node)).count()
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let nodes = (1..=NODES).map(node);
     let topology = nodes.fold(Topology::builder(), |all, node| all.node(node)).build()?;
     let sharder = ShuffleSharder::new(&topology, SHARD, None, 0)?;

@@ -79,7 +79,23 @@ impl HostRing {
     /// The position of a key's host.
     #[must_use]
     pub fn host(&self, key: &[u8]) -> usize {
-        self.host_at(self.key_point.of(key))
+        self.host_at(self.point(key))
+    }
+
+    /// Where a key lies on the ring, as the original hashes it: for a placement that is to take the
+    /// ring's place, as long as clients go on hashing as they do.
+    ///
+    /// # Examples
+    /// ```
+    /// use quorate_hashring::compat::{EnvoyHash, envoy_ring_hash};
+    ///
+    /// let ring = envoy_ring_hash(&[("a", 1), ("b", 1)], 64, 64, EnvoyHash::Xx)?;
+    /// assert_eq!(ring.host_at(ring.point(b"session-17")), ring.host(b"session-17"));
+    /// # Ok::<(), quorate_hashring::compat::CompatError>(())
+    /// ```
+    #[must_use]
+    pub fn point(&self, key: &[u8]) -> u64 {
+        self.key_point.of(key)
     }
 
     /// The position of the host of the first point at or behind this one; behind the last, of the

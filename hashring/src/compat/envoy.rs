@@ -2,9 +2,11 @@
 
 use super::{CompatError, HostRing, HostTable, KeyPoint, check_hosts};
 use crate::maglev::is_prime;
-use crate::width::to_u16;
+use crate::width::{to_u16, to_u32};
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use core::cmp::Reverse;
 use xxhash_rust::xxh64::xxh64;
 
 /// The greatest ring that Envoy's configuration allows.
@@ -110,21 +112,17 @@ pub fn envoy_maglev(hosts: &[(&str, u32)], table_size: u64) -> Result<HostTable,
     let mut players: Vec<Player> =
         shares.iter().map(|&(host, share)| Player::new(hosts[host].0, host, share, size)).collect();
     let mut slots = vec![u16::MAX; size as usize];
-    let mut free = slots.len();
-    let mut round = 0.0;
-    while free > 0 {
-        round += 1.0;
-        for player in &mut players {
-            if free == 0 || round * player.share < player.target {
-                continue;
-            }
-            player.target += most;
-            while slots[player.at as usize] != u16::MAX {
-                player.at = (player.at + player.skip) % size;
-            }
-            slots[player.at as usize] = player.host;
-            free -= 1;
-        }
+    // Envoy looks at every host in every round. Hosts that sit out wait in a heap here for their
+    // next round, so that many light ones beside a heavy one cost nothing meanwhile.
+    let first_round = (0..players.len()).map(|at| Reverse((1_u64, at)));
+    let mut waiting: BinaryHeap<Reverse<(u64, usize)>> = first_round.collect();
+    for _ in 0..slots.len() {
+        let Some(mut next) = waiting.peek_mut() else { break };
+        let Reverse((round, at)) = *next;
+        let player = &mut players[at];
+        player.take(&mut slots);
+        player.target += most;
+        *next = Reverse((player.due(round + 1), at));
     }
     Ok(HostTable { slots: slots.into() })
 }
@@ -148,6 +146,36 @@ impl Player {
         let at = below(xxh64(key.as_bytes(), 0), size);
         let skip = below(xxh64(key.as_bytes(), 1), size - 1) + 1;
         Self { host: to_u16(host), share, target: 0.0, at, skip }
+    }
+
+    /// Takes the next free slot of its permutation.
+    fn take(&mut self, slots: &mut [u16]) {
+        let size = to_u32(slots.len());
+        while slots[self.at as usize] != u16::MAX {
+            self.at = (self.at + self.skip) % size;
+        }
+        slots[self.at as usize] = self.host;
+    }
+
+    /// The first round from `next` on in which it plays: Envoy's comparison to the bit, whose
+    /// product rises with the round. The quotient is only a guess of where to look.
+    fn due(&self, next: u64) -> u64 {
+        #[expect(clippy::cast_precision_loss, reason = "rounds stay far below 2⁵³")]
+        let plays = |round: u64| round as f64 * self.share >= self.target;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive number of rounds"
+        )]
+        let guess = (self.target / self.share) as u64;
+        let mut round = guess.max(next);
+        while round > next && plays(round - 1) {
+            round -= 1;
+        }
+        while !plays(round) {
+            round += 1;
+        }
+        round
     }
 }
 

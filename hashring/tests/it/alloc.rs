@@ -81,6 +81,7 @@ fn routes_admissions_and_tallies_allocate_nothing() {
     let allocated = allocations(|| {
         for key in 0..1_000_u32 {
             let route = copying.route(&key.to_le_bytes());
+            reached += copying.route_at(u64::from(key) << 60).tag.value();
             let mut tally = route.write.tally(Quorum::Majority);
             for at in route.write.nodes() {
                 reached += u64::from(tally.ack(at) == quorate_hashring::Outcome::Reached);
@@ -92,4 +93,30 @@ fn routes_admissions_and_tallies_allocate_nothing() {
     });
     assert!(reached > 0);
     assert_eq!(allocated, 0);
+}
+
+#[test]
+fn caches_of_ranges_allocate_nothing_to_find_one() {
+    use quorate_hashring::{CacheConfig, NodeId, RangeCache, RangeId, RangeMap};
+    let mut map = RangeMap::new(RangeId::new(0), &[NodeId::new(1)]).unwrap();
+    for id in 1..200_u64 {
+        let at = (id * 5).to_be_bytes();
+        let range = map.locate(&at);
+        map = map.split(range.id, range.epoch, &at, RangeId::new(id)).unwrap();
+    }
+    let mut cache = RangeCache::new(CacheConfig::default()).unwrap();
+    for range in map.iter().step_by(2) {
+        let _ = cache.learn(range.clone());
+    }
+    let (mut hits, mut holes) = (0, 0);
+    let allocated = allocations(|| {
+        for key in 0..1_000_u64 {
+            match cache.locate(&key.to_be_bytes()) {
+                Some(range) => hits += u64::from(range.id == map.locate(&key.to_be_bytes()).id),
+                None => holes += 1,
+            }
+        }
+    });
+    assert!(hits > 400 && holes > 400, "{hits} and {holes}");
+    assert_eq!((hits + holes, allocated), (1_000, 0));
 }

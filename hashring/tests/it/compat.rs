@@ -442,3 +442,64 @@ mod ketama {
         }
     }
 }
+
+/// Envoy's loop as it stands there (`maglev_lb.cc`): every host in every round.
+fn plain_envoy_maglev(hosts: &[(&str, u32)], size: u64) -> Vec<u16> {
+    let sum: u64 = hosts.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let mut order: Vec<usize> = (0..hosts.len()).filter(|&at| hosts[at].1 > 0).collect();
+    order.sort_by_key(|&at| hosts[at].0);
+    let share = |at: usize| f64::from(hosts[at].1) / sum as f64;
+    let most = order.iter().map(|&at| share(at)).fold(0.0, f64::max);
+    let start = |at: usize, seed| xxhash_rust::xxh64::xxh64(hosts[at].0.as_bytes(), seed);
+    let mut states: Vec<(usize, f64, u64)> =
+        order.iter().map(|&at| (at, 0.0, start(at, 0) % size)).collect();
+    let mut slots: Vec<Option<u16>> = vec![None; usize::try_from(size).unwrap()];
+    let (mut taken, mut round) = (0, 0_u32);
+    while taken < size {
+        round += 1;
+        for (at, target, next) in &mut states {
+            if taken == size || f64::from(round) * share(*at) < *target {
+                continue;
+            }
+            *target += most;
+            while slots[usize::try_from(*next).unwrap()].is_some() {
+                *next = (*next + start(*at, 1) % (size - 1) + 1) % size;
+            }
+            slots[usize::try_from(*next).unwrap()] = Some(u16::try_from(*at).unwrap());
+            taken += 1;
+        }
+    }
+    slots.into_iter().flatten().collect()
+}
+
+#[test]
+fn envoy_maglev_equals_the_plain_loop() {
+    use crate::random::{Random, seeds};
+    for seed in seeds(400) {
+        let random = &mut Random::new(seed);
+        let count = 1 + random.below(12);
+        let names: Vec<String> = (0..count).map(|at| format!("10.0.{at}.{seed}:80")).collect();
+        let weights = *random.pick(&[&[1, 2, 3][..], &[0, 1, 128], &[1, 7, 1_000_003], &[3, 10]]);
+        let hosts: Vec<(&str, u32)> =
+            names.iter().map(|name| (&**name, *random.pick(weights))).collect();
+        if hosts.iter().all(|(_, weight)| *weight == 0) {
+            continue;
+        }
+        let size = *random.pick(&[2, 13, 251, 2_003]);
+        let table = envoy_maglev(&hosts, size).unwrap();
+        assert_eq!(table.slots(), plain_envoy_maglev(&hosts, size), "seed {seed}");
+    }
+}
+
+/// Many light hosts beside a heavy one: looking at all of them in each of its rounds took minutes.
+#[test]
+fn envoy_maglev_of_very_unequal_weights() {
+    let names: Vec<String> = (0..20_000).map(|at| format!("host {at}")).collect();
+    let weight = |at: usize| if at == 0 { 1_000_000_000 } else { 1 };
+    let hosts: Vec<(&str, u32)> =
+        names.iter().enumerate().map(|(at, name)| (&**name, weight(at))).collect();
+    let table = envoy_maglev(&hosts, 65_537).unwrap();
+    // Everybody plays in the first round, and then the heavy one alone.
+    let heavy = table.slots().iter().filter(|slot| **slot == 0).count();
+    assert_eq!(heavy, 65_537 - 19_999);
+}

@@ -215,3 +215,71 @@ fn changed_nodes(before: &Topology, after: &Topology) -> Vec<u64> {
     ids.dedup();
     ids
 }
+
+/// The ends of the hash space and both sides of its middle, and many others.
+fn probes() -> impl Iterator<Item = u64> {
+    let mut random = Random::new(11);
+    let ends = [0, 1, (1 << 63) - 1, 1 << 63, u64::MAX - 1, u64::MAX];
+    ends.into_iter().chain((0..2_000).map(move |_| random.next()))
+}
+
+/// H10, H28, G2: each answer is a node with a weight, whatever the hash; the same nodes listed in
+/// any order give the same answers; keys are asked by their hash.
+fn is_sound<P: Locate>(name: &str, build: impl Fn(&Topology) -> P) {
+    let nodes = (1..=9_u16).map(|id| {
+        let weight = quorate_hashring::Weight::units(id % 3);
+        Node::new(NodeId::new(u64::from(id))).weight(weight).at(Level::Zone, &format!("{}", id % 2))
+    });
+    let forth = nodes.clone().fold(Topology::builder(), |all, node| all.node(node));
+    let back = nodes.rev().fold(Topology::builder(), |all, node| all.node(node));
+    let [forth, back] = [forth, back].map(|all| build(&all.build().unwrap()));
+    for hash in probes() {
+        let owner = forth.owner_at(hash);
+        let node = forth.topology().node(owner).unwrap();
+        assert!(!node.weight_of().is_zero(), "{name} at {hash:#x}: {node:?}");
+        assert_eq!(owner, back.owner_at(hash), "{name} at {hash:#x}");
+        let key = hash.to_le_bytes();
+        assert_eq!(forth.owner(&key), forth.owner_at(forth.key_hash().hash(&key)), "{name}");
+    }
+}
+
+#[test]
+fn every_placement_is_sound_at_every_hash() {
+    use quorate_hashring::{Maglev, MaglevConfig, Rendezvous};
+    let rules = Rules::new(2).at_most(Level::Zone, 1);
+    is_sound("table", |all| {
+        Assign::new(all, &rules).partition_bits(7).solve().unwrap().into_table()
+    });
+    is_sound("ring", |all| Ring::build(all, &rules, &RingConfig::default()).unwrap());
+    is_sound("Maglev", |all| Maglev::build(all, &MaglevConfig::default().slots(1_009)).unwrap());
+    for hash in [KeyHash::default(), KeyHash::siphash13(SipKey::new(3, 4))] {
+        is_sound("rendezvous", |all| Rendezvous::new(all, hash));
+    }
+}
+
+/// Keys reach each node of a ring or a table as often as its share of the hash space says: χ² at
+/// 1 % with 11 degrees of freedom. (Maglev, rendezvous and jump: `props::routing`.)
+#[test]
+fn owners_get_their_share_of_keys() {
+    fn check<P: Replicate + Segmented<Bound = u64>>(placement: &P) {
+        let mut shares = [0.0_f64; 12];
+        for segment in placement.segments() {
+            let end = segment.end.map_or(1_u128 << 64, u128::from);
+            let share = (end - u128::from(segment.start)) as f64 / (1_u128 << 64) as f64;
+            shares[usize::from(segment.replicas[0].value())] += share;
+        }
+        let mut counts = [0_u32; 12];
+        for key in 0..100_000_u32 {
+            counts[usize::from(placement.owner(format!("key {key}").as_bytes()).value())] += 1;
+        }
+        let off = |(count, share): (&u32, f64)| {
+            let expected = share * 100_000.0;
+            (f64::from(*count) - expected).powi(2) / expected
+        };
+        let chi: f64 = counts.iter().zip(shares).map(off).sum();
+        assert!(chi < 24.72, "{chi}: {counts:?}");
+    }
+    let topology = cluster(12);
+    check(&table(&topology));
+    check(&ring(&topology));
+}

@@ -14,6 +14,7 @@ mod campaign;
 mod clusters;
 mod compat;
 mod contract;
+mod examples;
 mod golden;
 mod hazards;
 mod model;
@@ -22,6 +23,8 @@ mod mutants;
 mod oracle;
 mod props;
 mod random;
+#[cfg(feature = "serde")]
+mod serialized;
 mod solver;
 
 /// Whether bytes occur within others.
