@@ -3,7 +3,8 @@
 use crate::contract;
 use crate::random::{self, Random, seeds};
 use quorate_hashring::{
-    Assign, DecodeError, KeyHash, Level, PartitionTable, Rules, SipKey, Topology,
+    Assign, DecodeError, KeyHash, Level, NodeId, PartitionTable, RangeId, RangeMap, Rules, SipKey,
+    Topology,
 };
 
 const WEIGHTS: &[u16] = &[0, 1, 3, 50];
@@ -121,6 +122,41 @@ fn mutated_topologies_and_tables_are_refused_or_canonical() {
     }
     println!("refused {refused}, accepted {accepted}, broken rules {invalid}");
     assert!(refused > 100_000 && accepted > 1_000 && invalid > 10_000 || seeds(500).count() < 500);
+}
+
+/// As above for maps of ranges; views are mutated in `props::handover`. With these, mutated
+/// encodings of all kinds are more than 200,000.
+#[test]
+fn mutated_range_maps_are_refused_or_canonical() {
+    let (mut refused, mut accepted, mut invalid) = (0, 0, 0);
+    for seed in seeds(500) {
+        let random = &mut Random::new(seed);
+        let nodes = [1, 2, 300].map(NodeId::new);
+        let mut map = RangeMap::new(RangeId::new(9), &nodes[..1 + random.below(3)]).unwrap();
+        for id in 0..random.below(6) as u64 {
+            let at = [b'a' + u8::try_from(random.below(9)).unwrap(); 3];
+            let range = map.locate(&at);
+            let split =
+                map.split(range.id, range.epoch, &at[..1 + random.below(3)], RangeId::new(id));
+            map = split.unwrap_or(map);
+        }
+        let bytes = map.encode();
+        for _ in 0..110 {
+            let bytes = mutated(random, &bytes);
+            match RangeMap::decode(&bytes) {
+                Ok(map) => {
+                    assert_eq!(map.encode(), bytes, "seed {seed}");
+                    accepted += 1;
+                }
+                Err(error) => {
+                    invalid += u32::from(matches!(error, DecodeError::Invalid { .. }));
+                    refused += 1;
+                }
+            }
+        }
+    }
+    println!("refused {refused}, accepted {accepted}, broken rules {invalid}");
+    assert!(refused > 25_000 && accepted > 500 && invalid > 5_000 || seeds(500).count() < 500);
 }
 
 /// Each byte changed alone, and each length, is an error.
