@@ -1,5 +1,5 @@
 //! A cache client: a ring that loses a node, with bounded load. Who tries the next node of the walk
-//! finds the keys where the ring will put them. Run: `cargo run -p quorate-hashring --example cache`.
+//! finds keys where the ring will put them. Run: `cargo run -p quorate-hashring --example cache`
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

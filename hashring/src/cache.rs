@@ -30,7 +30,8 @@ impl Default for CacheConfig {
 
 impl CacheConfig {
     /// Default: 65,536 · unit: ranges · range: 1 to 1,048,576 · too small → ranges are forgotten
-    /// (and counted) while they are of use, and asked for again · too large → memory.
+    /// (and counted) while they are of use, and asked for again; below 8 a whole stale answer does
+    /// not fit, and the range asked for may be among what goes · too large → memory.
     #[must_use]
     pub const fn ranges_max(self, ranges_max: u32) -> Self {
         Self { ranges_max }
