@@ -12,7 +12,7 @@ pub(crate) mod target;
 use crate::error::{AssignError, BuildError};
 use crate::report::BalanceReport;
 use crate::rules::{Caps, Relaxed};
-use crate::table::{BITS_MAX, VACANT};
+use crate::table::{BITS_MAX, VACANT, without_vacant};
 use crate::width::to_u32;
 use crate::{KeyHash, Locate as _, NodeIdx, PartitionTable, Replicate as _, Rules, Topology};
 use alloc::vec::Vec;
@@ -32,7 +32,7 @@ pub enum Primaries {
     #[default]
     Balance,
     /// Positions never shift: what stays keeps its place in the row, what comes takes a vacated
-    /// one. For erasure codes, where each position holds another shard.
+    /// one. For erasure codes, where each position holds another shard. Rows cannot get shorter.
     Keep,
 }
 
@@ -223,6 +223,21 @@ impl<'a> Assign<'a> {
         rows
     }
 
+    /// A row cannot have a hole in it, so with positions kept it cannot get shorter either.
+    fn check_positions(
+        &self,
+        problem: &Problem<'_>,
+        table: &PartitionTable,
+    ) -> Result<(), AssignError> {
+        let rows = table.flat().chunks(problem.width);
+        let longest = rows.map(|row| without_vacant(row).len()).max().unwrap_or(0);
+        if self.primaries == Primaries::Keep && longest > problem.replicas() {
+            let (have, possible) = (to_u32(longest), to_u32(problem.replicas()));
+            return Err(AssignError::PositionsShift { have, possible });
+        }
+        Ok(())
+    }
+
     /// The rows, their new placements, the bound on these, and whether that is the whole change.
     fn change(
         &self,
@@ -230,6 +245,7 @@ impl<'a> Assign<'a> {
         table: &PartitionTable,
     ) -> Result<(Vec<NodeIdx>, u32, u32, bool), AssignError> {
         let before = Before::new(problem, table);
+        self.check_positions(problem, table)?;
         let whole = |held| {
             loads::whole_loads(&problem.groups, problem.partitions, &problem.intervals, held)
         };

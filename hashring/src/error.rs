@@ -309,6 +309,14 @@ pub enum AssignError {
         /// What was asked for.
         wanted: u64,
     },
+    /// Effect: nothing was assigned. Positions are to be kept, but the cluster is too small for
+    /// rows as long as they are: what stands behind a vacated position would have to move up.
+    PositionsShift {
+        /// Replicas of the longest row so far.
+        have: u32,
+        /// Replicas that are possible.
+        possible: u32,
+    },
     /// Effect: nothing was assigned. Rows move whole, and no row fits the budget (H46).
     BudgetTooSmall {
         /// The least `moves_max` with which anything could move.
@@ -322,6 +330,9 @@ impl fmt::Display for AssignError {
             Self::Build(error) => error.fmt(f),
             Self::Mismatch { what, previous, wanted } => {
                 write!(f, "the previous table has {what} {previous}, wanted {wanted}")
+            }
+            Self::PositionsShift { have, possible } => {
+                write!(f, "rows of {have} cannot keep their positions with {possible} replicas")
             }
             Self::BudgetTooSmall { least } => {
                 write!(f, "no row moves with less than {least} moves")

@@ -136,6 +136,8 @@ pub struct Maglev {
     slots: Slots,
     /// Slots of each node.
     entries: Box<[u32]>,
+    /// How many nodes hold any.
+    holders: usize,
 }
 
 /// A node on its way through its permutation.
@@ -241,6 +243,7 @@ impl Maglev {
             count,
             reciprocal: u64::MAX / u64::from(count),
             slots,
+            holders: entries.iter().filter(|entries| **entries > 0).count(),
             entries: entries.into(),
         })
     }
@@ -280,7 +283,7 @@ impl Maglev {
     /// that order, when the one before does not answer. Gives how many; the owner is the first.
     ///
     /// # Cost
-    /// No allocation.
+    /// No allocation. Meant for a few: each one found is compared with those before it.
     ///
     /// # Examples
     /// ```
@@ -298,8 +301,7 @@ impl Maglev {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn candidates_at(&self, hash: u64, out: &mut [NodeIdx]) -> usize {
-        let holders = self.entries.iter().filter(|entries| **entries > 0).count();
-        let wanted = out.len().min(holders);
+        let wanted = out.len().min(self.holders);
         let mut found = 0;
         let mut slot = self.slot_of(hash);
         while found < wanted {

@@ -44,6 +44,12 @@ pub trait Replicate: Locate {
     /// The rules that the rows were made by.
     fn rules(&self) -> &Rules;
 
+    /// The topology whose weights the rows were made by: a ring of given points goes by its points
+    /// and not by the weights of their nodes.
+    fn weighed_by(&self) -> &Topology {
+        self.topology()
+    }
+
     /// The holders of a hash, the owner first; never empty, each node once.
     fn replicas_at(&self, hash: u64) -> &[NodeIdx];
 

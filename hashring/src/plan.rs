@@ -24,7 +24,8 @@ use lanes::{Lane, Lanes};
 ///
 /// # Cost
 /// An order looks at each pair of sender and receiver with moves left, and at the first moves of
-/// that pair.
+/// that pair whose segment is free. Only where the replaced replica is down or missing does it
+/// look at all of them: other holders may have to stand in, and each move has its own.
 ///
 /// # Examples
 /// ```
@@ -72,6 +73,8 @@ struct Entry<B> {
     /// The number of its segment: moves of one segment follow one another.
     segment: u32,
     state: State,
+    /// The number of the failure that put it behind; 0: it never failed.
+    tail: u64,
     attempts: u32,
     /// Who sends while it runs.
     senders: Vec<NodeId>,
@@ -202,7 +205,7 @@ impl<B: Clone + Ord> Planner<B> {
         }
         self.lanes.push(Lane { from: what.from, to: what.to }, 0, what.id);
         let (state, senders) = (State::Waiting, Vec::new());
-        self.moves.push(Entry { what, segment, state, attempts: 0, senders });
+        self.moves.push(Entry { what, segment, state, tail: 0, attempts: 0, senders });
     }
 
     /// The next move to run, if one may. Report it by [`Planner::done`] or [`Planner::failed`].
@@ -213,6 +216,12 @@ impl<B: Clone + Ord> Planner<B> {
         let mut best: Option<(Rank, MoveId, Source)> = None;
         for (lane, waiting) in self.lanes.iter() {
             let Some(rank) = self.rank(*lane) else { continue };
+            // Of a sender that is up, everything in the lane is copied: if it has no room now,
+            // nothing of the lane can run, and nothing of it is looked at.
+            let sender = lane.from.filter(|from| self.is_live(*from));
+            if sender.is_some_and(|from| !self.has_room(from)) {
+                continue;
+            }
             // Only a lane whose first entry beats the best so far is looked into.
             let beats = |tail: u64, id: MoveId, best: &Option<(Rank, MoveId, Source)>| {
                 best.as_ref().is_none_or(|(than, of, _)| (rank.behind(tail), id) < (*than, *of))
@@ -254,22 +263,26 @@ impl<B: Clone + Ord> Planner<B> {
         if self.busy.contains(&entry.segment) {
             return None;
         }
-        let has_room = |node: NodeId| self.state(node).outgoing < self.limits.outgoing_max();
-        let is_live = |node: NodeId| {
-            let state = self.state(node);
-            state.is_ready && !state.is_down
-        };
         let holders = &entry.what.holders;
-        if let Some(from) = entry.what.from.filter(|from| is_live(*from)) {
-            return has_room(from).then_some(Source::Slot(from));
+        if let Some(from) = entry.what.from.filter(|from| self.is_live(*from)) {
+            return self.has_room(from).then_some(Source::Slot(from));
         }
-        let nodes: Vec<NodeId> =
-            holders.iter().copied().filter(|node| is_live(*node) && has_room(*node)).collect();
+        let can_send = |node: &NodeId| self.is_live(*node) && self.has_room(*node);
+        let nodes: Vec<NodeId> = holders.iter().copied().filter(can_send).collect();
         if planted("m18_copy_from_any_one_holder") {
             return nodes.first().map(|node| Source::Slot(*node));
         }
         let need = self.quorum.covers_writes(length_of(holders)); // H34
         (nodes.len() >= usize::from(need)).then_some(Source::Quorum { nodes, need })
+    }
+
+    fn has_room(&self, node: NodeId) -> bool {
+        self.state(node).outgoing < self.limits.outgoing_max()
+    }
+
+    fn is_live(&self, node: NodeId) -> bool {
+        let state = self.state(node);
+        state.is_ready && !state.is_down
     }
 
     fn start(&mut self, tail: u64, id: MoveId, source: Source) -> Order<B> {
@@ -315,7 +328,11 @@ impl<B: Clone + Ord> Planner<B> {
             }
             State::Running => self.release(id),
             State::Stuck => self.stuck.retain(|stuck| *stuck != id),
-            State::Waiting => self.lanes.forget(id),
+            State::Waiting => {
+                let entry = &self.moves[id.value() as usize];
+                let lane = Lane { from: entry.what.from, to: entry.what.to };
+                self.lanes.remove(lane, entry.tail, id);
+            }
         }
         let entry = &mut self.moves[id.value() as usize];
         entry.state = State::Done;
@@ -345,6 +362,7 @@ impl<B: Clone + Ord> Planner<B> {
             self.stuck.push(id);
         } else {
             entry.state = State::Waiting;
+            entry.tail = tail;
             self.lanes.push(Lane { from: entry.what.from, to: entry.what.to }, tail, id);
         }
         Ok(())

@@ -117,7 +117,7 @@ impl BalanceReport {
     /// The report of a placement with replicas.
     #[must_use]
     pub fn of<P: Replicate + Segmented<Bound = u64>>(placement: &P) -> Self {
-        let topology = placement.topology();
+        let topology = placement.weighed_by();
         let mut tally = Tally::new(topology.nodes().len());
         let unit = equal_length(placement);
         for segment in placement.segments() {

@@ -128,6 +128,9 @@ impl Transition {
         if view.stage() != Stage::Settled {
             return Err(TransitionError::Busy { stage: view.stage(), epoch: view.epoch() });
         }
+        if !view.has_epochs_left() {
+            return Err(TransitionError::EpochsExhausted { epoch: view.epoch() });
+        }
         let table = view.table();
         expect_same("partition bits", u64::from(table.bits()), u64::from(next.bits()))?;
         let hash = |table: &PartitionTable| u64::from(table.key_hash().id());
@@ -299,7 +302,9 @@ impl Transition {
         }
     }
 
-    /// Gives the change up: the rows become what they were before. Before anything was switched
+    /// Gives the change up: the rows hold the nodes that they held before. The order within rows
+    /// whose nodes did not change stays that of the given up table: during a change it means
+    /// nothing, since coordinators of either view may be at work under one tag. Before anything was switched
     /// that is at once; behind it, reads go back first. A receiver that died is answered this way,
     /// and by another table.
     ///

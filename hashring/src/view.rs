@@ -20,6 +20,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU8;
 
+/// A change takes four views; twice as many are kept for it.
+const EPOCHS_OF_A_CHANGE: u64 = 8;
+
 /// Where a change of the table stands.
 ///
 /// | stage | reads go to | writes need |
@@ -331,8 +334,17 @@ impl View {
         Ok(self.successor(Stage::Settled, table, row_epochs, Changed::default()))
     }
 
+    /// Whether there are epochs left for a whole change: views beyond the last could be made, but
+    /// nobody would read them.
+    pub(crate) fn has_epochs_left(&self) -> bool {
+        self.inner.epoch.value() < codec::EPOCH_MAX - EPOCHS_OF_A_CHANGE
+    }
+
     fn expect_settled(&self) -> Result<(), ViewError> {
         match self.inner.stage {
+            Stage::Settled if !self.has_epochs_left() => {
+                Err(ViewError::EpochsExhausted { epoch: self.inner.epoch })
+            }
             Stage::Settled => Ok(()),
             stage => Err(ViewError::NotSettled { stage, epoch: self.inner.epoch }),
         }
@@ -392,7 +404,7 @@ impl View {
         row_epochs
     }
 
-    /// Decoding keeps epochs far from their end.
+    /// No change begins without epochs for all of it.
     fn next_epoch(&self) -> Epoch {
         Epoch::new(self.inner.epoch.value() + 1)
     }

@@ -32,14 +32,6 @@ impl Lanes {
         }
     }
 
-    /// Removes a move from wherever it waits: rare, so it may search.
-    pub(super) fn forget(&mut self, id: MoveId) {
-        for waiting in self.waiting.values_mut() {
-            waiting.retain(|(_, other)| *other != id);
-        }
-        self.waiting.retain(|_, waiting| !waiting.is_empty());
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Lane, &BTreeSet<(u64, MoveId)>)> {
         self.waiting.iter()
     }

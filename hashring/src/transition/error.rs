@@ -16,6 +16,11 @@ pub enum TransitionError {
         /// The epoch of the view.
         epoch: Epoch,
     },
+    /// Effect: nothing has begun. The epochs have come to their end, 2^62.
+    EpochsExhausted {
+        /// The epoch of the view.
+        epoch: Epoch,
+    },
     /// Effect: nothing has begun. A row would get shorter: it could miss writes of the longer one.
     RowShrinks {
         /// The partition.
@@ -72,6 +77,7 @@ impl fmt::Display for TransitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy { stage, epoch } => write!(f, "a change is {stage} at epoch {epoch}"),
+            Self::EpochsExhausted { epoch } => write!(f, "no epoch is left after {epoch}"),
             Self::RowShrinks { partition } => write!(f, "the row of partition {partition} shrinks"),
             Self::Mismatch { what, have, wanted } => {
                 write!(f, "the view has {what} {have}, the next table {wanted}")

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 /// No cluster gets there: a greater epoch in bytes is refused, so that adding one is always safe
 /// and two bits are left to a gate.
-const EPOCH_MAX: u64 = 1 << 62;
+pub(crate) const EPOCH_MAX: u64 = 1 << 62;
 
 impl View {
     /// The view in the form of FORMAT.md, kind 3.

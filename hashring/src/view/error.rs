@@ -29,6 +29,12 @@ pub enum ViewError {
         /// The partition.
         partition: Partition,
     },
+    /// Effect: nothing was made. The epochs have come to their end, 2^62: the view was not made by
+    /// counting up, and the store that it came from should be looked at.
+    EpochsExhausted {
+        /// The epoch of the view.
+        epoch: Epoch,
+    },
     /// Effect: nothing was made. The table cannot be built.
     Build(BuildError),
 }
@@ -51,6 +57,7 @@ impl fmt::Display for ViewError {
                 write!(f, "partition {partition} of {partitions}")
             }
             Self::PartitionTwice { partition } => write!(f, "partition {partition} given twice"),
+            Self::EpochsExhausted { epoch } => write!(f, "no epoch is left after {epoch}"),
             Self::Build(error) => error.fmt(f),
         }
     }

@@ -23,6 +23,7 @@ mod mutants;
 mod oracle;
 mod props;
 mod random;
+mod report;
 #[cfg(feature = "serde")]
 mod serialized;
 mod solver;

@@ -296,3 +296,28 @@ fn views_that_are_short_long_foreign_or_damaged_are_refused() {
     let first = View::decode(&good, None).unwrap();
     assert_eq!((first.parent(), first.digest() == Digest::new(0)), (None, false));
 }
+
+#[test]
+fn no_change_begins_at_the_end_of_the_epochs() {
+    let first = view(4, &[&[1, 2, 3]]);
+    let at = |epoch: u64| {
+        let mut bytes = first.encode();
+        bytes[24..32].copy_from_slice(&epoch.to_le_bytes());
+        reseal(&mut bytes);
+        View::decode(&bytes, None)
+    };
+    let last = at((1 << 62) - 8).unwrap();
+    let epoch = last.epoch();
+    let rows = [(P, ids(&[1, 2, 4]))];
+    assert_eq!(last.replace_rows(&rows).unwrap_err(), ViewError::EpochsExhausted { epoch });
+    assert_eq!(last.doubled().unwrap_err(), ViewError::EpochsExhausted { epoch });
+    let error = begin(&last, table(4, &[&[1, 2, 4]])).unwrap_err();
+    assert_eq!(error, TransitionError::EpochsExhausted { epoch });
+    assert_eq!(error.to_string(), "no epoch is left after 4611686018427387896");
+    // One before, a whole change goes through, and each of its views can be read.
+    let before = at((1 << 62) - 9).unwrap();
+    assert!(before.doubled().is_ok());
+    let next = begin(&before, table(4, &[&[1, 2, 4]])).unwrap().poll_view().unwrap();
+    assert_eq!(View::decode(&next.encode(), None).unwrap(), next);
+    assert!(at((1 << 62) + 1).is_err());
+}

@@ -212,3 +212,18 @@ fn encodings_are_refused_for_what_is_wrong_with_them() {
     let unkeyed = Some(KeyHash::default());
     assert_eq!(PartitionTable::decode(&bytes, unkeyed), Err(DecodeError::WrongKey));
 }
+
+#[test]
+fn positions_cannot_be_kept_when_rows_get_shorter() {
+    let rules = Rules::new(3).allow_short();
+    let [a, b, c] = [1, 2, 3].map(NodeId::new);
+    let rows = [vec![a, b, c]];
+    let hash = KeyHash::default();
+    let before = PartitionTable::from_rows(&cluster(3), &rules, hash, &rows).unwrap();
+    let fewer = cluster(3).to_builder().reweigh(a, Weight::ZERO).build().unwrap();
+    let assign = Assign::new(&fewer, &rules).previous(&before);
+    let kept = assign.clone().primaries(Primaries::Keep).solve().unwrap_err();
+    assert_eq!(kept, AssignError::PositionsShift { have: 3, possible: 2 });
+    assert_eq!(kept.to_string(), "rows of 3 cannot keep their positions with 2 replicas");
+    assert_eq!(assign.solve().unwrap().moves(), 0);
+}

@@ -459,3 +459,45 @@ fn plans_empty_drained_nodes_first_and_then_the_fullest() {
     // The drained one; then the one with two moves left; then, with one each, by id.
     assert_eq!(order, ids(&[3, 1, 2, 1]));
 }
+
+/// A node that did it did it: that its connection broke afterwards takes nothing back.
+#[test]
+fn h21_a_failure_after_an_answer_takes_nothing_back() {
+    let view = view(3, &[&[1, 2, 3]]);
+    let route = view.route_to(P).unwrap();
+    let mut tally = route.write.tally(Quorum::Majority);
+    let [a, b, c] = [0, 1, 2].map(NodeIdx::new);
+    assert_eq!(tally.ack(a), Outcome::Pending);
+    assert_eq!(tally.fail(a), Outcome::Pending);
+    assert_eq!(tally.fail(b), Outcome::Pending);
+    assert_eq!(tally.ack(c), Outcome::Reached);
+    // The other way round a late answer counts.
+    let mut tally = route.write.tally(Quorum::Majority);
+    assert_eq!(tally.fail(a), Outcome::Pending);
+    assert_eq!(tally.fail(b), Outcome::Lost);
+    assert_eq!(tally.ack(a), Outcome::Pending);
+    assert_eq!(tally.ack(c), Outcome::Reached);
+}
+
+/// A move that failed waits behind all others, those of its own pair too.
+#[test]
+fn h34_a_failed_move_goes_behind_the_others() {
+    let rows: [&[u64]; 4] = [&[1], &[1], &[1], &[1]];
+    let moved: [&[u64]; 4] = [&[2], &[3], &[2], &[3]];
+    let moves = diff(&table(3, &rows), &table(3, &moved)).unwrap();
+    let limits = PlanLimits::default().outgoing(1);
+    let mut planner = Planner::new(&moves, Quorum::Majority, limits).unwrap();
+    planner.source_ready(id(1));
+    let mut order = Vec::new();
+    for attempt in 0..5 {
+        let next = planner.poll_order().unwrap();
+        assert_eq!(planner.poll_order(), None, "its sender has no room");
+        order.push(next.what.id.value());
+        match attempt {
+            0 => planner.failed(next.what.id).unwrap(),
+            _ => planner.done(next.what.id).unwrap(),
+        }
+    }
+    assert_eq!(order, [0, 1, 2, 3, 0]);
+    assert!(planner.is_finished());
+}

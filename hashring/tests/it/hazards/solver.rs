@@ -195,3 +195,37 @@ fn h46_rounds_take_rows_whole() {
     assert!(NodeIdx::new(0) < NodeIdx::new(1) && whole.table().topology() == &moved);
     assert!(whole.table().rules() == &rules);
 }
+
+/// Two levels must give way: the inner one by no more than the outer ones leave it to do.
+#[test]
+fn h11_soft_rules_give_way_from_the_innermost_out() {
+    // One zone of two racks with two nodes each, three replicas.
+    let mut builder = Topology::builder();
+    for (id, rack) in [(1, "r"), (2, "r"), (3, "s"), (4, "s")] {
+        let node = Node::new(NodeId::new(id)).at(Level::Zone, "z").at(Level::Rack, rack);
+        builder = builder.node(node);
+    }
+    let topology = builder.build().unwrap();
+    let rules = Rules::new(3).at_most_soft(Level::Zone, 1).at_most_soft(Level::Rack, 1);
+    let solved = Assign::new(&topology, &rules).partition_bits(4).solve().unwrap();
+    let given: Vec<String> = solved.report().relaxed().iter().map(ToString::to_string).collect();
+    let rack = "at most 2 in a rack instead of 1";
+    assert_eq!(given, [rack, "at most 3 in a zone instead of 1"]);
+}
+
+/// The first round empties who is drained, though another node is further above its load.
+#[test]
+fn h46_a_round_begins_with_what_is_drained() {
+    let topology = in_zones(&[6]);
+    let [a, b, c] = [1, 2, 3].map(NodeId::new);
+    let mut rows = vec![vec![a]; 12];
+    rows.extend([vec![b], vec![b], vec![c], vec![c]]);
+    let rules = Rules::new(1);
+    let hash = quorate_hashring::KeyHash::default();
+    let old = quorate_hashring::PartitionTable::from_rows(&topology, &rules, hash, &rows).unwrap();
+    let drained = topology.to_builder().reweigh(c, Weight::ZERO).build().unwrap();
+    let assign = Assign::new(&drained, &rules).previous(&old).moves_max(2);
+    let round = assign.solve().unwrap();
+    let held = |id| round.table().held_by(drained.index_of(id).unwrap()).count();
+    assert_eq!((held(a), held(c)), (12, 0), "the drained node is empty after two moves");
+}
