@@ -44,8 +44,8 @@ pub enum Primaries {
 /// needs fewer new placements (G6); an unchanged problem moves nothing.
 ///
 /// # Cost
-/// Pure computation, single-threaded: for 1,024 partitions on 100 nodes about a millisecond for
-/// one node more or less, see the benchmark record for larger ones. Memory: 12 bytes for each
+/// Pure computation, single-threaded: for 1,024 partitions on 100 nodes one to three milliseconds
+/// for one node more or less, see the benchmark record for larger ones. Memory: 12 bytes for each
 /// partition and ruled domain.
 ///
 /// # Examples
