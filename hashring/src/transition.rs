@@ -304,9 +304,9 @@ impl Transition {
 
     /// Gives the change up: the rows hold the nodes that they held before. The order within rows
     /// whose nodes did not change stays that of the given up table: during a change it means
-    /// nothing, since coordinators of either view may be at work under one tag. Before anything was switched
-    /// that is at once; behind it, reads go back first. A receiver that died is answered this way,
-    /// and by another table.
+    /// nothing, since coordinators of either view may be at work under one tag. Before anything was
+    /// switched that is at once; behind it, reads go back first. A receiver that died is answered
+    /// this way, and by another table.
     ///
     /// A view that was offered before has to be committed still, because it may have been. A new
     /// authority that resumes has to abort again. Calling it twice changes nothing.
