@@ -1,30 +1,15 @@
 //! Lanes P4, P11 and P13: bucket functions, key ranges, rendezvous.
 
 use crate::keys::{Keys, cluster};
+use crate::rings::Given;
 use quorate_benches::{Candidate, Lane, Table, Target};
 use quorate_hashring::{
     Epoch, KeyHash, Locate, NodeId, RangeId, RangeMap, Rendezvous, Topology, Weight, jump,
 };
 use std::collections::BTreeMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash};
 use std::num::NonZeroU32;
 use std::ops::Bound;
-
-/// Passes a hash on, so that a peer's loop alone is measured.
-#[derive(Clone, Default)]
-struct Given(u64);
-
-impl Hasher for Given {
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 /// P4: 10, a thousand and a million buckets.
 pub(crate) fn buckets(lines: &mut Table) {
