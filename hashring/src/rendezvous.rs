@@ -78,7 +78,8 @@ impl Rendezvous {
     /// again and again among those that the rules still admit.
     ///
     /// # Cost
-    /// O(replicas · N), and the rules are compared with the topology each time.
+    /// O(replicas · N), and the rules are compared with the topology each time, which allocates if
+    /// a soft rule has to give way.
     ///
     /// # Errors
     /// [`BuildError`] if the rules cannot be kept on this topology, or there is less room than

@@ -346,6 +346,10 @@ fn numbered_domains(nodes: &[Node], by_place: &[NodeIdx]) -> ([Vec<u16>; 4], [u1
 }
 
 /// Collects nodes for a [`Topology`].
+///
+/// # Cost
+/// Adding a node is O(1); removing or re-weighting one looks through all: for many changes at once
+/// begin anew with [`Topology::builder`].
 #[derive(Clone, Debug, Default)]
 pub struct TopologyBuilder {
     nodes: Vec<Node>,
