@@ -34,6 +34,7 @@ fn no_acknowledged_write_is_missed_and_no_unmoved_partition_refuses() {
     });
     let total = total.into_inner().unwrap();
     println!("campaign: {} seeds\n{total}", seeds.end - seeds.start);
+    assert_eq!((total.violations, total.unmoved_rejects), (0, 0));
     if !one {
         total.assert_all_happened();
     }
@@ -41,11 +42,11 @@ fn no_acknowledged_write_is_missed_and_no_unmoved_partition_refuses() {
 
 fn run(seed: u64) -> Counters {
     let mut world = World::new(seed);
-    match world.run() {
-        Ok(()) => world.counters,
-        Err(what) => panic!(
-            "seed {seed}: {what}\nreplay: QUORATE_SEED={seed} cargo test -p quorate-hashring \
-             --test it campaign -- --nocapture"
-        ),
+    if let Err(what) = world.run() {
+        println!("failed: seed {seed}: {what}");
+        println!("QUORATE_SEED={seed} cargo test -p quorate-hashring --test it campaign");
+        world.counters.violations += 1;
+        world.counters.unmoved_rejects += u64::from(what.starts_with("G10"));
     }
+    world.counters
 }

@@ -232,6 +232,9 @@ pub(super) struct Counters {
     pub(super) quorum_copies: u64,
     pub(super) deleted: u64,
     pub(super) crashes: u64,
+    /// Seeds that broke a promise, and those of them that refused what does not move (G10).
+    pub(super) violations: u64,
+    pub(super) unmoved_rejects: u64,
 }
 
 impl Counters {
@@ -271,6 +274,8 @@ impl Counters {
         self.quorum_copies += other.quorum_copies;
         self.deleted += other.deleted;
         self.crashes += other.crashes;
+        self.violations += other.violations;
+        self.unmoved_rejects += other.unmoved_rejects;
     }
 
     pub(super) fn assert_all_happened(&self) {
@@ -285,6 +290,7 @@ impl fmt::Display for Counters {
         for (name, count) in self.all() {
             writeln!(f, "  {name}: {count}")?;
         }
-        write!(f, "  rejects of unmoved partitions: 0")
+        writeln!(f, "  violations: {}", self.violations)?;
+        write!(f, "  rejects for unmoved partitions: {}", self.unmoved_rejects)
     }
 }
