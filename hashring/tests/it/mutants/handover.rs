@@ -34,6 +34,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     ),
     (
         "m27_all_row_epochs_bumped_by_a_transition",
-        "campaign::no_acknowledged_write_is_missed_and_no_unmoved_partition_refuses",
+        "hazards::handover::h19_a_change_touches_the_epochs_of_the_rows_that_it_changes",
     ),
 ];
