@@ -11,7 +11,7 @@ pub(crate) mod target;
 
 use crate::error::{AssignError, BuildError};
 use crate::report::BalanceReport;
-use crate::rules::{Caps, Relaxed};
+use crate::rules::Caps;
 use crate::table::{BITS_MAX, VACANT, without_vacant};
 use crate::width::to_u32;
 use crate::{KeyHash, Locate as _, NodeIdx, PartitionTable, Replicate as _, Rules, Topology};
@@ -25,6 +25,20 @@ const IMBALANCE_PPM_MAX: u32 = 500_000;
 const STATES_MAX: u64 = 1 << 26;
 
 /// Which replica of a row is its primary.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let before = table(a)?;
+/// let kept = Assign::new(&topology, &Rules::new(1)).previous(&before).primaries(Primaries::Keep);
+/// assert_eq!(kept.solve()?.moves(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Primaries {
@@ -383,6 +397,21 @@ fn without_holes(row: &[NodeIdx]) -> impl Iterator<Item = &NodeIdx> {
 }
 
 /// A table, and what it takes to get there.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let rules = Rules::new(1);
+/// let assignment = Assign::new(&topology, &rules).partition_bits(4).solve()?;
+/// assert!(assignment.is_complete());
+/// assert_eq!(assignment.table().partitions(), 16);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Assignment {
     table: PartitionTable,
@@ -429,9 +458,4 @@ impl Assignment {
     pub const fn report(&self) -> &BalanceReport {
         &self.report
     }
-}
-
-/// Rules that had to be relaxed, for reports over placements that do not keep them.
-pub(crate) fn relaxed(topology: &Topology, rules: &Rules) -> Vec<Relaxed> {
-    Caps::resolve(topology, rules).map(|caps| caps.relaxed).unwrap_or_default()
 }

@@ -57,6 +57,20 @@ impl<B> Diff<B> {
 }
 
 /// One replica of a stretch of the key space that a node receives.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let moved = &diff(&table(a)?, &table(b)?)?.moves[0];
+/// assert_eq!((moved.from, moved.to), (Some(a), b));
+/// assert_eq!((moved.start, moved.end), (0, None)); // the whole key space
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Move<B> {
@@ -75,6 +89,19 @@ pub struct Move<B> {
 }
 
 /// One replica of a stretch of the key space that nobody takes over: the row gets shorter.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let (one, two) = (RangeMap::new(RangeId::new(1), &[b])?, RangeMap::new(RangeId::new(1), &[a, b])?);
+/// assert_eq!(diff(&two, &one)?.drops[0].node, a);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped<B> {
@@ -87,6 +114,22 @@ pub struct Dropped<B> {
 }
 
 /// Why two placements cannot be compared.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let ranges = RangeMap::new(RangeId::new(1), &[a])?;
+/// let other = RingConfig::default().key_hash(KeyHash::xxh64(0));
+/// let ring = Ring::build(&topology, &Rules::new(1), &other)?;
+/// assert!(matches!(diff(&table(a)?, &ring), Err(DiffError::Space { .. })));
+/// # drop(ranges);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiffError {
@@ -120,6 +163,19 @@ impl Error for DiffError {}
 ///
 /// # Errors
 /// [`DiffError::Space`] if keys are hashed or ordered differently.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// assert!(diff(&table(a)?, &table(a)?)?.is_empty());
+/// assert_eq!(diff(&table(a)?, &table(b)?)?.moves.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn diff<P, Q>(old: &P, new: &Q) -> Result<Diff<P::Bound>, DiffError>
 where
     P: Segmented,

@@ -49,6 +49,13 @@ impl Error for TopologyError {}
 
 /// One thing that is wrong with a topology. Effect of each: nothing was built; a retry needs other
 /// nodes.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// let error = Topology::builder().build().unwrap_err();
+/// assert_eq!(error.violations(), [TopologyViolation::NoWeight]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopologyViolation {
@@ -99,6 +106,12 @@ impl fmt::Display for TopologyViolation {
 }
 
 /// Why rules or a quorum cannot work.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// assert_eq!(Rules::new(0).validate(), Err(RulesError::Replicas { value: 0, max: 16 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RulesError {
@@ -141,6 +154,19 @@ impl fmt::Display for RulesError {
 impl Error for RulesError {}
 
 /// Why a placement could not be built. Nothing was built and nothing changed.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let error = Ring::build(&topology, &Rules::new(3), &RingConfig::default()).unwrap_err();
+/// assert_eq!(error, BuildError::TooFewNodes { have: 2, need: 3 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -219,6 +245,21 @@ pub enum BuildError {
 }
 
 /// What is wrong with a row.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let rows = [vec![a, a]];
+/// let built = PartitionTable::from_rows(&topology, &Rules::new(2), KeyHash::default(), &rows);
+/// let (partition, reason) = (Partition::new(0), RowFault::Duplicate { node: a });
+/// assert_eq!(built.unwrap_err(), BuildError::RowInvalid { partition, reason });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowFault {
@@ -295,6 +336,20 @@ impl From<RulesError> for BuildError {
 }
 
 /// Why no assignment was made. The previous table is as it was.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let before = table(a)?;
+/// let assign = Assign::new(&topology, &Rules::new(1)).previous(&before).partition_bits(4);
+/// assert!(matches!(assign.solve(), Err(AssignError::Mismatch { previous: 0, wanted: 4, .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AssignError {

@@ -120,6 +120,9 @@ impl Gate {
 
     /// Goes over to a newer view. Views may be skipped: only the newest counts.
     ///
+    /// A view names no cluster: one of another cluster with a greater epoch cannot be told from a
+    /// skipped one of this. Keeping clusters apart is up to what carries the views.
+    ///
     /// Passes that are out stay valid; [`Gate::acked`] waits for them. During the call requests
     /// are admitted under the older or the newer epoch of their row, never under both.
     ///
@@ -346,6 +349,21 @@ impl fmt::Debug for Gate {
 
 /// Leave to apply one request to the store. Hold it until the store has applied it, and drop it
 /// then, also if that failed (O2).
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let gate = Gate::new(a, View::initial(table(a)?));
+/// let pass: Pass = gate.admit(Partition::new(0), Epoch::new(1))?;
+/// // Apply the request to the store, then:
+/// drop(pass);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the request counts as applied when the pass is dropped"]
 pub struct Pass {
     gate: Arc<Inner>,
@@ -365,6 +383,21 @@ impl fmt::Debug for Pass {
 }
 
 /// How a view came to be installed.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let gate = Gate::new(a, view.clone());
+/// assert_eq!(gate.install(view.clone())?, Installed::Already);
+/// assert_eq!(gate.install(view.doubled()?)?, Installed::Next);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Installed {
@@ -380,6 +413,20 @@ pub enum Installed {
 }
 
 /// What a gate counted since it was made.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let gate = Gate::new(a, View::initial(table(a)?));
+/// drop(gate.admit(Partition::new(0), Epoch::new(1))?);
+/// assert_eq!(gate.stats().admitted, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GateStats {

@@ -9,8 +9,8 @@ use xxhash_rust::xxh64::xxh64;
 /// The function that turns keys into hashes. It is part of a placement: two nodes that hash
 /// differently disagree about every key.
 ///
-/// Partitions use the *top* bits of the hash. A map in memory that is fed with the same hash
-/// should remix it, or its low bits correlate with nothing but waste no quality either way (H25).
+/// Partitions use the *top* bits of the hash, so all keys of a partition share them: a map in
+/// memory that is fed with the same hash should remix it first (H25).
 ///
 /// # Examples
 /// ```

@@ -40,6 +40,19 @@ pub trait Locate {
 }
 
 /// A placement that names the holders of all copies.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let table = table(a)?;
+/// assert_eq!(table.replicas(b"key"), [table.owner(b"key")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Replicate: Locate {
     /// The rules that the rows were made by.
     fn rules(&self) -> &Rules;
@@ -62,6 +75,20 @@ pub trait Replicate: Locate {
 
 /// A placement whose whole key space can be listed, so that two of them can be compared by
 /// [`diff`](crate::diff()).
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let doubled = table(a)?.doubled()?;
+/// let starts: Vec<u64> = doubled.segments().map(|segment| segment.start).collect();
+/// assert_eq!(starts, [0, 1 << 63]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Segmented {
     /// Where a segment begins: a hash, or a key.
     type Bound: Clone + Ord + Debug;
@@ -82,6 +109,13 @@ pub trait Segmented {
 }
 
 /// A stretch of the key space with one row of replicas.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// let segment = Segment::new(5_u64, None, &[]);
+/// assert_eq!((segment.start, segment.end), (5, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Segment<'a, B> {
@@ -101,6 +135,19 @@ impl<'a, B> Segment<'a, B> {
 }
 
 /// What the bounds of segments are. Placements over different spaces cannot be compared.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// assert_eq!(table(a)?.space(), Space::Hash { id: 1, parameter: 0 });
+/// assert_eq!(RangeMap::new(RangeId::new(1), &[a])?.space(), Space::Bytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Space {

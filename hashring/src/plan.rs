@@ -101,6 +101,22 @@ struct NodeState {
 /// A move to run now. During a [`Transition`](crate::Transition) what was read is merged into the
 /// store of the receiver behind its [`Gate`](crate::Gate), with the row's epoch of the `Copying`
 /// view as the tag.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let moves = diff(&table(a)?, &table(b)?)?;
+/// let mut planner = Planner::new(&moves, Quorum::Majority, PlanLimits::default())?;
+/// planner.source_ready(a);
+/// let order = planner.poll_order().expect("a move");
+/// assert_eq!((order.what.to, order.attempt), (b, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Order<B> {
@@ -113,6 +129,21 @@ pub struct Order<B> {
 }
 
 /// Whom to copy from.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let moves = diff(&table(a)?, &table(b)?)?;
+/// let mut planner = Planner::new(&moves, Quorum::Majority, PlanLimits::default())?;
+/// planner.source_ready(a);
+/// assert_eq!(planner.poll_order().expect("a move").source, Source::Slot(a));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
@@ -129,6 +160,21 @@ pub enum Source {
 }
 
 /// Where a plan stands.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let moves = diff(&table(a)?, &table(b)?)?;
+/// let mut planner = Planner::new(&moves, Quorum::Majority, PlanLimits::default())?;
+/// planner.source_ready(a);
+/// assert_eq!((planner.progress().waiting, planner.progress().done), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -149,6 +195,23 @@ pub struct Progress {
 }
 
 /// What a node sends and receives now.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let moves = diff(&table(a)?, &table(b)?)?;
+/// let mut planner = Planner::new(&moves, Quorum::Majority, PlanLimits::default())?;
+/// planner.source_ready(a);
+/// planner.poll_order();
+/// let busy = planner.progress().nodes;
+/// assert_eq!((busy[0].node, busy[0].outgoing, busy[1].incoming), (a, 1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeProgress {

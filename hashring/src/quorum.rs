@@ -91,6 +91,20 @@ impl Quorum {
 }
 
 /// Who receives a write: one row, or the rows before and after a change at once.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let route = view.route(b"key");
+/// assert!(route.write.nodes().eq(route.read.iter().copied())); // nothing changes now
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteSet<'a> {
@@ -225,6 +239,21 @@ impl Tally {
 }
 
 /// What the answers to an operation amount to.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let mut tally = view.route(b"key").write.tally(Quorum::Majority);
+/// assert_eq!(tally.outcome(), Outcome::Pending);
+/// assert_eq!(tally.ack(NodeIdx::new(0)), Outcome::Reached);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]

@@ -1,7 +1,7 @@
 //! How even a placement is, node by node, in exact numbers until they are printed.
 
+use crate::assign::Groups;
 use crate::assign::target::{Fraction, targets};
-use crate::assign::{Groups, relaxed};
 use crate::rules::{Caps, Relaxed};
 use crate::table::BITS_MAX;
 use crate::width::to_u32;
@@ -44,6 +44,20 @@ pub struct BalanceReport {
 }
 
 /// What one node has, and what would be fair.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let assignment = Assign::new(&topology, &Rules::new(1)).partition_bits(4).solve()?;
+/// let node = assignment.report().nodes()[0];
+/// assert_eq!((node.node(), node.load(), node.relative()), (a, 8, Some(1.0)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct NodeReport {
@@ -126,10 +140,11 @@ impl BalanceReport {
         }
         let whole = (1_u128 << 64) / unit;
         let caps = Caps::resolve(topology, placement.rules());
-        let fair = caps.map(|caps| Fair::new(topology, &caps));
-        let relaxed = relaxed(topology, placement.rules());
+        // Without weights that keep the rules there is no fair load to compare with.
+        let fair = caps.as_ref().ok().map(|caps| Fair::new(topology, caps));
+        let relaxed = caps.map(|caps| caps.relaxed).unwrap_or_default();
         let none = alloc::vec![0; topology.nodes().len()];
-        tally.report(topology, fair.ok().as_ref(), whole, relaxed, &none, &none)
+        tally.report(topology, fair.as_ref(), whole, relaxed, &none, &none)
     }
 
     /// The report of a solved table, with what moved.

@@ -116,6 +116,20 @@ impl Rules {
 }
 
 /// A rule that could not be kept.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let rules = Rules::new(3).allow_short(); // on two nodes
+/// let assignment = Assign::new(&topology, &rules).partition_bits(2).solve()?;
+/// assert_eq!(assignment.report().relaxed(), [Relaxed::Replicas { asked: 3, given: 2 }]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -107,6 +107,15 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 /// Reads a [`Shared`] value without a lock, by a cached copy that a version number guards.
 ///
 /// However many publications lie between two looks, the next one sees the last (H20).
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// let shared = Shared::new(1);
+/// let mut reader = shared.reader();
+/// shared.publish(std::sync::Arc::new(2));
+/// assert_eq!(**reader.get(), 2);
+/// ```
 pub struct Reader<T> {
     cell: Arc<Cell<T>>,
     value: Arc<T>,

@@ -16,6 +16,13 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 /// A kind of failure domain. They nest: a zone is a zone of its region, a rack one of its zone, so
 /// that "rack 1" in two zones is two racks (H31).
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// assert!(Level::Region < Level::Host); // the outermost first
+/// assert_eq!(Level::Zone.to_string(), "zone");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -350,6 +357,19 @@ fn numbered_domains(nodes: &[Node], by_place: &[NodeIdx]) -> ([Vec<u16>; 4], [u1
 /// # Cost
 /// Adding a node is O(1); removing or re-weighting one looks through all: for many changes at once
 /// begin anew with [`Topology::builder`].
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let fewer = topology.to_builder().remove(b).reweigh(a, Weight::units(2)).build()?;
+/// assert_eq!(fewer.nodes().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TopologyBuilder {
     nodes: Vec<Node>,

@@ -89,6 +89,22 @@ pub struct Transition {
 }
 
 /// What keeps a transition from its next view.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let mut transition = Transition::begin(&view, table(b)?, Quorum::Majority)?;
+/// assert_eq!(transition.waiting_for(), Waiting::Poll);
+/// let copying = transition.poll_view().expect("the first view");
+/// assert_eq!(transition.waiting_for(), Waiting::Commit { epoch: copying.epoch() });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Waiting {

@@ -31,6 +31,21 @@ const EPOCHS_OF_A_CHANGE: u64 = 8;
 /// | `Copying` | the old row | a write quorum of the old row and one of the new row |
 /// | `Switched` | the new row | both |
 /// | `Reverting` | the old row | both |
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let mut transition = Transition::begin(&view, table(b)?, Quorum::Majority)?;
+/// assert_eq!(view.stage(), Stage::Settled);
+/// assert_eq!(transition.poll_view().map(|view| view.stage()), Some(Stage::Copying));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -129,6 +144,20 @@ pub(crate) struct Changed {
 
 /// Where the operations on a key go under one view. Positions are those of the topology of the
 /// view's table.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let route = view.route(b"key");
+/// assert_eq!((route.partition, route.tag), (Partition::new(0), Epoch::new(1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route<'a> {

@@ -24,7 +24,7 @@ pub(crate) struct Fraction {
 impl Fraction {
     pub(crate) const ZERO: Self = Self { num: 0, den: 1 };
 
-    /// Whether it is below another one, both times a weight's reciprocal.
+    /// Whether it is less than another one; multiplied crosswise, so nothing is rounded.
     const fn below(self, other: Self) -> bool {
         (self.num as u128) * (other.den as u128) < (other.num as u128) * (self.den as u128)
     }

@@ -5,6 +5,22 @@ use core::error::Error;
 use core::fmt;
 
 /// Why a request was not let in. Nothing happened to the store.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let gate = Gate::new(b, View::initial(table(a)?));
+/// let here = gate.admit(Partition::new(0), Epoch::new(1)).unwrap_err();
+/// assert_eq!(here, Reject::NotHere { have: Epoch::new(1) });
+/// let ahead = gate.admit(Partition::new(0), Epoch::new(2)).unwrap_err();
+/// assert_eq!(ahead, Reject::Ahead { have: Epoch::new(1) });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reject {
@@ -49,6 +65,21 @@ impl fmt::Display for Reject {
 impl Error for Reject {}
 
 /// Why a view was not installed. The installed one stays.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let old = View::initial(table(a)?);
+/// let gate = Gate::new(a, old.doubled()?);
+/// let (have, given) = (Epoch::new(2), Epoch::new(1));
+/// assert_eq!(gate.install(old).unwrap_err(), InstallError::Stale { have, given });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstallError {

@@ -6,6 +6,21 @@ use core::error::Error;
 use core::fmt;
 
 /// Why a call on a [`Planner`](crate::Planner) did nothing.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let moves = diff(&table(a)?, &table(b)?)?;
+/// let mut planner = Planner::new(&moves, Quorum::Majority, PlanLimits::default())?;
+/// planner.source_ready(a);
+/// assert!(matches!(planner.done(MoveId::new(9)), Err(PlanError::UnknownMove { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlanError {

@@ -26,7 +26,7 @@ pub(crate) fn replica_lists(topology: &Topology, caps: &Caps, owners: &[u16]) ->
         let reach = if lap_end { owners.len() - token } else { usize::MAX };
         for node in order.iter().take(reach) {
             let node = NodeIdx::new(node);
-            if admits(topology, caps, &row, node) {
+            if caps.admits(topology, &row, node) {
                 row.push(node);
                 if row.len() == replicas {
                     break;
@@ -38,10 +38,6 @@ pub(crate) fn replica_lists(topology: &Topology, caps: &Caps, owners: &[u16]) ->
         }
     }
     lists
-}
-
-fn admits(topology: &Topology, caps: &Caps, row: &[NodeIdx], node: NodeIdx) -> bool {
-    caps.admits(topology, row, node)
 }
 
 /// Nodes, the last one brought to the front first: a doubly linked list in two arrays.

@@ -6,6 +6,22 @@ use core::error::Error;
 use core::fmt;
 
 /// Why a call on a [`Transition`](crate::Transition) did nothing.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let mut transition = Transition::begin(&view, table(b)?, Quorum::Majority)?;
+/// let copying = transition.poll_view().expect("the first view");
+/// let again = Transition::begin(&copying, table(b)?, Quorum::Majority);
+/// assert!(matches!(again, Err(TransitionError::Busy { stage: Stage::Copying, .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransitionError {

@@ -7,6 +7,20 @@ use core::fmt;
 
 /// Why [`View::replace_rows`](crate::View::replace_rows), [`View::doubled`](crate::View::doubled)
 /// or [`View::rebased`](crate::View::rebased) made nothing. The view is as it was.
+///
+/// # Examples
+/// ```
+/// # use quorate_hashring::*;
+/// # let [a, b] = [1, 2].map(NodeId::new);
+/// # let topology = Topology::builder().node(Node::new(a)).node(Node::new(b)).build()?;
+/// # let table = |node: NodeId| {
+/// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
+/// # };
+/// let view = View::initial(table(a)?);
+/// let rows = [(Partition::new(7), vec![b])];
+/// assert!(matches!(view.replace_rows(&rows), Err(ViewError::UnknownPartition { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ViewError {
