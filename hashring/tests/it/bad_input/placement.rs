@@ -227,3 +227,13 @@ fn positions_cannot_be_kept_when_rows_get_shorter() {
     assert_eq!(kept.to_string(), "rows of 3 cannot keep their positions with 2 replicas");
     assert_eq!(assign.solve().unwrap().moves(), 0);
 }
+
+/// What the points were made by is not known, so there is nothing to make others by.
+#[test]
+fn a_ring_of_given_points_cannot_be_rebuilt() {
+    let topology = cluster(3);
+    let points = vec![(1, NodeIdx::new(0)), (2, NodeIdx::new(1))];
+    let ring = Ring::from_points(&topology, &Rules::new(1), KeyHash::default(), points).unwrap();
+    assert_eq!(ring.rebuild(&topology).unwrap_err(), BuildError::Empty);
+    assert_eq!(ring.tokens(), [1, 2]);
+}

@@ -4,8 +4,7 @@ use crate::contract::{cluster, rules, table};
 use crate::random::{self, Random};
 use crate::solver::{Instance, rows_of};
 use quorate_hashring::{
-    Assign, AssignError, BuildError, Level, Locate as _, Node, NodeId, NodeIdx, Replicate as _,
-    Rules, Topology, Weight,
+    Assign, AssignError, BuildError, Level, Node, NodeId, Replicate as _, Rules, Topology, Weight,
 };
 
 fn in_zones(sizes: &[u64]) -> Topology {
@@ -192,8 +191,6 @@ fn h46_rounds_take_rows_whole() {
     for ((old, round), whole) in rows[0].iter().zip(&rows[1]).zip(&rows[2]) {
         assert!(round == old || round == whole, "{round:?} is neither {old:?} nor {whole:?}");
     }
-    assert!(NodeIdx::new(0) < NodeIdx::new(1) && whole.table().topology() == &moved);
-    assert!(whole.table().rules() == &rules);
 }
 
 /// Two levels must give way: the inner one by no more than the outer ones leave it to do.

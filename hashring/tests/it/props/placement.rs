@@ -78,7 +78,7 @@ fn rules_hold_on_random_topologies() {
         // What was given is what rows must keep.
         let rules = as_given(&rules, given);
         let hashes: Vec<u64> = (0..8).map(|row| row << 61).collect();
-        kept(&assigned.table().clone(), &rules, &hashes, &topology);
+        kept(assigned.table(), &rules, &hashes, &topology);
         rows_are_right(&ring, hashes.iter().copied());
         let tokens = ring.tokens().to_vec();
         kept(&ring, &rules, &tokens, &topology);
