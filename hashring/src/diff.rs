@@ -98,7 +98,8 @@ pub struct Move<B> {
 /// # let table = |node: NodeId| {
 /// #     PartitionTable::from_rows(&topology, &Rules::new(1), KeyHash::default(), &[vec![node]])
 /// # };
-/// let (one, two) = (RangeMap::new(RangeId::new(1), &[b])?, RangeMap::new(RangeId::new(1), &[a, b])?);
+/// let one = RangeMap::new(RangeId::new(1), &[b])?;
+/// let two = RangeMap::new(RangeId::new(1), &[a, b])?;
 /// assert_eq!(diff(&two, &one)?.drops[0].node, a);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
